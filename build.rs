@@ -1,0 +1,87 @@
+//! Finds out what the target platform has and names it, so that the code says
+//! `cfg(has_ppoll)` and not a list of operating systems.
+//!
+//! Each fact below carries its reason. Nothing is probed by running programs:
+//! the facts follow from the target alone, so cross builds are right too.
+
+use std::env;
+
+/// A fact: the `cfg` it sets, and the groups of platforms that it holds for.
+type Fact = (&'static str, &'static [Platforms]);
+
+/// Values of `target_os`.
+type Platforms = &'static [&'static str];
+
+const LINUX: Platforms = &["linux"];
+const ANDROID: Platforms = &["android"];
+const FREEBSD: Platforms = &["freebsd", "dragonfly"];
+const NETBSD: Platforms = &["netbsd"];
+const OPENBSD: Platforms = &["openbsd"];
+const SOLARIS: Platforms = &["illumos", "solaris"];
+const APPLE: Platforms = &["macos", "ios", "tvos", "watchos", "visionos"];
+
+const FACTS: &[Fact] = &[
+    // ppoll(2) takes a timespec, so timeouts below a millisecond are exact.
+    // Apple systems have none, NetBSD only since version 10, and Rust programs
+    // run on older ones; libc does not bind illumos's and Solaris's.
+    ("has_ppoll", &[LINUX, ANDROID, FREEBSD, OPENBSD]),
+    // accept4(2) makes an accepted socket close-on-exec and non-blocking in
+    // the same call. Apple systems have only accept(2).
+    (
+        "has_accept4",
+        &[LINUX, ANDROID, FREEBSD, NETBSD, OPENBSD, SOLARIS],
+    ),
+    // SOCK_CLOEXEC and SOCK_NONBLOCK in the type given to socket(2). Apple
+    // systems need fcntl(2) afterwards, so a fork in between can leak the socket.
+    (
+        "has_sock_flags",
+        &[LINUX, ANDROID, FREEBSD, NETBSD, OPENBSD, SOLARIS],
+    ),
+    // dup3(2) replaces a descriptor and keeps it close-on-exec in one step;
+    // Apple systems have only dup2(2), and libc does not bind Android's dup3.
+    ("has_dup3", &[LINUX, FREEBSD, NETBSD, OPENBSD, SOLARIS]),
+    // MSG_NOSIGNAL: a send on a broken connection answers EPIPE and raises no
+    // SIGPIPE. Apple systems know it since recently; SO_NOSIGPIPE, set on the
+    // socket, does the same on all of them.
+    (
+        "has_msg_nosignal",
+        &[LINUX, ANDROID, FREEBSD, NETBSD, OPENBSD, SOLARIS],
+    ),
+    // The kernel takes bit sets longer than FD_SETSIZE. On Apple systems only
+    // the variant `select$DARWIN_EXTSN` does (see sys/select.rs); illumos and
+    // Solaris answer EINVAL past FD_SETSIZE, which is 65,536 there.
+    (
+        "select_grows",
+        &[LINUX, ANDROID, FREEBSD, NETBSD, OPENBSD, APPLE],
+    ),
+    // The words of a descriptor set are 32 bits wide; elsewhere they are longs.
+    ("select_words_of_32_bits", &[NETBSD, OPENBSD, APPLE]),
+    // Abstract Unix addresses, which live outside the file system, are Linux's.
+    ("has_abstract_addresses", &[LINUX, ANDROID]),
+    // Apple systems differ in small things each of which is explained where it is used.
+    ("apple", &[APPLE]),
+];
+
+fn main() {
+    println!("cargo::rerun-if-changed=build.rs");
+    let os = env::var("CARGO_CFG_TARGET_OS").unwrap_or_default();
+    for (cfg, platforms) in FACTS {
+        println!("cargo::rustc-check-cfg=cfg({cfg})");
+        if platforms.concat().contains(&os.as_str()) {
+            println!("cargo::rustc-cfg={cfg}");
+        }
+    }
+
+    // The default backend is poll, whose cost does not depend on how high the
+    // descriptor numbers are, except on Apple systems, whose poll(2) answers
+    // POLLNVAL for terminals and other devices. With one backend built, that one.
+    let has = |feature: &str| env::var_os(format!("CARGO_FEATURE_{feature}")).is_some();
+    let apple = APPLE.contains(&os.as_str());
+    println!("cargo::rustc-check-cfg=cfg(default_backend, values(\"select\", \"poll\"))");
+    let default = match (has("SELECT"), has("POLL")) {
+        (true, true) if apple => "select",
+        (true, false) => "select",
+        _ => "poll",
+    };
+    println!("cargo::rustc-cfg=default_backend=\"{default}\"");
+}

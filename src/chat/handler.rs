@@ -1,0 +1,131 @@
+//! What a program writes for a chat.
+
+use log::Level;
+
+use super::io::ChatIo;
+use crate::address::Address;
+use crate::dispatcher::{Socket, View, accept_some, log_to_facade, unaccepted, uncaptured};
+use crate::error::{Error, Result};
+use crate::event_loop::Predicates;
+
+/// What happens to an [`AsyncChat`](crate::AsyncChat): the methods that one
+/// overrides in asynchat.
+///
+/// A chat reads and writes by itself. Of the input, the handler gets pieces: first
+/// their bytes, in
+/// [`collect_incoming_data`](ChatHandler::collect_incoming_data), and then word
+/// that the piece is complete, in
+/// [`found_terminator`](ChatHandler::found_terminator).
+///
+/// # Errors
+///
+/// A handler may return any error with `?`; [`Error`] says what becomes of each.
+/// Only its own channel is affected.
+pub trait ChatHandler {
+    /// Takes bytes of the piece that is coming in: not all of it perhaps, never
+    /// nothing, and never any of the terminator. By default they are kept for
+    /// [`ChatIo::take_data`].
+    fn collect_incoming_data(&mut self, io: &mut ChatIo<'_>, data: &[u8]) -> Result<()> {
+        io.collect(data);
+        Ok(())
+    }
+
+    /// The piece is complete. A terminator that is set here acts on the very next
+    /// byte.
+    fn found_terminator(&mut self, io: &mut ChatIo<'_>) -> Result<()>;
+
+    /// Whether the chat wants input now. Asked in every pass; true unless
+    /// overridden.
+    fn readable(&self, io: &View<'_>) -> bool {
+        let _ = io;
+        true
+    }
+
+    /// Whether [`readable`](ChatHandler::readable) looks at the handler's own
+    /// state (and its `io`) alone, so that it need not be asked in every pass. By
+    /// default not.
+    fn predicates(&self) -> Predicates {
+        Predicates::Anything
+    }
+
+    /// The connection that was being made stands. By default it is logged.
+    fn handle_connect(&mut self, io: &mut ChatIo<'_>) -> Result<()> {
+        self.log_info(io, "unhandled connect event", Level::Warn)
+    }
+
+    /// The chat listens, and has connections to accept: see
+    /// [`Handler::handle_accept`](crate::Handler::handle_accept).
+    fn handle_accept(&mut self, io: &mut ChatIo<'_>) -> Result<()> {
+        accept_some(io, |io, socket, peer| {
+            match self.handle_accepted(io, socket, peer) {
+                Err(error) if !error.is_exit() => {
+                    self.log_info(io, &unaccepted(&error), Level::Error)
+                }
+                result => result,
+            }
+        })
+    }
+
+    /// The chat listens, and a connection was accepted. By default it is closed,
+    /// and that logged.
+    fn handle_accepted(
+        &mut self,
+        io: &mut ChatIo<'_>,
+        socket: Socket,
+        peer: Address,
+    ) -> Result<()> {
+        drop((socket, peer));
+        self.log_info(io, "unhandled accepted event", Level::Warn)
+    }
+
+    /// The output was [congested](crate::Endpoint::is_congested), and no longer is.
+    /// By default does nothing.
+    fn handle_drain(&mut self, io: &mut ChatIo<'_>) -> Result<()> {
+        let _ = io;
+        Ok(())
+    }
+
+    /// There is an exceptional condition, such as out-of-band data. By default it
+    /// is logged.
+    fn handle_expt(&mut self, io: &mut ChatIo<'_>) -> Result<()> {
+        self.log_info(io, "unhandled incoming priority event", Level::Warn)
+    }
+
+    /// The input has ended, and its tail, which had no terminator, is collected.
+    /// By default the chat closes when what waits to be sent is sent.
+    fn handle_eof(&mut self, io: &mut ChatIo<'_>) -> Result<()> {
+        io.close_after_eof();
+        Ok(())
+    }
+
+    /// The chat ends; [`reason`](crate::Endpoint::reason) says why, if there is a
+    /// why. Called once. Whatever it does, the chat is closed when it returns. By
+    /// default that is all.
+    fn handle_close(&mut self, io: &mut ChatIo<'_>) -> Result<()> {
+        io.close();
+        Ok(())
+    }
+
+    /// A handler of this chat returned `error`, or a piece is
+    /// [too long](Error::LineTooLong). By default it is logged, and the chat ends:
+    /// [`handle_close`](ChatHandler::handle_close) follows.
+    fn handle_error(&mut self, io: &mut ChatIo<'_>, error: Error) -> Result<()> {
+        let message = uncaptured(io, &error);
+        self.log_info(io, &message, Level::Error)?;
+        io.fail(error);
+        Ok(())
+    }
+
+    /// As [`Handler::log`](crate::Handler::log).
+    fn log(&mut self, io: &mut ChatIo<'_>, message: &str) -> Result<()> {
+        let _ = io;
+        log::info!("{message}");
+        Ok(())
+    }
+
+    /// As [`Handler::log_info`](crate::Handler::log_info).
+    fn log_info(&mut self, io: &mut ChatIo<'_>, message: &str, level: Level) -> Result<()> {
+        log_to_facade(io, message, level);
+        Ok(())
+    }
+}

@@ -1,0 +1,204 @@
+//! What a chat's handler is given.
+
+use std::borrow::Cow;
+use std::fmt;
+use std::mem;
+use std::ops::{Deref, DerefMut};
+
+use super::bytes::IntoBytes;
+use super::scanner::Scanner;
+use super::terminator::Terminator;
+use crate::dispatcher::{Endpoint, Io, Producer};
+use crate::error::Result;
+
+/// How much is received at once, unless said otherwise. asynchat's
+/// `ac_in_buffer_size`.
+const IN_BUFFER_SIZE: usize = 65536;
+
+/// What a chat is beside its endpoint and its handler.
+#[derive(Debug)]
+pub(super) struct State {
+    pub(super) scanner: Scanner,
+    pub(super) in_buffer_size: usize,
+    /// What `ChatIo::collect` gathered.
+    data: Vec<u8>,
+    /// The most bytes that a piece with a terminator of bytes may have.
+    limit: Option<usize>,
+    /// How many bytes of the piece were handed out.
+    piece: usize,
+    /// The piece is over the limit: what comes of it is dropped, up to its end.
+    pub(super) too_long: bool,
+    /// What was received is to be dropped, since the buffers were discarded.
+    pub(super) discarded: bool,
+}
+
+impl Default for State {
+    fn default() -> Self {
+        Self {
+            scanner: Scanner::default(),
+            in_buffer_size: IN_BUFFER_SIZE,
+            data: Vec::new(),
+            limit: None,
+            piece: 0,
+            too_long: false,
+            discarded: false,
+        }
+    }
+}
+
+impl State {
+    /// Counts bytes of the piece; the answer is the limit, if they go beyond it.
+    pub(super) fn count(&mut self, bytes: usize) -> Option<usize> {
+        self.piece += bytes;
+        let limited = self.scanner.terminator().as_bytes().is_some();
+        self.limit.filter(|limit| limited && self.piece > *limit)
+    }
+
+    pub(super) fn set_limit(&mut self, limit: Option<usize>) {
+        self.limit = limit;
+    }
+
+    /// Forgets all input that was received, collected or held back.
+    pub(super) fn discard(&mut self) {
+        self.discarded = true;
+        self.scanner.discard();
+        self.data = Vec::new();
+    }
+
+    /// The piece ends. Whether it was within the limit.
+    pub(super) fn end_piece(&mut self) -> bool {
+        self.piece = 0;
+        let complete = !mem::take(&mut self.too_long);
+        if !complete {
+            // What was collected of it is no beginning of the next.
+            self.data.clear();
+        }
+        complete
+    }
+}
+
+/// What a [`ChatHandler`](crate::ChatHandler) does its work with: the methods of a
+/// chat, and by dereferencing those of an [`Io`].
+pub struct ChatIo<'a> {
+    io: Io<'a>,
+    pub(super) state: &'a mut State,
+}
+
+impl<'a> ChatIo<'a> {
+    pub(super) fn new(io: Io<'a>, state: &'a mut State) -> Self {
+        Self { io, state }
+    }
+
+    /// Sends `data` behind what waits. What is owned is not copied. All that a
+    /// handler pushes leaves together, when it returns. asynchat's `push`.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Endpoint::send`].
+    pub fn push<'d>(&mut self, data: impl IntoBytes<'d>) -> Result<()> {
+        push(&mut self.io, data)
+    }
+
+    /// Sends what a producer makes behind what waits, as fast as the peer takes
+    /// it. asynchat's `push_with_producer`.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Endpoint::send`].
+    pub fn push_with_producer(&mut self, producer: impl Producer) -> Result<()> {
+        self.io.send_with_producer(producer)
+    }
+
+    /// Sets what ends a piece of input, from the very next byte on: bytes, a
+    /// count, or none. A count holds for one piece, and is none afterwards.
+    pub fn set_terminator(&mut self, terminator: impl Into<Terminator>) {
+        self.state.scanner.set_terminator(terminator.into());
+    }
+
+    /// What ends a piece; of a count, what is left of it.
+    #[must_use]
+    pub fn get_terminator(&self) -> &Terminator {
+        self.state.scanner.terminator()
+    }
+
+    /// Sets the most bytes that a piece which ends with a terminator of bytes may
+    /// have; without, memory is the limit. Of a longer one, `handle_error` hears
+    /// with [`Error::LineTooLong`](crate::Error::LineTooLong) as soon as it is
+    /// known; if the channel goes on, the rest of that piece is dropped, and no
+    /// `found_terminator` called for it.
+    pub fn set_limit(&mut self, bytes: impl Into<Option<usize>>) {
+        self.state.set_limit(bytes.into());
+    }
+
+    /// Adds `data` to what [`take_data`](ChatIo::take_data) gives: what
+    /// `collect_incoming_data` does unless it is overridden. asynchat's
+    /// `_collect_incoming_data`.
+    pub fn collect(&mut self, data: &[u8]) {
+        self.state.data.extend_from_slice(data);
+    }
+
+    /// All that was collected since this was last called: in `found_terminator`,
+    /// the whole piece; in `handle_close`, the tail that had no terminator.
+    /// asynchat's `_get_data`.
+    #[must_use]
+    pub fn take_data(&mut self) -> Vec<u8> {
+        mem::take(&mut self.state.data)
+    }
+
+    /// What was collected so far.
+    #[must_use]
+    pub fn data(&self) -> &[u8] {
+        &self.state.data
+    }
+
+    /// Forgets all that was received, whether it was collected yet or not, and all
+    /// that waits to be sent. "Emergencies only!", says asynchat.
+    pub fn discard_buffers(&mut self) {
+        self.io.discard_output();
+        self.state.discard();
+    }
+
+    /// Sets how many bytes are received at once; at least 1, and 65,536 unless
+    /// set. asynchat's `ac_in_buffer_size`. (For its `ac_out_buffer_size`, see
+    /// [`Endpoint::set_out_buffer_size`].)
+    pub fn set_in_buffer_size(&mut self, bytes: usize) {
+        self.state.in_buffer_size = bytes.max(1);
+    }
+}
+
+pub(super) fn push<'d>(endpoint: &mut Endpoint, data: impl IntoBytes<'d>) -> Result<()> {
+    match data.into_bytes() {
+        Cow::Borrowed(data) => endpoint.send(data),
+        Cow::Owned(data) => endpoint.send_owned(data),
+    }
+    .map(drop)
+}
+
+impl<'a> Deref for ChatIo<'a> {
+    type Target = Io<'a>;
+
+    fn deref(&self) -> &Io<'a> {
+        &self.io
+    }
+}
+
+impl<'a> DerefMut for ChatIo<'a> {
+    fn deref_mut(&mut self) -> &mut Io<'a> {
+        &mut self.io
+    }
+}
+
+impl<'a> AsMut<Io<'a>> for ChatIo<'a> {
+    fn as_mut(&mut self) -> &mut Io<'a> {
+        &mut self.io
+    }
+}
+
+impl fmt::Debug for ChatIo<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ChatIo")
+            .field("io", &self.io)
+            .field("terminator", self.get_terminator())
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,14 @@
+//! Conversations: input cut into pieces, output that waits its turn.
+
+mod async_chat;
+mod bytes;
+mod handler;
+mod io;
+mod scanner;
+mod terminator;
+
+pub use async_chat::AsyncChat;
+pub use bytes::IntoBytes;
+pub use handler::ChatHandler;
+pub use io::ChatIo;
+pub use terminator::Terminator;

@@ -1,0 +1,180 @@
+//! Finding the ends of pieces in input that comes in chunks.
+
+use std::borrow::Cow;
+use std::mem;
+use std::rc::Rc;
+
+use super::terminator::{Kind, Pattern, Terminator};
+
+/// Cuts input into pieces at a terminator, whatever the chunks it comes in.
+///
+/// Each byte is looked at once, and those about a chunk's end once more. What is
+/// handed out are slices of the chunk; of input that may be the beginning of a
+/// terminator only the length is kept, since its bytes are the terminator's own.
+#[derive(Debug, Default)]
+pub(super) struct Scanner {
+    terminator: Terminator,
+    /// How much of the terminator the input ended with so far; less than all of
+    /// it. Always 0 if the terminator is not bytes.
+    matched: usize,
+    /// What was matched of a terminator that was then changed: input that is still
+    /// to be scanned, before any other.
+    unscanned: Vec<u8>,
+    /// Some of that was not scanned because a handler left the loop.
+    interrupted: bool,
+    /// The piece that was handed out ends here.
+    found: bool,
+}
+
+/// What the scanner came upon.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Step<'a> {
+    /// Bytes of the piece; not empty, and not all of it perhaps.
+    Collect(Cow<'a, [u8]>),
+    /// The end of the piece.
+    Found,
+}
+
+impl Scanner {
+    pub(super) fn terminator(&self) -> &Terminator {
+        &self.terminator
+    }
+
+    /// Changes the terminator, for the very next byte.
+    pub(super) fn set_terminator(&mut self, terminator: Terminator) {
+        if let Kind::Bytes(pattern) = &self.terminator.0 {
+            // Matched in what came after anything unscanned before.
+            self.unscanned
+                .extend_from_slice(&pattern.bytes()[..self.matched]);
+        }
+        self.matched = 0;
+        self.terminator = terminator;
+    }
+
+    /// Forgets input that was held back.
+    pub(super) fn discard(&mut self) {
+        self.matched = 0;
+        self.unscanned = Vec::new();
+    }
+
+    /// Input to be scanned before any other, if there is some.
+    pub(super) fn take_unscanned(&mut self) -> Vec<u8> {
+        mem::take(&mut self.unscanned)
+    }
+
+    /// Puts back what was not scanned because a handler left the loop.
+    pub(super) fn put_unscanned(&mut self, rest: &[u8]) {
+        self.unscanned.splice(..0, rest.iter().copied());
+        self.interrupted = true;
+    }
+
+    /// Whether there is input to scan at the end of all input. (What is held back
+    /// when the terminator is changed is not scanned for the new one unless more
+    /// input comes, as in asynchat.)
+    pub(super) fn take_interrupted(&mut self) -> bool {
+        mem::take(&mut self.interrupted)
+    }
+
+    /// At the end of all input: what was held back since it might have been the
+    /// beginning of a terminator.
+    pub(super) fn take_held(&mut self) -> Vec<u8> {
+        let mut held = self.take_unscanned();
+        if let Kind::Bytes(pattern) = &self.terminator.0 {
+            held.extend_from_slice(&pattern.bytes()[..self.matched]);
+        }
+        self.matched = 0;
+        held
+    }
+
+    /// The next step in `data`, which is advanced past it; `None` when all of it
+    /// is scanned. The terminator may be changed between any two steps.
+    pub(super) fn step<'a>(&mut self, data: &mut &'a [u8]) -> Option<Step<'a>> {
+        if mem::take(&mut self.found) {
+            return Some(Step::Found);
+        }
+        if data.is_empty() {
+            return None;
+        }
+        match &self.terminator.0 {
+            Kind::None => Some(collect(data, data.len())),
+            Kind::Count(count) => {
+                let here = usize::try_from(*count).map_or(data.len(), |n| n.min(data.len()));
+                let left = count - here as u64;
+                // A count is used up by its piece, as in asynchat.
+                self.terminator = Terminator::count(left);
+                self.found = left == 0;
+                Some(collect(data, here))
+            }
+            Kind::Bytes(pattern) => {
+                let pattern = Rc::clone(pattern);
+                if self.matched > 0 {
+                    self.step_from_match(&pattern, data)
+                } else {
+                    self.step_to_match(&pattern, data)
+                }
+            }
+        }
+    }
+
+    /// Nothing of the terminator came before `data`.
+    fn step_to_match<'a>(&mut self, pattern: &Pattern, data: &mut &'a [u8]) -> Option<Step<'a>> {
+        let Some(at) = pattern.find(data) else {
+            self.matched = pattern.matched_at_end(data);
+            let (piece, _) = data.split_at(data.len() - self.matched);
+            *data = &[];
+            return (!piece.is_empty()).then_some(Step::Collect(Cow::Borrowed(piece)));
+        };
+        let piece = &data[..at];
+        *data = &data[at + pattern.len()..];
+        if piece.is_empty() {
+            return Some(Step::Found);
+        }
+        self.found = true;
+        Some(Step::Collect(Cow::Borrowed(piece)))
+    }
+
+    /// The input before `data` ended with some of the terminator.
+    fn step_from_match<'a>(&mut self, pattern: &Pattern, data: &mut &'a [u8]) -> Option<Step<'a>> {
+        let held = self.matched;
+        let mut matched = held;
+        let mut used = 0;
+        while used < data.len() && matched < pattern.len() {
+            matched = pattern.advance(matched, data[used]);
+            used += 1;
+            // What is matched now lies all within `data`, where finding is fast.
+            if matched <= used {
+                break;
+            }
+        }
+        if matched < pattern.len() && matched <= used {
+            self.matched = 0;
+            let piece = pattern.bytes()[..held].to_vec();
+            return Some(Step::Collect(Cow::Owned(piece)));
+        }
+        // The match began in what was held; what stood before it is no part of it.
+        let before = (held + used).saturating_sub(matched);
+        *data = &data[used..];
+        if matched == pattern.len() {
+            self.matched = 0;
+            self.found = true;
+        } else {
+            self.matched = matched;
+        }
+        if before > 0 {
+            let piece = pattern.bytes()[..before].to_vec();
+            return Some(Step::Collect(Cow::Owned(piece)));
+        }
+        // `data` is empty unless the terminator was found.
+        mem::take(&mut self.found).then_some(Step::Found)
+    }
+}
+
+fn collect<'a>(data: &mut &'a [u8], len: usize) -> Step<'a> {
+    let (piece, rest) = data.split_at(len);
+    *data = rest;
+    Step::Collect(Cow::Borrowed(piece))
+}
+
+#[cfg(test)]
+#[path = "scanner_tests.rs"]
+mod tests;

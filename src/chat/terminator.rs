@@ -1,0 +1,182 @@
+//! Where a piece of input ends.
+
+use std::fmt;
+use std::rc::Rc;
+
+use memchr::memmem::Finder;
+
+/// What ends a piece of a chat's input. asynchat's terminator.
+///
+/// Anything that is bytes or text converts to it, and so does a number.
+///
+/// ```
+/// use fdloop::Terminator;
+///
+/// assert_eq!(Terminator::from("\r\n"), Terminator::bytes("\r\n"));
+/// assert_eq!(Terminator::from(10), Terminator::count(10));
+/// assert_eq!(Terminator::from(""), Terminator::none());
+/// ```
+#[derive(Clone, Default)]
+pub struct Terminator(pub(super) Kind);
+
+#[derive(Clone, Default)]
+pub(super) enum Kind {
+    /// Pieces have no end: all input is collected.
+    #[default]
+    None,
+    /// So many bytes; never 0.
+    Count(u64),
+    Bytes(Rc<Pattern>),
+}
+
+impl Terminator {
+    /// No terminator: all input is collected, in pieces as it comes.
+    #[must_use]
+    pub fn none() -> Self {
+        Self(Kind::None)
+    }
+
+    /// The piece ends after so many bytes. 0 is none, as in asynchat.
+    #[must_use]
+    pub fn count(bytes: u64) -> Self {
+        match bytes {
+            0 => Self::none(),
+            bytes => Self(Kind::Count(bytes)),
+        }
+    }
+
+    /// The piece ends where these bytes stand, which belong to no piece. Of any
+    /// length; empty is none.
+    #[must_use]
+    pub fn bytes(bytes: impl AsRef<[u8]>) -> Self {
+        match bytes.as_ref() {
+            [] => Self::none(),
+            bytes => Self(Kind::Bytes(Rc::new(Pattern::new(bytes)))),
+        }
+    }
+
+    /// The bytes, of a terminator that is bytes.
+    #[must_use]
+    pub fn as_bytes(&self) -> Option<&[u8]> {
+        match &self.0 {
+            Kind::Bytes(pattern) => Some(pattern.bytes()),
+            _ => None,
+        }
+    }
+
+    /// How many bytes are still to come, of a terminator that is a count.
+    #[must_use]
+    pub fn as_count(&self) -> Option<u64> {
+        match &self.0 {
+            Kind::Count(count) => Some(*count),
+            _ => None,
+        }
+    }
+}
+
+impl PartialEq for Terminator {
+    fn eq(&self, other: &Self) -> bool {
+        (self.as_bytes(), self.as_count()) == (other.as_bytes(), other.as_count())
+    }
+}
+
+impl Eq for Terminator {}
+
+impl fmt::Debug for Terminator {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.0 {
+            Kind::None => f.write_str("none"),
+            Kind::Count(count) => write!(f, "{count} bytes"),
+            Kind::Bytes(pattern) => write!(f, "\"{}\"", pattern.bytes().escape_ascii()),
+        }
+    }
+}
+
+macro_rules! from_bytes {
+    ($($type:ty),+) => {$(
+        impl From<$type> for Terminator {
+            fn from(bytes: $type) -> Self {
+                Self::bytes(bytes)
+            }
+        }
+    )+};
+}
+
+from_bytes!(&str, &[u8], String, Vec<u8>, &String, &Vec<u8>);
+
+impl<const N: usize> From<&[u8; N]> for Terminator {
+    fn from(bytes: &[u8; N]) -> Self {
+        Self::bytes(bytes)
+    }
+}
+
+impl From<u64> for Terminator {
+    fn from(bytes: u64) -> Self {
+        Self::count(bytes)
+    }
+}
+
+impl<T: Into<Self>> From<Option<T>> for Terminator {
+    fn from(terminator: Option<T>) -> Self {
+        terminator.map(Into::into).unwrap_or_default()
+    }
+}
+
+/// Bytes to search for, prepared.
+pub(super) struct Pattern {
+    finder: Finder<'static>,
+    /// For each prefix of the bytes, the length of the longest proper prefix that
+    /// it ends with: the failure function of Knuth, Morris and Pratt. Needed only
+    /// where a terminator may be cut by the end of what was received.
+    fallback: Box<[usize]>,
+}
+
+impl Pattern {
+    fn new(bytes: &[u8]) -> Self {
+        let mut fallback = vec![0; bytes.len()].into_boxed_slice();
+        let mut matched = 0;
+        for i in 1..bytes.len() {
+            while matched > 0 && bytes[i] != bytes[matched] {
+                matched = fallback[matched - 1];
+            }
+            if bytes[i] == bytes[matched] {
+                matched += 1;
+            }
+            fallback[i] = matched;
+        }
+        Self {
+            finder: Finder::new(bytes).into_owned(),
+            fallback,
+        }
+    }
+
+    pub(super) fn bytes(&self) -> &[u8] {
+        self.finder.needle()
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.bytes().len()
+    }
+
+    /// Where in `data` the pattern first stands.
+    pub(super) fn find(&self, data: &[u8]) -> Option<usize> {
+        self.finder.find(data)
+    }
+
+    /// How much of the pattern is matched after `byte`, when `matched` of it,
+    /// which is not all, was before.
+    pub(super) fn advance(&self, mut matched: usize, byte: u8) -> usize {
+        let bytes = self.bytes();
+        while matched > 0 && bytes[matched] != byte {
+            matched = self.fallback[matched - 1];
+        }
+        matched + usize::from(bytes[matched] == byte)
+    }
+
+    /// How much of the pattern `data`, in which it does not stand, ends with.
+    pub(super) fn matched_at_end(&self, data: &[u8]) -> usize {
+        let tail = &data[data.len() - data.len().min(self.len() - 1)..];
+        tail.iter()
+            .fold(0, |matched, byte| self.advance(matched, *byte))
+    }
+}

@@ -1,0 +1,196 @@
+//! How a channel ends, and what the dispatcher must see to.
+
+use std::os::fd::RawFd;
+
+use super::super::output::Mark;
+use super::super::socket::Socket;
+use super::super::transport::Link;
+use super::{Duty, Endpoint, Flags, Stage};
+use crate::error::{Error, Result};
+
+impl Endpoint {
+    /// Ends the output when everything that waits is written: the peer reads to
+    /// its end, and can go on sending. See shutdown(2).
+    ///
+    /// # Errors
+    ///
+    /// `NotConnected` if the channel is closed or has no socket; `Unsupported` if
+    /// the transport is not a socket.
+    pub fn shutdown_when_done(&mut self) -> Result<()> {
+        self.socket_for("end the output")?;
+        match &mut self.output {
+            Some(output) if !output.is_empty() || self.stage != Stage::Connected => {
+                output.push_mark(Mark::Shutdown);
+                Ok(())
+            }
+            _ => self.shutdown_now(),
+        }
+    }
+
+    /// Closes when everything that waits is written: `handle_close` follows then,
+    /// on a write event. Input goes on until then. asynchat's method of that name.
+    pub fn close_when_done(&mut self) {
+        match &mut self.output {
+            Some(output) => output.push_mark(Mark::Close),
+            None => self.set(Flags::CLOSE_DUE, true),
+        }
+    }
+
+    /// Forgets what waits to be written, and whether to close after it. "Emergencies
+    /// only!", says asynchat, which has it: what follows may make no sense to the
+    /// peer.
+    pub fn discard_output(&mut self) {
+        if let Some(output) = &mut self.output {
+            output.clear();
+        }
+        if self.is(Flags::CONGESTED) {
+            self.set(Flags::CONGESTED, false);
+            self.set(Flags::DRAIN_DUE, true);
+        }
+    }
+
+    /// What [`handle_eof`](crate::Handler::handle_eof) does unless it is
+    /// overridden: closes now if nothing waits, else when that is written.
+    pub fn close_after_eof(&mut self) {
+        match &mut self.output {
+            Some(output) if !output.is_empty() => output.push_mark(Mark::Close),
+            _ => self.set(Flags::CLOSE_DUE, true),
+        }
+    }
+
+    /// Closes: no handler of this channel runs any more, and what waits to be
+    /// written is dropped. The loop gives the descriptor up when the handler
+    /// returns, or before it next waits if the channel was reached from outside.
+    pub fn close(&mut self) {
+        self.stage = Stage::Closed;
+        self.flags -= Flags::DUE;
+        self.attempts = None;
+        self.spare = None;
+        if let Some(output) = &mut self.output {
+            output.clear();
+        }
+    }
+
+    /// Closes, and resets the connection: the peer gets ECONNRESET, and what was
+    /// not sent is dropped. What is no TCP connection is just closed.
+    pub fn abort(&mut self) {
+        if let Some(socket) = self.socket() {
+            // Where a socket cannot be reset, closing is what remains.
+            let _ = socket.set_reset_on_close();
+        }
+        self.close();
+    }
+
+    /// Ends the channel because of `error`: `handle_close` follows, and finds it
+    /// as the [`reason`](Endpoint::reason).
+    pub fn fail(&mut self, error: Error) {
+        if self.stage != Stage::Closed && !self.is(Flags::CLOSE_HANDLED) {
+            self.set(Flags::CLOSE_DUE, true);
+            // The first is the cause of the others.
+            self.reason.get_or_insert(error);
+        }
+    }
+
+    pub(crate) fn raw_fd(&self) -> RawFd {
+        if self.link.is_some() { self.fd } else { -1 }
+    }
+
+    /// Whether events make sense: a channel that is over has none, nor has a socket
+    /// that was told nothing yet, or failed to connect.
+    pub(crate) fn has_events(&self) -> bool {
+        !self.is_over() && !self.is(Flags::IDLE)
+    }
+
+    /// The next thing that is due, which then no longer is.
+    pub(crate) fn take_duty(&mut self) -> Option<Duty> {
+        if !self.flags.intersects(Flags::DUE) || self.stage == Stage::Closed {
+            return None;
+        }
+        if self.is(Flags::CONNECT_DUE) {
+            // Stays due until the handler has taken note: see set_connected.
+            return Some(Duty::Connect);
+        }
+        if self.is(Flags::EOF_DUE) && self.is(Flags::EOF_FIRST) {
+            self.set(Flags::EOF_DUE, false);
+            return Some(Duty::Eof);
+        }
+        if self.is(Flags::CLOSE_DUE) {
+            self.flags -= Flags::DUE;
+            if self.is(Flags::CLOSE_HANDLED) {
+                return None;
+            }
+            self.set(Flags::CLOSE_HANDLED, true);
+            return Some(Duty::Close);
+        }
+        if self.is(Flags::DRAIN_DUE) {
+            self.set(Flags::DRAIN_DUE, false);
+            return Some(Duty::Drain);
+        }
+        self.set(Flags::EOF_DUE, false);
+        Some(Duty::Eof)
+    }
+
+    /// Puts off the close that is due: there is something to be read before.
+    pub(crate) fn put_off_close(&mut self) {
+        self.set(Flags::CLOSE_DUE, false);
+    }
+
+    /// Whether a close is due.
+    pub(crate) fn is_close_due(&self) -> bool {
+        self.is(Flags::CLOSE_DUE)
+    }
+
+    /// Whether no more input should be handled: the channel is closed, or will be
+    /// when the handler has returned.
+    pub(crate) fn is_ending(&self) -> bool {
+        self.is_over() || self.is(Flags::CLOSE_DUE)
+    }
+
+    /// Whether the channel ends or has ended, so that its input is of no use.
+    pub(crate) fn is_over(&self) -> bool {
+        self.stage == Stage::Closed || self.is(Flags::CLOSE_HANDLED)
+    }
+
+    /// The channel ends, by an event of the loop's.
+    pub(crate) fn end(&mut self, reason: Option<Error>) {
+        match reason {
+            Some(reason) => self.fail(reason),
+            None => self.set(Flags::CLOSE_DUE, true),
+        }
+    }
+
+    /// Whether the socket has an error waiting, which asking for takes.
+    pub(crate) fn take_socket_error(&mut self) -> Result<Option<Error>> {
+        let Some(socket) = self.socket() else {
+            return Ok(None);
+        };
+        let taken = socket.take_error();
+        let context = |e| Error::system("exceptional condition", Some(self.fd), e);
+        taken.map(|error| error.map(context)).map_err(context)
+    }
+
+    /// Closes the descriptor and says what that answered.
+    pub(crate) fn close_link(&mut self) -> Result<()> {
+        self.close();
+        match self.link.take() {
+            Some(link) => link
+                .close()
+                .map_err(|e| Error::system("close", Some(self.fd), e)),
+            None => Ok(()),
+        }
+    }
+
+    /// Gives up a descriptor that somebody else has closed.
+    pub(crate) fn forget_link(&mut self) {
+        if let Some(link) = self.link.take() {
+            link.forget();
+        }
+    }
+
+    pub(crate) fn into_socket(self) -> Option<Socket> {
+        match self.link {
+            Some(Link::Socket(socket)) => Some(socket),
+            _ => None,
+        }
+    }
+}

@@ -1,0 +1,177 @@
+//! Receiving.
+
+use std::io;
+
+use super::super::socket::Socket;
+use super::super::transport::Link;
+use super::{Endpoint, Flags, Stage};
+use crate::address::Address;
+use crate::error::{Error, Result};
+
+impl Endpoint {
+    /// Receives at most `buf.len()` bytes, and says how many. See recv(2).
+    ///
+    /// 0 means that the input has ended, or that the connection is gone. The
+    /// dispatcher then calls `handle_eof` or `handle_close` when the handler
+    /// returns, so a handler need not look out for it. (A datagram may be empty,
+    /// and nothing comes into an empty `buf`.)
+    ///
+    /// # Errors
+    ///
+    /// `WouldBlock` if there is nothing now: return it, and the handler is called
+    /// again. `NotConnected` if the channel is closed, has no socket, or is a
+    /// listener. Else what the transport answers, for
+    /// reasons other than that the connection is gone.
+    #[inline]
+    pub fn recv(&mut self, buf: &mut [u8]) -> Result<usize> {
+        self.flags |= Flags::RECEIVED;
+        if self.stage == Stage::Connected
+            && !buf.is_empty()
+            && let Some(Link::Socket(socket)) = &self.link
+        {
+            return match socket.recv(buf) {
+                Ok(n) if n > 0 => Ok(n),
+                result => self.received(result, buf),
+            };
+        }
+        self.recv_unusual(buf)
+    }
+
+    fn recv_unusual(&mut self, buf: &mut [u8]) -> Result<usize> {
+        if self.stage == Stage::Accepting {
+            return Err(self.listens("receive"));
+        }
+        let link = self.link_for("receive")?;
+        if buf.is_empty() {
+            return Ok(0);
+        }
+        let result = link.recv(buf);
+        self.received(result, buf)
+    }
+
+    /// What the transport's answer means.
+    fn received(&mut self, result: io::Result<usize>, buf: &mut [u8]) -> Result<usize> {
+        match result {
+            Ok(0) if self.link.as_ref().is_some_and(Link::is_stream) => {
+                self.end_input();
+                Ok(0)
+            }
+            Ok(n) => Ok(n),
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => self.recv(buf),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Err(error.into()),
+            Err(error) => self.lost(Error::system("receive", Some(self.fd), error)),
+        }
+    }
+
+    #[cold]
+    pub(super) fn listens(&self, action: &str) -> Error {
+        // The system's own answer, in words that say what to do.
+        Error::system(
+            format!("{action} on a listener; accept a connection and use that"),
+            Some(self.fd),
+            io::Error::from_raw_os_error(libc::ENOTCONN),
+        )
+    }
+
+    /// Nothing more comes in.
+    fn end_input(&mut self) {
+        if self.is(Flags::INPUT_ENDED) {
+            return;
+        }
+        // After a send that failed, this is the end of it all; and if that was a
+        // reset, the input did not end but was cut off, although it no longer says so.
+        if self.is(Flags::BROKEN) {
+            self.set(Flags::CLOSE_DUE, true);
+        }
+        let cut_off = self.is(Flags::BROKEN) && !self.is_broken_pipe();
+        if !cut_off {
+            self.set(Flags::INPUT_ENDED, true);
+            self.set(Flags::EOF_DUE, true);
+            self.set(Flags::EOF_FIRST, self.is(Flags::BROKEN));
+        }
+    }
+
+    /// The peer had closed its side in order when the send failed.
+    fn is_broken_pipe(&self) -> bool {
+        let reason = self.reason.as_ref();
+        reason.is_some_and(|reason| reason.kind() == io::ErrorKind::BrokenPipe)
+    }
+
+    /// What becomes of an error of the transport: an end of the connection is
+    /// noted, and answered with 0.
+    #[cold]
+    pub(super) fn lost(&mut self, error: Error) -> Result<usize> {
+        if !error.is_disconnected() {
+            return Err(error);
+        }
+        self.fail(error);
+        Ok(0)
+    }
+
+    /// Has what came in read to its end before the channel closes because a send
+    /// found the connection gone, even if `readable` answers false at that time.
+    /// For channels that leave their input for a while, such as the half of a
+    /// forwarder whose other half is congested; those that never read would never
+    /// hear of the end. (A channel whose `readable` answers true then is read to
+    /// its end in any case.)
+    pub fn set_keep_unread(&mut self, keep: bool) {
+        self.set(Flags::KEEPS_UNREAD, keep);
+    }
+
+    /// Whether a send found the connection gone, so that nothing more is sent.
+    pub(crate) fn is_broken(&self) -> bool {
+        self.is(Flags::BROKEN)
+    }
+
+    /// A read event begins.
+    pub(crate) fn begin_read_event(&mut self) {
+        self.set(Flags::RECEIVED, false);
+    }
+
+    /// A read event is over. A channel that was to close when its input is read
+    /// closes now if nobody reads that.
+    pub(crate) fn end_read_event(&mut self) {
+        if self.is(Flags::BROKEN) && !self.is(Flags::RECEIVED) {
+            self.set(Flags::INPUT_ENDED, true);
+            self.set(Flags::CLOSE_DUE, true);
+        }
+    }
+
+    /// Whether there may be something to be read although a send failed.
+    pub(crate) fn may_have_unread(&self) -> bool {
+        self.is(Flags::BROKEN)
+            && !self.is(Flags::INPUT_ENDED)
+            && self.socket().is_some_and(Socket::has_unread)
+    }
+
+    /// Whether that is to be read even if it is not wanted now.
+    pub(crate) fn keeps_unread(&self) -> bool {
+        self.is(Flags::KEEPS_UNREAD)
+    }
+
+    /// Receives out-of-band data, at most `buf.len()` bytes of it (TCP has one).
+    /// See `MSG_OOB` in recv(2).
+    ///
+    /// # Errors
+    ///
+    /// `Unsupported` if the transport is not a socket; `InvalidInput` if there is
+    /// none; else as for [`recv`](Endpoint::recv).
+    pub fn recv_oob(&mut self, buf: &mut [u8]) -> Result<usize> {
+        let result = self.socket_for("receive out of band")?.recv_oob(buf);
+        result.or_else(|e| self.lost(Error::system("receive out of band", Some(self.fd), e)))
+    }
+
+    /// Receives a datagram, cut to `buf.len()` bytes, and the address that it
+    /// came from. See recvfrom(2).
+    ///
+    /// # Errors
+    ///
+    /// `WouldBlock` if there is none now; `Unsupported` if the transport is not a
+    /// socket; else what recvfrom(2) answers.
+    pub fn recv_from(&mut self, buf: &mut [u8]) -> Result<(usize, Address)> {
+        let socket = self.socket_for("receive a datagram")?;
+        socket
+            .recv_from(buf)
+            .map_err(|e| Error::system("receive a datagram", Some(self.fd), e))
+    }
+}

@@ -1,0 +1,335 @@
+//! The state of a dispatcher: its transport, what stage it is at, and what waits
+//! to be written.
+
+mod accept;
+mod ends;
+mod input;
+mod output;
+mod setup;
+
+use std::fmt;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
+
+use bitflags::bitflags;
+
+use super::attempts::Attempts;
+use super::output::Output;
+use super::socket::Socket;
+use super::transport::{Link, Transport};
+use crate::address::Address;
+use crate::error::{Error, Result};
+use crate::sys;
+
+/// What every dispatcher is but for its handler: the descriptor, its stage, and
+/// its output. All of asyncore's methods are here.
+///
+/// One does not make it: a [`Dispatcher`](crate::Dispatcher) and its kin, and the
+/// [`Io`](crate::Io) that a handler is given, all dereference to it.
+///
+/// # Ends
+///
+/// Whatever finds that the connection is gone (a receive, a send, an event) notes
+/// it here, and `handle_close` follows when the handler returns; the methods
+/// themselves answer 0. So a channel that another one's handler writes to can be
+/// gone without that handler having to know: each channel hears of its own end.
+pub struct Endpoint {
+    /// None before there is a socket, and after the descriptor was given up.
+    link: Option<Link>,
+    /// The number of the descriptor, kept for messages when it is gone.
+    fd: RawFd,
+    stage: Stage,
+    flags: Flags,
+    /// Output is kept and written when there is room; without it, a send writes
+    /// what there is room for.
+    output: Option<Output>,
+    addr: Option<Address>,
+    /// While a connection is being made.
+    attempts: Option<Box<Attempts>>,
+    /// Of a listener: a descriptor in reserve, to refuse connections with when there
+    /// is no other.
+    spare: Option<OwnedFd>,
+    low_watermark: usize,
+    high_watermark: usize,
+    /// Why the channel closes.
+    reason: Option<Error>,
+}
+
+bitflags! {
+    /// All that is either so or not. In one word, so that the usual case, in which
+    /// next to nothing is, is found out at once.
+    #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+    struct Flags: u32 {
+        /// Due when the handler has returned: the connection stands, `handle_connect`.
+        const CONNECT_DUE = 1 << 0;
+        /// Due: the input has ended, `handle_eof`.
+        const EOF_DUE = 1 << 1;
+        /// That comes before the close: the close waited for it.
+        const EOF_FIRST = 1 << 2;
+        /// Due: the channel ends, `handle_close`.
+        const CLOSE_DUE = 1 << 3;
+        /// Due: congested output has drained, `handle_drain`.
+        const DRAIN_DUE = 1 << 4;
+        const DUE = 0b1_1111;
+
+        /// Nothing more comes in.
+        const INPUT_ENDED = 1 << 5;
+        /// A send found the connection gone: nothing more is sent.
+        const BROKEN = 1 << 6;
+        /// A socket made here that was told neither to connect nor to listen. Its
+        /// descriptor would report a hang-up all the time.
+        const IDLE = 1 << 7;
+        /// `handle_close` ran or runs.
+        const CLOSE_HANDLED = 1 << 8;
+        /// Something was put into the buffer since it was last written from.
+        const UNFLUSHED = 1 << 9;
+        /// Something was sent at once by the handler that runs.
+        const SENT = 1 << 10;
+        /// Whatever makes an event, or the end of a handler, more than usual.
+        const UNUSUAL = 0b111_1111_1111;
+
+        /// The handler received something, or tried, since this was last cleared.
+        const RECEIVED = 1 << 11;
+        /// Input is read before the channel closes, even if it is not wanted now.
+        const KEEPS_UNREAD = 1 << 12;
+        /// The socket failed to connect, and is of no use for another attempt.
+        const SPENT = 1 << 13;
+        /// Nobody handles write events: see [`Endpoint::mute_writes`].
+        const MUTE = 1 << 14;
+        /// Sends wait until the handler returns.
+        const GATHER = 1 << 15;
+        /// The last write found no room for all that waited.
+        const BLOCKED = 1 << 16;
+        /// Output was written, or tried, during the write event that is going on.
+        const FLUSHED = 1 << 17;
+        /// The high watermark was reached, and since then not the low one.
+        const CONGESTED = 1 << 18;
+        /// Connections are being refused, which was logged.
+        const REFUSING = 1 << 19;
+    }
+}
+
+/// See [`Endpoint::set_watermarks`].
+const LOW_WATERMARK: usize = 16 * 1024;
+const HIGH_WATERMARK: usize = 64 * 1024;
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Stage {
+    Unconnected,
+    Accepting,
+    Connecting,
+    Connected,
+    Closed,
+}
+
+/// What the dispatcher must see to when the handler has returned.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Duty {
+    Connect,
+    Eof,
+    Close,
+    Drain,
+}
+
+impl Endpoint {
+    /// An endpoint without a descriptor.
+    pub(crate) fn unconnected(buffered: bool) -> Self {
+        Self {
+            link: None,
+            fd: -1,
+            stage: Stage::Unconnected,
+            flags: Flags::empty(),
+            output: buffered.then(Output::default),
+            addr: None,
+            attempts: None,
+            spare: None,
+            low_watermark: LOW_WATERMARK,
+            high_watermark: HIGH_WATERMARK,
+            reason: None,
+        }
+    }
+
+    /// An endpoint over a socket that is connected, listening, or neither.
+    pub(crate) fn adopt(mut socket: Socket, buffered: bool) -> Result<Self> {
+        let mut endpoint = Self::unconnected(buffered);
+        let peer = match socket.take_peer() {
+            Some(peer) => Ok(peer),
+            None => socket.peer_addr(),
+        };
+        match peer {
+            Ok(peer) => {
+                endpoint.stage = Stage::Connected;
+                endpoint.addr = Some(peer);
+            }
+            // Not connected (some systems say EINVAL when it no longer is).
+            Err(error) => match error.raw_os_error() {
+                Some(libc::ENOTCONN | libc::EINVAL) if socket.is_listening() => {
+                    endpoint.stage = Stage::Accepting;
+                    endpoint.spare = sys::fd::duplicate(socket.as_fd()).ok();
+                    endpoint.addr = socket.local_addr().ok();
+                }
+                Some(libc::ENOTCONN | libc::EINVAL) => {}
+                _ => return Err(error),
+            },
+        }
+        endpoint.set_link(Link::Socket(socket));
+        Ok(endpoint)
+    }
+
+    /// An endpoint over any other transport, which is connected by nature.
+    pub(crate) fn over(transport: Box<dyn Transport>, buffered: bool) -> Self {
+        let mut endpoint = Self::unconnected(buffered);
+        endpoint.set_link(Link::Other(transport));
+        endpoint.stage = Stage::Connected;
+        endpoint
+    }
+
+    fn is(&self, flag: Flags) -> bool {
+        self.flags.intersects(flag)
+    }
+
+    fn set(&mut self, flag: Flags, value: bool) {
+        self.flags.set(flag, value);
+    }
+
+    /// Whether it is a connection of which nothing else is to be said: an event is
+    /// the handler's, and when that has returned there is nothing to see to.
+    pub(crate) fn is_usual(&self) -> bool {
+        self.stage == Stage::Connected && !self.is(Flags::UNUSUAL)
+    }
+
+    fn set_link(&mut self, link: Link) {
+        self.fd = link.as_fd().map_or(-1, |fd| fd.as_raw_fd());
+        self.link = Some(link);
+    }
+
+    // --- what it is and how it stands -------------------------------------------
+
+    /// Whether the connection stands. asyncore's attribute of that name.
+    #[must_use]
+    pub fn connected(&self) -> bool {
+        self.stage == Stage::Connected || self.is(Flags::CONNECT_DUE)
+    }
+
+    /// Whether it listens. asyncore's attribute of that name.
+    #[must_use]
+    pub fn accepting(&self) -> bool {
+        self.stage == Stage::Accepting
+    }
+
+    /// Whether a connection is being made. asyncore's attribute of that name.
+    #[must_use]
+    pub fn connecting(&self) -> bool {
+        self.stage == Stage::Connecting && !self.is(Flags::CONNECT_DUE)
+    }
+
+    /// Whether it was closed. No handler runs any more.
+    #[must_use]
+    pub fn is_closed(&self) -> bool {
+        self.stage == Stage::Closed
+    }
+
+    /// The address of the peer, or the one that was bound or is listened on.
+    /// asyncore's attribute of that name.
+    #[must_use]
+    pub fn addr(&self) -> Option<&Address> {
+        self.addr.as_ref()
+    }
+
+    /// The address that the socket is bound to, with the port that the system
+    /// chose. See getsockname(2).
+    ///
+    /// # Errors
+    ///
+    /// `NotConnected` if there is no descriptor; `Unsupported` if it is not a
+    /// socket; else what getsockname(2) answers.
+    pub fn local_addr(&self) -> Result<Address> {
+        self.socket_for("ask for its address")?.local_addr()
+    }
+
+    /// The socket, if the transport is one.
+    #[must_use]
+    pub fn socket(&self) -> Option<&Socket> {
+        self.link.as_ref()?.socket()
+    }
+
+    /// The descriptor, unless there is none yet or it is given up.
+    #[must_use]
+    pub fn as_fd(&self) -> Option<BorrowedFd<'_>> {
+        self.link.as_ref()?.as_fd()
+    }
+
+    /// Whether output is kept and written when there is room, as in a
+    /// [`DispatcherWithSend`](crate::DispatcherWithSend).
+    #[must_use]
+    pub fn is_buffered(&self) -> bool {
+        self.output.is_some()
+    }
+
+    /// How many bytes of output wait to be written. Always 0 without a buffer.
+    #[must_use]
+    pub fn pending(&self) -> usize {
+        self.output.as_ref().map_or(0, Output::pending)
+    }
+
+    /// Whether the input has ended: the peer closed its side, or a file was read
+    /// to its end.
+    #[must_use]
+    pub fn input_ended(&self) -> bool {
+        self.is(Flags::INPUT_ENDED)
+    }
+
+    /// Why the channel closes, for its `handle_close`: `None` if the input ended
+    /// or the channel was closed in order.
+    #[must_use]
+    pub fn reason(&self) -> Option<&Error> {
+        self.reason.as_ref()
+    }
+
+    /// What a dispatcher without a say in it answers to `writable`: with a buffer,
+    /// whether something waits; without, true, as in asyncore, until a write event
+    /// found that nobody handles those.
+    #[must_use]
+    pub fn writable(&self) -> bool {
+        match &self.output {
+            Some(output) => !output.is_empty(),
+            None => !self.is(Flags::MUTE),
+        }
+    }
+
+    /// Stops [`writable`](Endpoint::writable) from answering true for ever: what
+    /// the default of `handle_write` does, since a loop that wakes for write
+    /// events that nobody handles would only spin.
+    pub(crate) fn mute_writes(&mut self) {
+        self.set(Flags::MUTE, true);
+    }
+}
+
+impl fmt::Debug for Endpoint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Endpoint")
+            .field("fd", &self.fd)
+            .field("stage", &self.stage)
+            .field("addr", &self.addr)
+            .field("pending", &self.pending())
+            .finish_non_exhaustive()
+    }
+}
+
+impl fmt::Display for Endpoint {
+    /// As in a log: `fd 7, connected to 127.0.0.1:80`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let stage = match self.stage {
+            Stage::Unconnected => "unconnected",
+            Stage::Accepting => "listening on",
+            Stage::Connecting => "connecting to",
+            Stage::Connected => "connected to",
+            Stage::Closed => "closed",
+        };
+        write!(f, "fd {}", self.fd)?;
+        match (&self.addr, self.socket()) {
+            (Some(addr), _) => write!(f, ", {stage} {addr}"),
+            (None, Some(_)) => write!(f, ", {}", stage.trim_end_matches(" to")),
+            (None, None) => Ok(()),
+        }
+    }
+}

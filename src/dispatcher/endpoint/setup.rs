@@ -1,0 +1,268 @@
+//! Making, binding and connecting sockets.
+
+use std::io;
+use std::os::fd::AsFd;
+
+use super::super::attempts::Attempts;
+use super::super::socket::{Socket, SocketType};
+use super::super::transport::Link;
+use super::{Endpoint, Flags, Stage};
+use crate::address::{Address, Family, ToAddresses};
+use crate::error::{Error, Result};
+use crate::sys;
+
+impl Endpoint {
+    /// The transport, or an error that says why there is none.
+    pub(super) fn link_for(&mut self, action: &str) -> Result<&mut Link> {
+        if self.stage == Stage::Closed || self.link.is_none() {
+            return Err(self.no_link(action));
+        }
+        match &mut self.link {
+            Some(link) => Ok(link),
+            None => Err(Error::misuse(io::ErrorKind::NotConnected, action)),
+        }
+    }
+
+    #[cold]
+    pub(super) fn no_link(&self, action: &str) -> Error {
+        let fd = self.fd;
+        let message = if self.stage == Stage::Closed {
+            format!("cannot {action}: the channel of fd {fd} is closed; make a new one")
+        } else {
+            format!("cannot {action}: the channel has no socket yet; connect or listen first")
+        };
+        Error::misuse(io::ErrorKind::NotConnected, message)
+    }
+
+    /// The socket, or an error that says why there is none.
+    pub(super) fn socket_for(&self, action: &str) -> Result<&Socket> {
+        match &self.link {
+            Some(Link::Socket(socket)) if self.stage != Stage::Closed => Ok(socket),
+            Some(Link::Other(_)) if self.stage != Stage::Closed => Err(Error::misuse(
+                io::ErrorKind::Unsupported,
+                format!(
+                    "cannot {action}: fd {} is not a socket, and only those can",
+                    self.fd
+                ),
+            )),
+            _ => Err(self.no_link(action)),
+        }
+    }
+
+    /// Refuses what needs a socket at its beginning.
+    pub(super) fn check_unconnected(&self, action: &str) -> Result<()> {
+        let state = match self.stage {
+            Stage::Unconnected => return Ok(()),
+            Stage::Closed => return Err(self.no_link(action)),
+            Stage::Accepting => "it is listening",
+            Stage::Connecting => "it is connecting",
+            Stage::Connected => "it is connected",
+        };
+        Err(Error::misuse(
+            io::ErrorKind::AlreadyExists,
+            format!(
+                "cannot {action} with fd {}: {state} already; make a new channel",
+                self.fd
+            ),
+        ))
+    }
+
+    /// Makes the socket. [`connect`](Endpoint::connect) does so by itself; this is
+    /// for those who want to set something on it before.
+    ///
+    /// # Errors
+    ///
+    /// `AlreadyExists` if there is one; else as for [`Socket::new`].
+    pub fn create_socket(&mut self, family: Family, socket_type: SocketType) -> Result<()> {
+        self.set_socket(Socket::new(family, socket_type)?)
+    }
+
+    /// Takes `socket`, which must not be connected yet, for its own.
+    ///
+    /// # Errors
+    ///
+    /// `AlreadyExists` if there is one.
+    pub fn set_socket(&mut self, socket: Socket) -> Result<()> {
+        self.check_unconnected("take another socket")?;
+        if self.link.is_some() {
+            let message = format!("the channel has a socket already, fd {}", self.fd);
+            return Err(Error::misuse(io::ErrorKind::AlreadyExists, message));
+        }
+        // A datagram socket receives without being connected.
+        self.set(Flags::IDLE, socket.is_stream());
+        self.set_link(Link::Socket(socket));
+        Ok(())
+    }
+
+    /// Lets the socket be bound to an address that was in use a moment ago
+    /// (`SO_REUSEADDR`). See socket(7).
+    ///
+    /// # Errors
+    ///
+    /// `NotConnected` if there is no socket; what setsockopt(2) answers.
+    pub fn set_reuse_addr(&mut self) -> Result<()> {
+        self.socket_for("set SO_REUSEADDR")?.set_reuse_addr()
+    }
+
+    /// Binds the socket to an address. Of several that a name resolves to, the
+    /// first is taken. See bind(2).
+    ///
+    /// # Errors
+    ///
+    /// `NotConnected` if there is no socket; `AlreadyExists` if it is connected;
+    /// `InvalidInput` if `address` is none; else what bind(2) answers, such as
+    /// `AddrInUse`.
+    pub fn bind(&mut self, address: impl ToAddresses) -> Result<()> {
+        self.check_unconnected("bind")?;
+        let addresses = address.to_addresses()?;
+        let socket = self.socket_for("bind")?;
+        let Some(address) = addresses.into_iter().next() else {
+            let message = format!("there is no address to bind fd {} to", self.fd);
+            return Err(Error::misuse(io::ErrorKind::InvalidInput, message));
+        };
+        socket.bind(&address)?;
+        self.addr = socket.local_addr().ok().or(Some(address));
+        Ok(())
+    }
+
+    /// Makes the socket a listener, with room for `backlog` connections that are
+    /// not accepted yet (cut to what the system allows). See listen(2).
+    ///
+    /// # Errors
+    ///
+    /// `NotConnected` if there is no socket; `AlreadyExists` if it is connected;
+    /// `Unsupported` if it is a datagram socket; else what listen(2) answers.
+    pub fn listen(&mut self, backlog: u32) -> Result<()> {
+        self.check_unconnected("listen")?;
+        let socket = self.socket_for("listen")?;
+        if !socket.is_stream() {
+            let message = format!(
+                "cannot listen with fd {}: it is a datagram socket, which has no \
+                 connections; use recv_from",
+                self.fd
+            );
+            return Err(Error::misuse(io::ErrorKind::Unsupported, message));
+        }
+        socket.listen(backlog)?;
+        self.spare = sys::fd::duplicate(socket.as_fd()).ok();
+        self.stage = Stage::Accepting;
+        self.set(Flags::IDLE, false);
+        Ok(())
+    }
+
+    /// Begins to connect, and makes the socket if there is none. If `address`
+    /// stands for several, each is tried until one answers. `handle_connect`
+    /// follows when the connection stands; if it comes to nothing, `handle_error`
+    /// gets one error. A host name is resolved before this returns.
+    ///
+    /// # Errors
+    ///
+    /// `AlreadyExists` if it is connected, connecting or listening; what
+    /// [`ToAddresses`] answers; and, if it fails at once, what connect(2) answers
+    /// for the last address, such as `ConnectionRefused` or `NotFound` for a Unix
+    /// socket, with the addresses in the message.
+    pub fn connect(&mut self, address: impl ToAddresses) -> Result<()> {
+        self.check_unconnected("connect")?;
+        let mut addresses = address.to_addresses()?;
+        if let Some(socket) = self.socket() {
+            // The socket was made for a family, and may have been set up or bound.
+            let family = socket.local_addr()?.family();
+            addresses.retain(|address| address.family() == family);
+        }
+        self.attempts = Some(Box::new(Attempts::new(addresses)));
+        self.next_attempt()
+    }
+
+    /// Connects to the next address. If there is none left, the answer is the
+    /// error of the last.
+    pub(super) fn next_attempt(&mut self) -> Result<()> {
+        while let Some(attempts) = &mut self.attempts {
+            let Some(address) = attempts.next() else {
+                break;
+            };
+            match self.attempt(&address) {
+                Ok(stands) => {
+                    self.stage = Stage::Connecting;
+                    self.set(Flags::CONNECT_DUE, stands);
+                    self.set(Flags::IDLE, false);
+                    self.addr = Some(address);
+                    return Ok(());
+                }
+                Err(failure) => {
+                    if let Some(attempts) = &mut self.attempts {
+                        attempts.failed(failure);
+                    }
+                }
+            }
+        }
+        self.stage = Stage::Unconnected;
+        self.set(Flags::IDLE, true);
+        let fd = (self.fd >= 0).then_some(self.fd);
+        match self.attempts.take() {
+            Some(attempts) => Err(attempts.error(fd)),
+            None => Ok(()),
+        }
+    }
+
+    fn attempt(&mut self, address: &Address) -> io::Result<bool> {
+        match &mut self.link {
+            Some(Link::Socket(socket)) => {
+                if self.flags.contains(Flags::SPENT) {
+                    // Systems differ in what they let one do with a socket that
+                    // failed to connect. A new one takes its number, by which the
+                    // loop knows the channel.
+                    socket.replace(Socket::new(address.family(), socket.socket_type())?)?;
+                }
+                self.flags |= Flags::SPENT;
+                socket.connect(address)
+            }
+            _ => {
+                let fresh = Socket::new(address.family(), SocketType::Stream)?;
+                let stands = fresh.connect(address)?;
+                self.set_link(Link::Socket(fresh));
+                self.set(Flags::SPENT, true);
+                Ok(stands)
+            }
+        }
+    }
+
+    /// Looks how the connection that is being made stands: whether it stands. If
+    /// it failed, the next address is tried; the error comes when none is left.
+    pub(crate) fn check_connection(&mut self) -> Result<bool> {
+        let early = self.attempts.as_mut().and_then(|a| a.take_early());
+        let socket = self.socket_for("connect")?;
+        let failure = match early.map_or_else(|| socket.take_error(), |e| Ok(Some(e)))? {
+            Some(failure) => failure,
+            None => match socket.peer_addr() {
+                Ok(peer) => {
+                    self.addr = Some(peer);
+                    return Ok(true);
+                }
+                // Ready, it seemed, for a socket that was replaced since.
+                Err(_) if !sys::fd::is_writable(socket.as_fd()) => return Ok(false),
+                Err(error) => io::Error::from(error),
+            },
+        };
+        if let Some(attempts) = &mut self.attempts {
+            attempts.failed(failure);
+        }
+        self.next_attempt()?;
+        Ok(self.is(Flags::CONNECT_DUE))
+    }
+
+    /// The connection stands, unless its handler says otherwise.
+    pub(crate) fn set_connected(&mut self, connected: bool) {
+        if self.stage == Stage::Closed {
+            return;
+        }
+        if connected {
+            self.stage = Stage::Connected;
+            self.set(Flags::CONNECT_DUE, false);
+            self.attempts = None;
+        } else {
+            // The next event tries again.
+            self.stage = Stage::Connecting;
+            self.set(Flags::CONNECT_DUE, false);
+        }
+    }
+}

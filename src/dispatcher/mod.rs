@@ -1,0 +1,23 @@
+//! Dispatchers: channels over a stream of bytes or datagrams, with the handlers
+//! of asyncore.
+
+mod attempts;
+mod base;
+mod endpoint;
+mod handler;
+mod io;
+mod output;
+mod producer;
+mod socket;
+mod transport;
+mod with_send;
+
+pub use base::Dispatcher;
+pub use endpoint::Endpoint;
+pub use handler::Handler;
+pub(crate) use handler::{accept_some, log_to_facade, unaccepted, uncaptured};
+pub use io::{Io, View};
+pub use producer::{IterProducer, Producer, ReadProducer, SimpleProducer};
+pub use socket::{IntoSocket, Socket, SocketType};
+pub use transport::Transport;
+pub use with_send::DispatcherWithSend;

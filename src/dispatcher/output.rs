@@ -1,0 +1,387 @@
+//! What waits to be written.
+
+use std::collections::VecDeque;
+use std::fmt;
+use std::io::IoSlice;
+
+use super::producer::Producer;
+use super::transport::Link;
+use crate::error::{Error, Result};
+use crate::sys::fd::MAX_SLICES;
+
+/// How many bytes a block for small pushes has. A write takes up to
+/// [`MAX_SLICES`] blocks, which is more than a socket buffer usually holds.
+const BLOCK: usize = 4096;
+
+/// How many bytes are taken from a producer ahead of a write, unless said
+/// otherwise. asynchat's `ac_out_buffer_size`.
+const PULL: usize = 65536;
+
+/// The output of a dispatcher that is not written yet, in order.
+///
+/// Small pushes are copied once, into blocks; large ones that are given away are
+/// kept as they are. Nothing moves afterwards: a partial write only advances an
+/// offset.
+#[derive(Debug)]
+pub(super) struct Output {
+    queue: VecDeque<Entry>,
+    /// How many bytes of the first entry are written already; 0 unless that is
+    /// bytes.
+    written: usize,
+    /// How many bytes are not written, over all entries.
+    pending: usize,
+    /// How many bytes to take from a producer ahead of a write.
+    pull: usize,
+    /// How many of the entries are closes.
+    closes: usize,
+}
+
+impl Default for Output {
+    fn default() -> Self {
+        Self {
+            queue: VecDeque::new(),
+            written: 0,
+            pending: 0,
+            pull: PULL,
+            closes: 0,
+        }
+    }
+}
+
+enum Entry {
+    /// Never empty.
+    Bytes(Vec<u8>),
+    Producer(Box<dyn Producer>),
+    Mark(Mark),
+}
+
+impl fmt::Debug for Entry {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Bytes(bytes) => write!(f, "{} bytes", bytes.len()),
+            Self::Producer(_) => f.write_str("a producer"),
+            Self::Mark(mark) => mark.fmt(f),
+        }
+    }
+}
+
+/// What happens when everything before it is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Mark {
+    /// The output ends, the input goes on.
+    Shutdown,
+    /// The channel is closed.
+    Close,
+}
+
+impl Output {
+    /// How many bytes wait.
+    pub(super) fn pending(&self) -> usize {
+        self.pending
+    }
+
+    /// Whether nothing waits, no producer and no mark either.
+    pub(super) fn is_empty(&self) -> bool {
+        self.queue.is_empty()
+    }
+
+    /// Whether a close waits.
+    pub(super) fn will_close(&self) -> bool {
+        self.closes > 0
+    }
+
+    /// How many bytes to take from a producer ahead of a write; at least 1.
+    pub(super) fn set_pull(&mut self, bytes: usize) {
+        self.pull = bytes.max(1);
+    }
+
+    pub(super) fn pull(&self) -> usize {
+        self.pull
+    }
+
+    /// Appends a copy of `data`.
+    pub(super) fn push(&mut self, mut data: &[u8]) {
+        self.pending += data.len();
+        if let Some(Entry::Bytes(tail)) = self.queue.back_mut() {
+            // Never beyond its capacity: growing would move what is in it.
+            let room = (tail.capacity() - tail.len()).min(data.len());
+            tail.extend_from_slice(&data[..room]);
+            data = &data[room..];
+        }
+        if !data.is_empty() {
+            let mut block = Vec::with_capacity(data.len().max(BLOCK));
+            block.extend_from_slice(data);
+            self.queue.push_back(Entry::Bytes(block));
+        }
+    }
+
+    /// Appends `data` as it is, without its first `written` bytes, or a copy if it
+    /// is small.
+    pub(super) fn push_owned(&mut self, data: Vec<u8>, written: usize) {
+        let rest = data.len() - written;
+        // Only of the first entry is it known how much is written.
+        if rest < BLOCK || (written > 0 && !self.queue.is_empty()) {
+            self.push(&data[written..]);
+            return;
+        }
+        self.pending += rest;
+        if self.queue.is_empty() {
+            self.written = written;
+        }
+        self.queue.push_back(Entry::Bytes(data));
+    }
+
+    pub(super) fn push_producer(&mut self, producer: Box<dyn Producer>) {
+        self.queue.push_back(Entry::Producer(producer));
+    }
+
+    pub(super) fn push_mark(&mut self, mark: Mark) {
+        self.closes += usize::from(mark == Mark::Close);
+        self.queue.push_back(Entry::Mark(mark));
+    }
+
+    /// Forgets everything that waits.
+    pub(super) fn clear(&mut self) {
+        self.queue = VecDeque::new();
+        self.written = 0;
+        self.pending = 0;
+        self.closes = 0;
+    }
+
+    /// Writes once, as much as one vectored write takes, and says whether that was
+    /// all that is at hand. `fd` is for messages.
+    ///
+    /// # Errors
+    ///
+    /// What the transport or a producer answered; `WouldBlock` if there is no room.
+    pub(super) fn write_to(&mut self, link: &mut Link, fd: i32) -> Result<bool> {
+        self.pull_from_producer()?;
+        let written = match (self.queue.front(), self.queue.get(1)) {
+            (Some(Entry::Bytes(_)), Some(Entry::Bytes(_))) => self.write_several(link),
+            (Some(Entry::Bytes(only)), _) => link.send(&only[self.written..]),
+            (None | Some(Entry::Mark(_) | Entry::Producer(_)), _) => return Ok(true),
+        };
+        let written = written.map_err(|e| Error::system("send", Some(fd), e))?;
+        self.advance(written);
+        Ok(!matches!(self.queue.front(), Some(Entry::Bytes(_))))
+    }
+
+    /// If it is a producer's turn, puts some pieces of it in front of it.
+    fn pull_from_producer(&mut self) -> Result<()> {
+        while let Some(Entry::Producer(_)) = self.queue.front() {
+            let Some(Entry::Producer(mut producer)) = self.queue.pop_front() else {
+                return Ok(());
+            };
+            let mut pieces = Vec::new();
+            let mut gathered = 0;
+            let mut end = None;
+            while end.is_none() && gathered < self.pull && pieces.len() < MAX_SLICES {
+                match producer.more() {
+                    Ok(piece) if piece.is_empty() => end = Some(Ok(())),
+                    Ok(piece) => {
+                        gathered += piece.len();
+                        pieces.push(piece);
+                    }
+                    Err(error) => end = Some(Err(error)),
+                }
+            }
+            if end.is_none() {
+                self.queue.push_front(Entry::Producer(producer));
+            }
+            self.pending += gathered;
+            for piece in pieces.into_iter().rev() {
+                self.queue.push_front(Entry::Bytes(piece));
+            }
+            // What it made before it failed stands in the queue.
+            end.unwrap_or(Ok(()))?;
+        }
+        Ok(())
+    }
+
+    fn write_several(&self, link: &mut Link) -> std::io::Result<usize> {
+        let mut slices = [IoSlice::new(&[]); MAX_SLICES];
+        let mut count = 0;
+        let mut skip = self.written;
+        for (slice, entry) in slices.iter_mut().zip(&self.queue) {
+            let Entry::Bytes(bytes) = entry else { break };
+            *slice = IoSlice::new(&bytes[skip..]);
+            skip = 0;
+            count += 1;
+        }
+        link.send_vectored(&slices[..count])
+    }
+
+    fn advance(&mut self, written: usize) {
+        // A transport of the user's own may claim more than it was given.
+        let mut left = written.min(self.pending);
+        self.pending -= left;
+        while left > 0 {
+            let Some(Entry::Bytes(first)) = self.queue.front() else {
+                break;
+            };
+            let rest = first.len() - self.written;
+            if left < rest {
+                self.written += left;
+                return;
+            }
+            left -= rest;
+            self.written = 0;
+            self.queue.pop_front();
+        }
+        if self.queue.is_empty() {
+            // An idle connection keeps no memory of a busy time.
+            self.queue = VecDeque::new();
+        }
+    }
+
+    /// Takes the mark that has been reached, if one has.
+    pub(super) fn take_mark(&mut self) -> Option<Mark> {
+        match self.queue.front() {
+            Some(Entry::Mark(mark)) => {
+                let mark = *mark;
+                self.closes -= usize::from(mark == Mark::Close);
+                self.queue.pop_front();
+                Some(mark)
+            }
+            _ => None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::producer::IterProducer;
+    use super::*;
+    use std::cell::RefCell;
+    use std::io;
+    use std::os::fd::BorrowedFd;
+    use std::rc::Rc;
+
+    /// Takes at most `most` bytes a write and remembers where they came from.
+    struct Slow {
+        most: usize,
+        taken: Rc<RefCell<Vec<u8>>>,
+        calls: Rc<RefCell<usize>>,
+    }
+
+    impl super::super::Transport for Slow {
+        fn as_fd(&self) -> Option<BorrowedFd<'_>> {
+            None
+        }
+        fn recv(&mut self, _: &mut [u8]) -> io::Result<usize> {
+            Ok(0)
+        }
+        fn send(&mut self, data: &[u8]) -> io::Result<usize> {
+            self.send_vectored(&[IoSlice::new(data)])
+        }
+        fn send_vectored(&mut self, bufs: &[IoSlice<'_>]) -> io::Result<usize> {
+            *self.calls.borrow_mut() += 1;
+            let mut left = self.most;
+            for buf in bufs {
+                let n = buf.len().min(left);
+                self.taken.borrow_mut().extend_from_slice(&buf[..n]);
+                left -= n;
+            }
+            Ok(self.most - left)
+        }
+    }
+
+    type Shared<T> = Rc<RefCell<T>>;
+
+    fn slow(most: usize) -> (Link, Shared<Vec<u8>>, Shared<usize>) {
+        let (taken, calls) = (Shared::default(), Shared::default());
+        let transport = Slow {
+            most,
+            taken: Rc::clone(&taken),
+            calls: Rc::clone(&calls),
+        };
+        (Link::Other(Box::new(transport)), taken, calls)
+    }
+
+    #[test]
+    fn every_byte_leaves_once_and_in_order_whatever_the_writes_take() {
+        for most in [1, 7, 4_096, 5_000, 1 << 20] {
+            let (mut link, taken, _) = slow(most);
+            let (mut output, mut expected) = (Output::default(), Vec::new());
+            for i in 0..200_usize {
+                let piece = vec![i as u8; i * 37 % 9_000 + 1];
+                expected.extend_from_slice(&piece);
+                if i % 2 == 0 {
+                    output.push(&piece);
+                } else {
+                    output.push_owned(piece, 0);
+                }
+                output.write_to(&mut link, 3).unwrap();
+            }
+            while !output.is_empty() {
+                let (before, sent) = (output.pending(), taken.borrow().len());
+                output.write_to(&mut link, 3).unwrap();
+                let written = taken.borrow().len() - sent;
+                assert!(written > 0);
+                assert_eq!(output.pending(), before - written);
+            }
+            assert_eq!(output.pending(), 0);
+            assert!(*taken.borrow() == expected, "most = {most}");
+        }
+    }
+
+    #[test]
+    fn a_thousand_small_pushes_leave_in_one_write() {
+        let (mut link, taken, calls) = slow(usize::MAX);
+        let mut output = Output::default();
+        for _ in 0..1_000 {
+            output.push(&[b'x'; 64]);
+        }
+        output.write_to(&mut link, 3).unwrap();
+        assert_eq!((taken.borrow().len(), *calls.borrow()), (64_000, 1));
+        assert!(output.is_empty());
+    }
+
+    #[test]
+    fn a_partial_write_moves_no_byte() {
+        let (mut link, _, _) = slow(10);
+        let mut output = Output::default();
+        let data = vec![7; 100_000];
+        let place = data.as_ptr();
+        output.push_owned(data, 0);
+        output.write_to(&mut link, 3).unwrap();
+        let Some(Entry::Bytes(first)) = output.queue.front() else {
+            panic!("the entry is gone");
+        };
+        assert_eq!(first.as_ptr(), place);
+        assert_eq!(output.pending(), 99_990);
+    }
+
+    #[test]
+    fn a_producer_is_pulled_only_as_far_ahead_as_allowed() {
+        let (mut link, taken, _) = slow(100);
+        let mut output = Output::default();
+        output.set_pull(1_000);
+        output.push(b"before ");
+        let pieces = (0..50_u8).map(|i| vec![i; 300]);
+        output.push_producer(Box::new(IterProducer::new(pieces)));
+        output.push(b" after");
+        while !output.is_empty() {
+            output.write_to(&mut link, 3).unwrap();
+            assert!(output.pending() <= 1_300 + 6, "{}", output.pending());
+        }
+        let middle = (0..50_u8).flat_map(|i| vec![i; 300]);
+        let expected: Vec<u8> = b"before ".iter().copied().chain(middle).collect();
+        assert_eq!(*taken.borrow(), [&expected[..], b" after"].concat());
+    }
+
+    #[test]
+    fn a_mark_is_reached_only_behind_what_came_before_it() {
+        let (mut link, taken, _) = slow(2);
+        let mut output = Output::default();
+        output.push(b"abc");
+        output.push_mark(Mark::Close);
+        output.push(b"never");
+        assert_eq!(output.take_mark(), None);
+        output.write_to(&mut link, 3).unwrap();
+        assert_eq!(output.take_mark(), None);
+        output.write_to(&mut link, 3).unwrap();
+        assert_eq!(output.take_mark(), Some(Mark::Close));
+        assert_eq!(*taken.borrow(), b"abc");
+    }
+}

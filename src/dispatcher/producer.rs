@@ -1,0 +1,159 @@
+//! Output that is made when there is room for it.
+
+use std::fmt;
+use std::io::{self, Read};
+
+use crate::error::Result;
+
+/// Makes output piece by piece, as fast as the peer takes it. asynchat's
+/// producers.
+///
+/// ```
+/// use fdloop::{Producer, Result};
+///
+/// struct Countdown(u8);
+/// impl Producer for Countdown {
+///     fn more(&mut self) -> Result<Vec<u8>> {
+///         if self.0 == 0 {
+///             return Ok(Vec::new());
+///         }
+///         self.0 -= 1;
+///         Ok(format!("{}\n", self.0 + 1).into_bytes())
+///     }
+/// }
+/// assert_eq!(Countdown(3).more()?, b"3\n");
+/// # Ok::<(), fdloop::Error>(())
+/// ```
+pub trait Producer: 'static {
+    /// The next piece, of any size; an empty one ends it, and is the last to be
+    /// asked for.
+    ///
+    /// # Errors
+    ///
+    /// Any; it is the channel's, whose output then lacks the rest.
+    fn more(&mut self) -> Result<Vec<u8>>;
+}
+
+/// A producer of the pieces of a buffer. asynchat's `simple_producer`.
+///
+/// ```
+/// use fdloop::{Producer, SimpleProducer};
+///
+/// let mut producer = SimpleProducer::new("abcde").buffer_size(3);
+/// assert_eq!(producer.more()?, b"abc");
+/// assert_eq!(producer.more()?, b"de");
+/// assert_eq!(producer.more()?, b"");
+/// # Ok::<(), fdloop::Error>(())
+/// ```
+#[derive(Debug, Clone)]
+pub struct SimpleProducer {
+    data: Vec<u8>,
+    given: usize,
+    buffer_size: usize,
+}
+
+impl SimpleProducer {
+    /// A producer of `data`, in pieces of 512 bytes.
+    pub fn new(data: impl Into<Vec<u8>>) -> Self {
+        Self {
+            data: data.into(),
+            given: 0,
+            buffer_size: 512,
+        }
+    }
+
+    /// Sets how many bytes a piece has; at least 1.
+    #[must_use]
+    pub fn buffer_size(mut self, bytes: usize) -> Self {
+        self.buffer_size = bytes.max(1);
+        self
+    }
+}
+
+impl Producer for SimpleProducer {
+    fn more(&mut self) -> Result<Vec<u8>> {
+        let rest = &self.data[self.given..];
+        let piece = rest[..rest.len().min(self.buffer_size)].to_vec();
+        self.given += piece.len();
+        Ok(piece)
+    }
+}
+
+/// A producer of what an iterator gives. Empty items are passed over.
+#[derive(Debug, Clone)]
+pub struct IterProducer<I>(I);
+
+impl<I> IterProducer<I>
+where
+    I: Iterator,
+    I::Item: Into<Vec<u8>>,
+{
+    /// A producer of the items of `items`.
+    pub fn new(items: impl IntoIterator<IntoIter = I>) -> Self {
+        Self(items.into_iter())
+    }
+}
+
+impl<I> Producer for IterProducer<I>
+where
+    I: Iterator + 'static,
+    I::Item: Into<Vec<u8>>,
+{
+    fn more(&mut self) -> Result<Vec<u8>> {
+        let mut pieces = self.0.by_ref().map(Into::into);
+        Ok(pieces.find(|piece| !piece.is_empty()).unwrap_or_default())
+    }
+}
+
+/// A producer of what a reader reads, up to its end.
+///
+/// Reading happens while the loop waits for it, so this is for what does not
+/// block long: regular files, buffers, decoders of these.
+pub struct ReadProducer<R> {
+    reader: R,
+    buffer_size: usize,
+}
+
+impl<R: Read> ReadProducer<R> {
+    /// A producer of what `reader` reads, in pieces of at most 65,536 bytes.
+    pub fn new(reader: R) -> Self {
+        Self {
+            reader,
+            buffer_size: 65536,
+        }
+    }
+
+    /// Sets how many bytes a piece has at most; at least 1.
+    #[must_use]
+    pub fn buffer_size(mut self, bytes: usize) -> Self {
+        self.buffer_size = bytes.max(1);
+        self
+    }
+}
+
+impl<R: Read + 'static> Producer for ReadProducer<R> {
+    /// # Errors
+    ///
+    /// What reading answers, but for `Interrupted`, after which it goes on.
+    fn more(&mut self) -> Result<Vec<u8>> {
+        let mut piece = vec![0; self.buffer_size];
+        loop {
+            match self.reader.read(&mut piece) {
+                Ok(n) => {
+                    piece.truncate(n);
+                    return Ok(piece);
+                }
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+    }
+}
+
+impl<R> fmt::Debug for ReadProducer<R> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ReadProducer")
+            .field("buffer_size", &self.buffer_size)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,335 @@
+//! Sockets that are owned, non-blocking and close-on-exec.
+
+use std::io::{self, IoSlice};
+use std::net::{TcpListener, TcpStream, UdpSocket};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
+use std::os::unix::net::{UnixDatagram, UnixListener, UnixStream};
+
+use crate::address::{Address, Family};
+use crate::error::{Error, Result};
+use crate::sys;
+
+/// What a socket carries.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum SocketType {
+    /// A stream of bytes: TCP, or a Unix stream. `SOCK_STREAM`.
+    Stream,
+    /// Datagrams, each of which is sent and received whole: UDP, or Unix
+    /// datagrams. `SOCK_DGRAM`.
+    Datagram,
+}
+
+/// A socket: owned, non-blocking and close-on-exec.
+///
+/// Dispatchers are built on it, and `handle_accepted` of a listener gets one.
+/// It converts from and to the sockets of the
+/// standard library; those that it turns into stay non-blocking.
+///
+/// ```
+/// use fdloop::Socket;
+/// use std::net::{TcpListener, TcpStream};
+///
+/// let socket = Socket::adopt(TcpListener::bind("127.0.0.1:0")?)?;
+/// println!("listening on {}", socket.local_addr()?);
+/// let listener: TcpListener = socket.into();
+/// listener.set_nonblocking(false)?;
+/// # Ok::<(), fdloop::Error>(())
+/// ```
+#[derive(Debug)]
+pub struct Socket {
+    fd: OwnedFd,
+    socket_type: SocketType,
+    /// The other side, where accept told.
+    peer: Option<Address>,
+}
+
+impl Socket {
+    /// Makes a socket. See socket(2).
+    ///
+    /// # Errors
+    ///
+    /// What socket(2) answers: an error with the `errno` EMFILE or ENFILE if
+    /// there are too many descriptors, EAFNOSUPPORT if the system does not have
+    /// the family.
+    pub fn new(family: Family, socket_type: SocketType) -> Result<Self> {
+        let stream = socket_type == SocketType::Stream;
+        let fd = sys::socket::socket(family, stream)
+            .map_err(|e| Error::system(format!("create a socket of family {family:?}"), None, e))?;
+        Ok(Self {
+            fd,
+            socket_type,
+            peer: None,
+        })
+    }
+
+    /// Two stream sockets that are connected to each other. See socketpair(2).
+    ///
+    /// # Errors
+    ///
+    /// What socketpair(2) answers, such as EMFILE.
+    pub fn pair() -> Result<(Self, Self)> {
+        let (a, b) = sys::socket::pair(true)
+            .map_err(|e| Error::system("create a pair of sockets", None, e))?;
+        let socket = |fd| Self {
+            fd,
+            socket_type: SocketType::Stream,
+            peer: Some(Address::Unnamed),
+        };
+        Ok((socket(a), socket(b)))
+    }
+
+    /// Takes over a socket made elsewhere, and makes it non-blocking, which shows
+    /// in every duplicate of it, and close-on-exec.
+    ///
+    /// # Errors
+    ///
+    /// The `errno` ENOTSOCK if the descriptor is not a socket: use
+    /// [`FileDispatcher`](crate::FileDispatcher) for those.
+    pub fn adopt(socket: impl Into<OwnedFd>) -> Result<Self> {
+        let fd = socket.into();
+        let adopt = || {
+            let stream = sys::socket::is_stream(fd.as_fd())?;
+            sys::socket::adopt(fd.as_fd())?;
+            Ok(stream)
+        };
+        let stream = adopt().map_err(|e: io::Error| {
+            let action = match e.raw_os_error() {
+                Some(libc::ENOTSOCK) => {
+                    "take over as a socket what is none (files need a FileDispatcher)"
+                }
+                _ => "take over a socket",
+            };
+            Error::system(action, Some(fd.as_raw_fd()), e)
+        })?;
+        let socket_type = if stream {
+            SocketType::Stream
+        } else {
+            SocketType::Datagram
+        };
+        Ok(Self {
+            fd,
+            socket_type,
+            peer: None,
+        })
+    }
+
+    /// What the socket carries.
+    #[must_use]
+    pub fn socket_type(&self) -> SocketType {
+        self.socket_type
+    }
+
+    pub(super) fn is_stream(&self) -> bool {
+        self.socket_type == SocketType::Stream
+    }
+
+    /// Adds what was attempted, and on what, to an error.
+    fn context<R>(&self, action: &str, result: io::Result<R>) -> Result<R> {
+        result.map_err(|e| Error::system(action, Some(self.fd.as_raw_fd()), e))
+    }
+
+    /// The address that the socket is bound to, with the port that the system
+    /// chose. See getsockname(2).
+    ///
+    /// # Errors
+    ///
+    /// What getsockname(2) answers.
+    pub fn local_addr(&self) -> Result<Address> {
+        let result = sys::socket::local_address(self.as_fd());
+        self.context("ask for the socket's address", result)
+    }
+
+    /// The address of the other side. See getpeername(2).
+    ///
+    /// # Errors
+    ///
+    /// `NotConnected` if there is none.
+    pub fn peer_addr(&self) -> Result<Address> {
+        if let Some(peer) = &self.peer {
+            return Ok(peer.clone());
+        }
+        let result = sys::socket::peer_address(self.as_fd());
+        self.context("ask for the peer's address", result)
+    }
+
+    /// Lets the socket be bound to an address that was in use a moment ago
+    /// (`SO_REUSEADDR`). See socket(7).
+    ///
+    /// # Errors
+    ///
+    /// What setsockopt(2) answers.
+    pub fn set_reuse_addr(&self) -> Result<()> {
+        let result = sys::socket::set_reuse_addr(self.as_fd());
+        self.context("set SO_REUSEADDR", result)
+    }
+
+    /// Makes closing the socket reset the connection, dropping what was not sent
+    /// (`SO_LINGER` with a time of zero). See socket(7).
+    ///
+    /// # Errors
+    ///
+    /// What setsockopt(2) answers.
+    pub fn set_reset_on_close(&self) -> Result<()> {
+        let result = sys::socket::set_reset_on_close(self.as_fd());
+        self.context("set SO_LINGER", result)
+    }
+
+    pub(super) fn bind(&self, address: &Address) -> Result<()> {
+        let result = sys::socket::bind(self.as_fd(), address);
+        self.context(&format!("bind to {address}"), result)
+    }
+
+    pub(super) fn listen(&self, backlog: u32) -> Result<()> {
+        let result = sys::socket::listen(self.as_fd(), backlog);
+        self.context("listen", result)
+    }
+
+    pub(super) fn is_listening(&self) -> bool {
+        sys::socket::is_listening(self.as_fd()).unwrap_or(false)
+    }
+
+    pub(super) fn connect(&self, address: &Address) -> io::Result<bool> {
+        sys::socket::connect(self.as_fd(), address)
+    }
+
+    pub(super) fn accept(&self) -> io::Result<(Self, Address)> {
+        let (fd, peer) = sys::socket::accept(self.as_fd())?;
+        let socket = Self {
+            fd,
+            socket_type: SocketType::Stream,
+            peer: Some(peer.clone()),
+        };
+        Ok((socket, peer))
+    }
+
+    pub(super) fn take_peer(&mut self) -> Option<Address> {
+        self.peer.take()
+    }
+
+    /// Makes this socket's number refer to `new`, and closes what it referred to.
+    pub(super) fn replace(&mut self, new: Self) -> io::Result<()> {
+        sys::fd::replace(self.fd.as_fd(), new.fd)?;
+        self.socket_type = new.socket_type;
+        self.peer = new.peer;
+        Ok(())
+    }
+
+    /// The error that waits on the socket (`SO_ERROR`), which asking for clears.
+    pub(super) fn take_error(&self) -> io::Result<Option<io::Error>> {
+        sys::socket::take_error(self.as_fd())
+    }
+
+    pub(super) fn recv(&self, buf: &mut [u8]) -> io::Result<usize> {
+        sys::socket::recv(self.as_fd(), buf)
+    }
+
+    /// Whether something, and not only the end, can be received at this moment.
+    pub(super) fn has_unread(&self) -> bool {
+        sys::socket::peek(self.as_fd(), &mut [0]).is_ok_and(|n| n > 0)
+    }
+
+    pub(super) fn recv_oob(&self, buf: &mut [u8]) -> io::Result<usize> {
+        sys::socket::recv_oob(self.as_fd(), buf)
+    }
+
+    pub(super) fn recv_from(&self, buf: &mut [u8]) -> io::Result<(usize, Address)> {
+        sys::socket::recv_from(self.as_fd(), buf)
+    }
+
+    pub(super) fn send(&self, data: &[u8]) -> io::Result<usize> {
+        sys::socket::send(self.as_fd(), data)
+    }
+
+    pub(super) fn send_oob(&self, data: &[u8]) -> io::Result<usize> {
+        sys::socket::send_oob(self.as_fd(), data)
+    }
+
+    pub(super) fn send_to(&self, data: &[u8], to: &Address) -> io::Result<usize> {
+        sys::socket::send_to(self.as_fd(), data, to)
+    }
+
+    pub(super) fn send_vectored(&self, bufs: &[IoSlice<'_>]) -> io::Result<usize> {
+        sys::socket::send_vectored(self.as_fd(), bufs)
+    }
+
+    pub(super) fn shutdown_write(&self) -> io::Result<()> {
+        sys::socket::shutdown_write(self.as_fd())
+    }
+
+    pub(super) fn close(self) -> io::Result<()> {
+        sys::fd::close(self.fd)
+    }
+
+    pub(super) fn forget(self) {
+        sys::fd::forget(self.fd);
+    }
+}
+
+impl AsFd for Socket {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.fd.as_fd()
+    }
+}
+
+impl AsRawFd for Socket {
+    fn as_raw_fd(&self) -> RawFd {
+        self.fd.as_raw_fd()
+    }
+}
+
+impl From<Socket> for OwnedFd {
+    fn from(socket: Socket) -> Self {
+        socket.fd
+    }
+}
+
+/// What a dispatcher can be built on: a [`Socket`], any socket of the standard
+/// library, or an `OwnedFd` that is one. For other types that own a socket, see
+/// [`Socket::adopt`].
+pub trait IntoSocket {
+    /// Turns it into a socket.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Socket::adopt`].
+    fn into_socket(self) -> Result<Socket>;
+}
+
+impl IntoSocket for Socket {
+    fn into_socket(self) -> Result<Socket> {
+        Ok(self)
+    }
+}
+
+impl IntoSocket for OwnedFd {
+    fn into_socket(self) -> Result<Socket> {
+        Socket::adopt(self)
+    }
+}
+
+macro_rules! standard_sockets {
+    ($($type:ty),+) => {$(
+        impl IntoSocket for $type {
+            fn into_socket(self) -> Result<Socket> {
+                Socket::adopt(self)
+            }
+        }
+
+        impl From<Socket> for $type {
+            /// It stays non-blocking.
+            fn from(socket: Socket) -> Self {
+                Self::from(socket.fd)
+            }
+        }
+    )+};
+}
+
+standard_sockets!(
+    TcpListener,
+    TcpStream,
+    UdpSocket,
+    UnixDatagram,
+    UnixListener,
+    UnixStream
+);

@@ -1,0 +1,143 @@
+//! What a dispatcher moves its bytes over.
+
+use std::io::{self, IoSlice};
+use std::os::fd::{AsFd, BorrowedFd};
+
+use super::socket::Socket;
+
+/// What a dispatcher reads from and writes to: a [`Socket`], a
+/// [`FileWrapper`](crate::FileWrapper), or your own, such as a TLS connection
+/// over a socket. (asyncore's `file_wrapper` emulates a socket for the same end.)
+///
+/// The descriptor must be non-blocking, and the transport owns it: dropping the
+/// transport closes it. It must stay the same number for as long as the transport
+/// lives.
+pub trait Transport: 'static {
+    /// The descriptor to wait for; `None` if it is closed.
+    fn as_fd(&self) -> Option<BorrowedFd<'_>>;
+
+    /// Reads at most `buf.len()` bytes; 0 only at the end of the input, since the
+    /// dispatcher never passes an empty buffer.
+    ///
+    /// # Errors
+    ///
+    /// `WouldBlock` if there is nothing yet.
+    fn recv(&mut self, buf: &mut [u8]) -> io::Result<usize>;
+
+    /// Writes at most `data.len()` bytes, and says how many.
+    ///
+    /// # Errors
+    ///
+    /// `WouldBlock` if there is no room.
+    fn send(&mut self, data: &[u8]) -> io::Result<usize>;
+
+    /// Writes from several buffers, in order, as though they were one. By default
+    /// it writes from the first that is not empty.
+    ///
+    /// # Errors
+    ///
+    /// As for [`send`](Transport::send).
+    fn send_vectored(&mut self, bufs: &[IoSlice<'_>]) -> io::Result<usize> {
+        match bufs.iter().find(|buf| !buf.is_empty()) {
+            Some(buf) => self.send(buf),
+            None => Ok(0),
+        }
+    }
+
+    /// Ends the output, so that the other side reads to its end, and keeps the
+    /// input open.
+    ///
+    /// # Errors
+    ///
+    /// `Unsupported`, by default: what is not a socket can end its output only by
+    /// closing.
+    fn shutdown_write(&mut self) -> io::Result<()> {
+        Err(io::Error::new(
+            io::ErrorKind::Unsupported,
+            "only a socket can end its output and stay open; close it when done instead",
+        ))
+    }
+
+    /// Closes the descriptor and says what close(2) answered. By default it is
+    /// dropped.
+    ///
+    /// # Errors
+    ///
+    /// Such as `StorageFull`, for a file whose data could not be written after all.
+    fn close(self: Box<Self>) -> io::Result<()> {
+        Ok(())
+    }
+
+    /// Gives the descriptor up without closing its number, which somebody else
+    /// has closed. By default the number is closed all the same, by dropping.
+    fn forget(self: Box<Self>) {}
+}
+
+/// A dispatcher's transport. Sockets, the usual one, need no second look-up.
+pub(super) enum Link {
+    Socket(Socket),
+    Other(Box<dyn Transport>),
+}
+
+impl Link {
+    pub(super) fn as_fd(&self) -> Option<BorrowedFd<'_>> {
+        match self {
+            Self::Socket(socket) => Some(socket.as_fd()),
+            Self::Other(transport) => transport.as_fd(),
+        }
+    }
+
+    pub(super) fn socket(&self) -> Option<&Socket> {
+        match self {
+            Self::Socket(socket) => Some(socket),
+            Self::Other(_) => None,
+        }
+    }
+
+    /// Whether reading nothing means the end, as it does but for datagrams.
+    pub(super) fn is_stream(&self) -> bool {
+        self.socket().is_none_or(Socket::is_stream)
+    }
+
+    pub(super) fn recv(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        match self {
+            Self::Socket(socket) => socket.recv(buf),
+            Self::Other(transport) => transport.recv(buf),
+        }
+    }
+
+    pub(super) fn send(&mut self, data: &[u8]) -> io::Result<usize> {
+        match self {
+            Self::Socket(socket) => socket.send(data),
+            Self::Other(transport) => transport.send(data),
+        }
+    }
+
+    pub(super) fn send_vectored(&mut self, bufs: &[IoSlice<'_>]) -> io::Result<usize> {
+        match self {
+            Self::Socket(socket) => socket.send_vectored(bufs),
+            Self::Other(transport) => transport.send_vectored(bufs),
+        }
+    }
+
+    pub(super) fn shutdown_write(&mut self) -> io::Result<()> {
+        match self {
+            Self::Socket(socket) => socket.shutdown_write(),
+            Self::Other(transport) => transport.shutdown_write(),
+        }
+    }
+
+    pub(super) fn close(self) -> io::Result<()> {
+        match self {
+            Self::Socket(socket) => socket.close(),
+            Self::Other(transport) => transport.close(),
+        }
+    }
+
+    pub(super) fn forget(self) {
+        match self {
+            Self::Socket(socket) => socket.forget(),
+            Self::Other(transport) => transport.forget(),
+        }
+    }
+}

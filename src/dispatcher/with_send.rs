@@ -1,0 +1,108 @@
+//! The dispatcher that keeps its output.
+
+use std::fmt;
+use std::ops::{Deref, DerefMut};
+use std::os::fd::{AsRawFd, RawFd};
+
+use super::base::Dispatcher;
+use super::endpoint::Endpoint;
+use super::handler::Handler;
+use super::socket::IntoSocket;
+use super::transport::Transport;
+use crate::address::ToAddresses;
+use crate::error::Result;
+use crate::event_loop::forward_channel;
+
+/// A [`Dispatcher`] that keeps its output until it can be written. asyncore's
+/// `dispatcher_with_send`.
+///
+/// `send` takes everything: it writes what there is room for at once, keeps the
+/// rest, and writes it when there is room. So a message that is answered costs no
+/// more system calls than without a buffer. It dereferences to the dispatcher.
+///
+/// ```
+/// use fdloop::{DispatcherWithSend, EventLoop, Handler, Socket};
+/// # struct Quiet;
+/// # impl Handler for Quiet {}
+/// # fn main() -> fdloop::Result<()> {
+/// let (ours, theirs) = Socket::pair()?;
+/// let mut channel = DispatcherWithSend::new(ours, Quiet)?;
+/// let megabytes = vec![b'x'; 4 << 20];
+/// assert_eq!(channel.send(&megabytes)?, megabytes.len());
+/// assert!(channel.pending() > 0);
+/// # Ok(())
+/// # }
+/// ```
+pub struct DispatcherWithSend<H>(Dispatcher<H>);
+
+impl<H: Handler> DispatcherWithSend<H> {
+    /// As [`Dispatcher::new`], with a buffer.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Dispatcher::new`].
+    pub fn new(socket: impl IntoSocket, handler: H) -> Result<Self> {
+        let endpoint = Endpoint::adopt(socket.into_socket()?, true)?;
+        Ok(Self(Dispatcher::from_endpoint(endpoint, handler)))
+    }
+
+    /// As [`Dispatcher::over`], with a buffer.
+    pub fn over(transport: impl Transport, handler: H) -> Self {
+        let endpoint = Endpoint::over(Box::new(transport), true);
+        Self(Dispatcher::from_endpoint(endpoint, handler))
+    }
+
+    /// As [`Dispatcher::connect`], with a buffer: what is sent before the
+    /// connection stands is kept until it does.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Endpoint::connect`].
+    pub fn connect(address: impl ToAddresses, handler: H) -> Result<Self> {
+        let mut endpoint = Endpoint::unconnected(true);
+        endpoint.connect(address)?;
+        Ok(Self(Dispatcher::from_endpoint(endpoint, handler)))
+    }
+
+    /// A dispatcher that has no socket yet: for those who want to set something on
+    /// one before it [connects](Endpoint::connect).
+    pub fn unconnected(handler: H) -> Self {
+        let endpoint = Endpoint::unconnected(true);
+        Self(Dispatcher::from_endpoint(endpoint, handler))
+    }
+
+    /// The dispatcher alone.
+    #[must_use]
+    pub fn into_inner(self) -> Dispatcher<H> {
+        self.0
+    }
+}
+
+forward_channel!(DispatcherWithSend<H: Handler + 'static>);
+
+impl<H> Deref for DispatcherWithSend<H> {
+    type Target = Dispatcher<H>;
+
+    fn deref(&self) -> &Dispatcher<H> {
+        &self.0
+    }
+}
+
+impl<H> DerefMut for DispatcherWithSend<H> {
+    fn deref_mut(&mut self) -> &mut Dispatcher<H> {
+        &mut self.0
+    }
+}
+
+impl<H> AsRawFd for DispatcherWithSend<H> {
+    /// The number of the descriptor, or -1 if there is none.
+    fn as_raw_fd(&self) -> RawFd {
+        self.0.as_raw_fd()
+    }
+}
+
+impl<H> fmt::Debug for DispatcherWithSend<H> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("DispatcherWithSend").field(&**self).finish()
+    }
+}

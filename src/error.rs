@@ -1,0 +1,317 @@
+//! The error of everything here, and the classes that errors fall into.
+
+use std::error::Error as StdError;
+use std::fmt;
+use std::io;
+use std::os::fd::RawFd;
+
+/// A result whose error is [`Error`], unless said otherwise.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// What a handler may return, and what the crate answers.
+///
+/// Errors of [`std::io`] turn into it with `?`; [`Error::other`] takes any other.
+/// What a handler returns decides what becomes of its channel:
+///
+/// - [`Error::ExitNow`] leaves [`EventLoop::run`](crate::EventLoop::run);
+/// - `WouldBlock` and `Interrupted` are no errors: the handler is called again
+///   when there is something to do;
+/// - an error that says that the connection is gone
+///   ([`is_disconnected`](Error::is_disconnected)) calls `handle_close`;
+/// - any other calls `handle_error`, which by default logs it and closes.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum Error {
+    /// Leaves the loop: passed through every handler, and returned from `run`.
+    /// asyncore's `ExitNow`.
+    ExitNow,
+    /// An input or output error of a handler's own.
+    Io(io::Error),
+    /// A system call failed; says which, and on which descriptor.
+    System(Box<SystemError>),
+    /// The crate was used in a way that cannot work; says what to do instead.
+    Misuse(Box<Misuse>),
+    /// A piece of a chat's input has more bytes than its limit, which this is. If
+    /// the handler of the error lets the channel go on, the rest of the piece is
+    /// dropped.
+    LineTooLong(usize),
+    /// A handler panicked, in a loop that was built to catch that.
+    Panicked(Box<Panic>),
+    /// Any other error of a handler.
+    Other(io::Error),
+}
+
+/// A system call that failed: see [`Error::System`].
+#[derive(Debug)]
+pub struct SystemError {
+    action: String,
+    fd: Option<RawFd>,
+    source: io::Error,
+}
+
+impl SystemError {
+    /// What was attempted, such as `connect to 127.0.0.1:80`.
+    #[must_use]
+    pub fn action(&self) -> &str {
+        &self.action
+    }
+
+    /// The descriptor it was attempted on, if there was one yet.
+    #[must_use]
+    pub fn fd(&self) -> Option<RawFd> {
+        self.fd
+    }
+}
+
+impl fmt::Display for SystemError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.fd {
+            Some(fd) => write!(f, "{} (fd {fd})", self.action),
+            None => f.write_str(&self.action),
+        }?;
+        write!(f, ": {}", self.source)
+    }
+}
+
+/// A use of the crate that cannot work: see [`Error::Misuse`].
+#[derive(Debug)]
+pub struct Misuse {
+    kind: io::ErrorKind,
+    message: String,
+}
+
+impl fmt::Display for Misuse {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.message)
+    }
+}
+
+/// A panic of a handler that was caught: see [`Error::Panicked`].
+#[derive(Debug)]
+pub struct Panic {
+    message: String,
+}
+
+impl Panic {
+    /// What it said.
+    #[must_use]
+    pub fn message(&self) -> &str {
+        &self.message
+    }
+}
+
+impl Error {
+    /// Wraps an error of the handler's own, or a message.
+    ///
+    /// ```
+    /// let error = fdloop::Error::other("no greeting from the server");
+    /// assert_eq!(error.to_string(), "no greeting from the server");
+    /// ```
+    pub fn other(error: impl Into<Box<dyn StdError + Send + Sync>>) -> Self {
+        Self::Other(io::Error::other(error))
+    }
+
+    /// A caught panic.
+    #[cold]
+    pub(crate) fn panicked(message: String) -> Self {
+        Self::Panicked(Box::new(Panic { message }))
+    }
+
+    /// A failed system call on `fd`.
+    #[cold]
+    pub(crate) fn system(action: impl Into<String>, fd: Option<RawFd>, source: io::Error) -> Self {
+        // What only means "not now" is returned on hot paths, and nobody reads it.
+        if matches!(
+            source.kind(),
+            io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted
+        ) {
+            return Self::Io(source);
+        }
+        Self::System(Box::new(SystemError {
+            action: action.into(),
+            fd,
+            source,
+        }))
+    }
+
+    /// A misuse, with a message that says what to do instead.
+    #[cold]
+    pub(crate) fn misuse(kind: io::ErrorKind, message: impl Into<String>) -> Self {
+        Self::Misuse(Box::new(Misuse {
+            kind,
+            message: message.into(),
+        }))
+    }
+
+    /// The error as the standard library classes it; `Other` for what has no class.
+    #[must_use]
+    pub fn kind(&self) -> io::ErrorKind {
+        match self {
+            Self::Misuse(misuse) => misuse.kind,
+            Self::LineTooLong(_) => io::ErrorKind::InvalidData,
+            Self::ExitNow | Self::Panicked(_) | Self::Other(_) => io::ErrorKind::Other,
+            Self::Io(_) | Self::System(_) => {
+                self.io().map_or(io::ErrorKind::Other, io::Error::kind)
+            }
+        }
+    }
+
+    /// The `errno` behind the error, if a system call set one.
+    #[must_use]
+    pub fn raw_os_error(&self) -> Option<i32> {
+        self.io().and_then(io::Error::raw_os_error)
+    }
+
+    fn io(&self) -> Option<&io::Error> {
+        match self {
+            Self::Io(error) => Some(error),
+            Self::System(error) => Some(&error.source),
+            _ => None,
+        }
+    }
+
+    /// Whether the error only says that nothing can be done now.
+    #[must_use]
+    pub fn would_block(&self) -> bool {
+        matches!(
+            self.kind(),
+            io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted
+        )
+    }
+
+    /// Whether the error says that the connection is gone: ECONNRESET, ENOTCONN,
+    /// ESHUTDOWN, ECONNABORTED, EPIPE, EBADF or ETIMEDOUT, or the `ErrorKind` of
+    /// one of these where there is no `errno`.
+    #[must_use]
+    pub fn is_disconnected(&self) -> bool {
+        self.io().is_some_and(is_disconnected)
+    }
+
+    /// Whether this is the exit error, which no channel handles.
+    pub(crate) fn is_exit(&self) -> bool {
+        matches!(self, Self::ExitNow)
+    }
+}
+
+/// See [`Error::is_disconnected`].
+pub(crate) fn is_disconnected(error: &io::Error) -> bool {
+    use io::ErrorKind as Kind;
+    match error.raw_os_error() {
+        Some(errno) => matches!(
+            errno,
+            libc::ECONNRESET
+                | libc::ENOTCONN
+                | libc::ESHUTDOWN
+                | libc::ECONNABORTED
+                | libc::EPIPE
+                | libc::EBADF
+                | libc::ETIMEDOUT
+        ),
+        None => matches!(
+            error.kind(),
+            Kind::ConnectionReset
+                | Kind::NotConnected
+                | Kind::ConnectionAborted
+                | Kind::BrokenPipe
+                | Kind::TimedOut
+        ),
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::ExitNow => f.write_str("a handler asked to leave the loop"),
+            Self::Io(error) => error.fmt(f),
+            Self::System(error) => error.fmt(f),
+            Self::Misuse(misuse) => misuse.fmt(f),
+            Self::LineTooLong(limit) => {
+                write!(
+                    f,
+                    "a piece of the input is longer than the {limit} bytes allowed"
+                )
+            }
+            Self::Panicked(panic) => write!(f, "a handler panicked: {}", panic.message),
+            Self::Other(error) => error.fmt(f),
+        }
+    }
+}
+
+impl StdError for Error {
+    fn source(&self) -> Option<&(dyn StdError + 'static)> {
+        match self {
+            Self::Io(error) => error.source(),
+            Self::System(error) => Some(&error.source),
+            Self::Other(error) => error.source(),
+            Self::ExitNow | Self::Misuse(_) | Self::LineTooLong(_) | Self::Panicked(_) => None,
+        }
+    }
+}
+
+impl From<io::Error> for Error {
+    fn from(error: io::Error) -> Self {
+        Self::Io(error)
+    }
+}
+
+impl From<Error> for io::Error {
+    /// Keeps the kind, and the text with its descriptor.
+    fn from(error: Error) -> Self {
+        match error {
+            Error::Io(error) => error,
+            other => io::Error::new(other.kind(), other),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn errno(number: i32) -> Error {
+        Error::from(io::Error::from_raw_os_error(number))
+    }
+
+    #[test]
+    fn errno_classes_are_what_the_contract_names() {
+        for number in [
+            libc::ECONNRESET,
+            libc::ENOTCONN,
+            libc::ESHUTDOWN,
+            libc::ECONNABORTED,
+            libc::EPIPE,
+            libc::EBADF,
+            libc::ETIMEDOUT,
+        ] {
+            assert!(errno(number).is_disconnected(), "{number}");
+            assert!(!errno(number).would_block(), "{number}");
+        }
+        assert!(errno(libc::EAGAIN).would_block());
+        assert!(errno(libc::EINTR).would_block());
+        assert!(!errno(libc::ECONNREFUSED).is_disconnected());
+        assert!(Error::from(io::Error::from(io::ErrorKind::BrokenPipe)).is_disconnected());
+    }
+
+    #[test]
+    fn a_failed_call_names_what_and_where_and_why() {
+        let refused = io::Error::from_raw_os_error(libc::ECONNREFUSED);
+        let error = Error::system("connect to 127.0.0.1:1", Some(7), refused);
+        let text = error.to_string();
+        assert!(
+            text.starts_with("connect to 127.0.0.1:1 (fd 7): "),
+            "{text}"
+        );
+        assert_eq!(error.kind(), io::ErrorKind::ConnectionRefused);
+        assert_eq!(error.raw_os_error(), Some(libc::ECONNREFUSED));
+        assert!(error.source().is_some());
+        assert_eq!(
+            io::Error::from(error).kind(),
+            io::ErrorKind::ConnectionRefused
+        );
+    }
+
+    #[test]
+    fn a_result_fits_into_two_registers() {
+        assert_eq!(size_of::<Result<()>>(), 2 * size_of::<usize>());
+    }
+}

@@ -1,0 +1,283 @@
+//! What the loop serves.
+
+use std::any::Any;
+use std::os::fd::{AsRawFd, RawFd};
+
+use super::EventLoop;
+use crate::error::{Error, Result};
+use crate::poller::Interest;
+
+/// Something with a descriptor that an [`EventLoop`] serves.
+///
+/// [`Dispatcher`](crate::Dispatcher) and its kin are channels whose events reach
+/// the handlers of asyncore; implement this trait yourself for what is no
+/// stream of bytes: a self-pipe, a timer descriptor, a device with an interface
+/// of its own.
+///
+/// The loop takes a channel out of its map while one of these methods runs, so
+/// each of them may use the loop freely.
+///
+/// ```
+/// use fdloop::{Channel, EventLoop, Error, Result};
+/// use std::io::{self, Read, Write};
+/// use std::os::fd::{AsRawFd, RawFd};
+///
+/// /// Stops the loop when its pipe is written to.
+/// struct Stopper(io::PipeReader);
+///
+/// impl AsRawFd for Stopper {
+///     fn as_raw_fd(&self) -> RawFd {
+///         self.0.as_raw_fd()
+///     }
+/// }
+///
+/// impl Channel for Stopper {
+///     fn writable(&self, _: &EventLoop) -> bool {
+///         false
+///     }
+///     fn handle_read_event(&mut self, event_loop: &mut EventLoop) -> Result<()> {
+///         self.0.read(&mut [0])?;
+///         event_loop.stop();
+///         Ok(())
+///     }
+/// }
+///
+/// let (reader, mut writer) = io::pipe()?;
+/// let mut event_loop = EventLoop::new()?;
+/// event_loop.add(Stopper(reader))?;
+/// writer.write_all(b"!")?;
+/// event_loop.run()?;
+/// # Ok::<(), Error>(())
+/// ```
+pub trait Channel: AsRawFd + Any {
+    /// Whether the channel wants to know when there is something to read.
+    /// asyncore's `readable`; true unless overridden.
+    fn readable(&self, event_loop: &EventLoop) -> bool {
+        let _ = event_loop;
+        true
+    }
+
+    /// Whether the channel wants to know when it could write. asyncore's
+    /// `writable`; true unless overridden, so a channel that has nothing to write
+    /// most of the time should override it.
+    fn writable(&self, event_loop: &EventLoop) -> bool {
+        let _ = event_loop;
+        true
+    }
+
+    /// Whether the channel is a listener, which is never watched for writing.
+    fn accepting(&self) -> bool {
+        false
+    }
+
+    /// Whether the channel is closed. The loop removes it when this turns true.
+    fn is_closed(&self) -> bool {
+        false
+    }
+
+    /// What the loop shall wait for, or `None` once the channel is closed.
+    ///
+    /// Made of the predicates above; there is seldom a reason to override it.
+    fn interest(&self, event_loop: &EventLoop) -> Option<Interest> {
+        if self.is_closed() {
+            return None;
+        }
+        let mut interest = Interest::empty();
+        if self.readable(event_loop) {
+            interest |= Interest::READABLE | Interest::PRIORITY;
+        }
+        if !self.accepting() && self.writable(event_loop) {
+            interest |= Interest::WRITABLE;
+        }
+        Some(interest)
+    }
+
+    /// How often the loop must ask for the [`interest`](Channel::interest). Read
+    /// once, when the channel is added.
+    fn predicates(&self) -> Predicates {
+        Predicates::Anything
+    }
+
+    /// The descriptor is ready for reading.
+    ///
+    /// # Errors
+    ///
+    /// For this and the other events, [`Error`] says what becomes of an error.
+    fn handle_read_event(&mut self, event_loop: &mut EventLoop) -> Result<()> {
+        let _ = event_loop;
+        Ok(())
+    }
+
+    /// The descriptor is ready for writing.
+    ///
+    /// # Errors
+    ///
+    /// As for [`handle_read_event`](Channel::handle_read_event).
+    fn handle_write_event(&mut self, event_loop: &mut EventLoop) -> Result<()> {
+        let _ = event_loop;
+        Ok(())
+    }
+
+    /// The descriptor has an exceptional condition: see [`Interest::PRIORITY`].
+    ///
+    /// # Errors
+    ///
+    /// As for [`handle_read_event`](Channel::handle_read_event).
+    fn handle_expt_event(&mut self, event_loop: &mut EventLoop) -> Result<()> {
+        let _ = event_loop;
+        Ok(())
+    }
+
+    /// The channel has come to its end: the other side hung up, or one of the
+    /// channel's methods returned `reason`, which says that the connection is
+    /// gone. The loop calls this at most once, and removes the channel when it
+    /// returns.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::ExitNow`] leaves the loop; others are given to `handle_error`.
+    fn handle_close(&mut self, event_loop: &mut EventLoop, reason: Option<Error>) -> Result<()> {
+        let _ = (event_loop, reason);
+        Ok(())
+    }
+
+    /// One of the channel's methods returned `error`, and it is not one of those
+    /// that say that the connection is gone. By default it is handed back.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::ExitNow`] leaves the loop; any other is logged and ends the
+    /// channel: `handle_close` follows.
+    fn handle_error(&mut self, event_loop: &mut EventLoop, error: Error) -> Result<()> {
+        let _ = event_loop;
+        Err(error)
+    }
+
+    /// Does what became due while the channel was reached from outside
+    /// ([`EventLoop::get_mut`]), at the beginning of the next pass at the latest.
+    ///
+    /// # Errors
+    ///
+    /// As for [`handle_read_event`](Channel::handle_read_event).
+    fn settle(&mut self, event_loop: &mut EventLoop) -> Result<()> {
+        let _ = event_loop;
+        Ok(())
+    }
+
+    /// Closes the channel on behalf of [`EventLoop::close`], which then drops it.
+    /// By default nothing is left to do, since dropping closes the descriptor;
+    /// override it to say what closing answered.
+    ///
+    /// # Errors
+    ///
+    /// What closing the descriptor answered.
+    fn close_descriptor(&mut self) -> Result<()> {
+        Ok(())
+    }
+
+    /// The descriptor's number is not open any more: somebody closed it behind
+    /// the channel's back. A channel that owns the number must not close it, for
+    /// it may be somebody else's soon. What follows is `handle_close`, and the
+    /// channel is removed.
+    fn descriptor_lost(&mut self) {}
+}
+
+/// How often a channel must be asked what it waits for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub enum Predicates {
+    /// In every pass: its predicates may look at anything. asyncore's contract,
+    /// and the safe default.
+    #[default]
+    Anything,
+    /// Only after something could have changed it (one of its methods ran, or it
+    /// was reached with [`EventLoop::get_mut`]): its predicates look at its own
+    /// state alone. Idle channels then cost nothing in a pass. Debug builds ask
+    /// all the same, and log an error where the claim is wrong.
+    OwnState,
+}
+
+/// Makes `Outer<H>(Inner<H>)` a channel by forwarding everything to the inner one:
+/// asyncore's inheritance.
+macro_rules! forward_channel {
+    ($outer:ident<$param:ident: $bound:ident + 'static>) => {
+        impl<$param: $bound + 'static> $crate::Channel for $outer<$param> {
+            fn readable(&self, event_loop: &$crate::EventLoop) -> bool {
+                $crate::Channel::readable(&self.0, event_loop)
+            }
+            fn writable(&self, event_loop: &$crate::EventLoop) -> bool {
+                $crate::Channel::writable(&self.0, event_loop)
+            }
+            fn accepting(&self) -> bool {
+                $crate::Channel::accepting(&self.0)
+            }
+            fn is_closed(&self) -> bool {
+                $crate::Channel::is_closed(&self.0)
+            }
+            fn interest(&self, event_loop: &$crate::EventLoop) -> Option<$crate::Interest> {
+                self.0.interest(event_loop)
+            }
+            fn predicates(&self) -> $crate::Predicates {
+                self.0.predicates()
+            }
+            fn handle_read_event(
+                &mut self,
+                event_loop: &mut $crate::EventLoop,
+            ) -> $crate::Result<()> {
+                self.0.handle_read_event(event_loop)
+            }
+            fn handle_write_event(
+                &mut self,
+                event_loop: &mut $crate::EventLoop,
+            ) -> $crate::Result<()> {
+                self.0.handle_write_event(event_loop)
+            }
+            fn handle_expt_event(
+                &mut self,
+                event_loop: &mut $crate::EventLoop,
+            ) -> $crate::Result<()> {
+                self.0.handle_expt_event(event_loop)
+            }
+            fn handle_close(
+                &mut self,
+                event_loop: &mut $crate::EventLoop,
+                reason: Option<$crate::Error>,
+            ) -> $crate::Result<()> {
+                self.0.handle_close(event_loop, reason)
+            }
+            fn handle_error(
+                &mut self,
+                event_loop: &mut $crate::EventLoop,
+                error: $crate::Error,
+            ) -> $crate::Result<()> {
+                self.0.handle_error(event_loop, error)
+            }
+            fn settle(&mut self, event_loop: &mut $crate::EventLoop) -> $crate::Result<()> {
+                self.0.settle(event_loop)
+            }
+            fn close_descriptor(&mut self) -> $crate::Result<()> {
+                self.0.close_descriptor()
+            }
+            fn descriptor_lost(&mut self) {
+                self.0.descriptor_lost();
+            }
+        }
+    };
+}
+pub(crate) use forward_channel;
+
+/// Stands in the map for a channel that is being served.
+#[derive(Debug)]
+pub(super) struct InService;
+
+impl AsRawFd for InService {
+    fn as_raw_fd(&self) -> RawFd {
+        -1
+    }
+}
+
+impl Channel for InService {
+    fn interest(&self, _: &EventLoop) -> Option<Interest> {
+        Some(Interest::empty())
+    }
+}

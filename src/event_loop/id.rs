@@ -1,0 +1,71 @@
+//! Names for channels.
+
+use std::fmt;
+use std::hash::{Hash, Hasher};
+use std::marker::PhantomData;
+use std::os::fd::RawFd;
+
+/// Which channel, of all that a process ever adds to a loop: small, copyable, and
+/// typed like the channel.
+///
+/// It carries a serial number beside the descriptor's, so that a number that was
+/// closed and given out again is not mistaken for its predecessor: a stale id
+/// finds nothing.
+///
+/// [`EventLoop::get`](crate::EventLoop::get) and its kin take it.
+pub struct ChannelId<C> {
+    pub(super) key: Key,
+    channel: PhantomData<fn() -> C>,
+}
+
+/// What an id is without its type.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(super) struct Key {
+    pub(super) fd: RawFd,
+    /// Unique among all channels of all loops: see `EventLoop::next_serial`.
+    pub(super) serial: u64,
+}
+
+impl<C> ChannelId<C> {
+    pub(super) fn new(key: Key) -> Self {
+        Self {
+            key,
+            channel: PhantomData,
+        }
+    }
+
+    /// The descriptor's number, as long as the channel lives; for messages.
+    #[must_use]
+    pub fn fd(self) -> RawFd {
+        self.key.fd
+    }
+}
+
+// Derived, these would ask the same of C.
+impl<C> Clone for ChannelId<C> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<C> Copy for ChannelId<C> {}
+
+impl<C> PartialEq for ChannelId<C> {
+    fn eq(&self, other: &Self) -> bool {
+        self.key == other.key
+    }
+}
+
+impl<C> Eq for ChannelId<C> {}
+
+impl<C> Hash for ChannelId<C> {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.key.hash(state);
+    }
+}
+
+impl<C> fmt::Debug for ChannelId<C> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "ChannelId(fd {}, #{:x})", self.key.fd, self.key.serial)
+    }
+}

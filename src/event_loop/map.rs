@@ -1,0 +1,44 @@
+//! The map of channels by descriptor number.
+
+use std::collections::HashMap;
+use std::hash::{BuildHasher, Hasher};
+use std::os::fd::RawFd;
+
+use super::Channel;
+
+/// The map that a loop serves: asyncore's `socket_map`.
+pub(super) type ChannelMap = HashMap<RawFd, Box<dyn Channel>, FdHash>;
+
+/// Hashes descriptor numbers in one multiplication.
+///
+/// The kernel gives out the lowest free number, so nobody chooses numbers that
+/// collide, and an odd factor keeps neighbouring numbers in different buckets.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct FdHash(u64);
+
+impl BuildHasher for FdHash {
+    type Hasher = Self;
+
+    fn build_hasher(&self) -> Self {
+        Self(0)
+    }
+}
+
+impl Hasher for FdHash {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+
+    fn write_i32(&mut self, fd: RawFd) {
+        // 2^64 divided by the golden ratio: spreads into the high bits too, which
+        // the map uses to tell entries apart before it compares them.
+        self.0 = u64::from(fd.cast_unsigned()).wrapping_mul(0x9E37_79B9_7F4A_7C15);
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        // Not reached: the keys are numbers. Right all the same.
+        for byte in bytes {
+            self.0 = (self.0 ^ u64::from(*byte)).wrapping_mul(0x9E37_79B9_7F4A_7C15);
+        }
+    }
+}

@@ -1,0 +1,433 @@
+//! The loop: a map of channels, and passes over it.
+
+mod builder;
+mod channel;
+mod error;
+mod id;
+mod map;
+mod pass;
+mod run;
+mod serve;
+mod watch;
+
+use std::any::Any;
+use std::collections::VecDeque;
+use std::fmt;
+use std::io;
+use std::mem;
+use std::os::fd::RawFd;
+use std::time::Duration;
+
+pub use builder::Builder;
+pub(crate) use channel::forward_channel;
+pub use channel::{Channel, Predicates};
+pub use error::AddError;
+pub use id::ChannelId;
+pub use run::RunOptions;
+
+use crate::error::{Error, Result};
+use crate::poller::{Backend, Event, Interest, Poller};
+use crate::sys;
+use id::Key;
+use map::ChannelMap;
+use watch::{Watch, Watches};
+
+/// An event loop: owns channels, waits until some of them are ready, and calls
+/// their handlers. asyncore's `loop` and its map.
+///
+/// One thread runs it, and everything in it happens on that thread, one handler
+/// at a time. A *pass* asks every channel what it waits for, waits once, and
+/// delivers what is ready: for each channel read, then write, then priority, then
+/// hang-up.
+///
+/// From any handler one may add, close and reach any channel and stop the loop;
+/// the channel whose handler runs is out of the map while it runs, and reaches
+/// itself through its own `io`.
+///
+/// ```
+/// use fdloop::{DispatcherWithSend, EventLoop, Handler, Io, Result, Socket};
+///
+/// struct Shout;
+/// impl Handler for Shout {
+///     fn handle_read(&mut self, io: &mut Io<'_>) -> Result<()> {
+///         let mut buf = [0; 1024];
+///         let n = io.recv(&mut buf)?;
+///         io.send(&buf[..n].to_ascii_uppercase())?;
+///         Ok(())
+///     }
+/// }
+///
+/// use std::io::{Read, Write};
+/// use std::os::unix::net::UnixStream;
+/// let (ours, mut theirs) = UnixStream::pair()?;
+/// let mut event_loop = EventLoop::new()?;
+/// event_loop.add(DispatcherWithSend::new(ours, Shout)?)?;
+/// theirs.write_all(b"hello")?;
+/// theirs.shutdown(std::net::Shutdown::Write)?;
+/// event_loop.run()?; // until the last channel is closed
+/// let mut answer = String::new();
+/// theirs.read_to_string(&mut answer)?;
+/// assert_eq!(answer, "HELLO");
+/// # Ok::<(), fdloop::Error>(())
+/// ```
+pub struct EventLoop {
+    /// Every channel, under the number of its descriptor; [`channel::InService`]
+    /// stands for one whose method runs.
+    channels: ChannelMap,
+    /// What the loop knows of each channel, by number. A number is watched
+    /// exactly if it is a key of `channels`.
+    watches: Watches,
+    /// Knows for each number exactly the interest that its watch has.
+    poller: Box<dyn Poller>,
+    /// Channels to settle and ask before the next wait; each is marked so in its
+    /// watch, and stands here once.
+    touched: VecDeque<Key>,
+    /// How many channels must be asked in every pass.
+    asked: usize,
+    /// The serial number of the next channel. Channels of the pass that is being
+    /// delivered have lower ones than those added since.
+    next_serial: u64,
+    /// The channel whose method runs, the innermost one.
+    serving: Option<Key>,
+    /// A pass is going on, and another cannot be started.
+    in_pass: bool,
+    /// Some channel was closed by its id while one of its methods ran.
+    closed_in_service: bool,
+    /// `run` makes the passes, and `stop` is for it.
+    running: bool,
+    stopping: bool,
+    catch_panics: bool,
+    /// Kept from pass to pass for its memory; empty in between.
+    ready: Vec<Event>,
+    /// Likewise.
+    changes: Vec<(Key, Option<Interest>)>,
+    /// Shared by all channels that receive into a buffer of the loop's.
+    buffer: Vec<u8>,
+}
+
+impl EventLoop {
+    /// A loop over the default [`Backend`].
+    ///
+    /// # Errors
+    ///
+    /// None today; a loop may come to need descriptors of its own.
+    pub fn new() -> Result<Self> {
+        Self::builder().build()
+    }
+
+    /// A loop over the system call of your choice.
+    ///
+    /// # Errors
+    ///
+    /// As for [`new`](EventLoop::new).
+    pub fn with_backend(backend: Backend) -> Result<Self> {
+        Self::builder().backend(backend).build()
+    }
+
+    /// A loop over a poller of your own.
+    #[must_use]
+    pub fn with_poller(poller: impl Poller + 'static) -> Self {
+        Self::from_parts(Box::new(poller), false)
+    }
+
+    /// A loop with options.
+    #[must_use]
+    pub fn builder() -> Builder {
+        Builder::default()
+    }
+
+    fn from_parts(poller: Box<dyn Poller>, catch_panics: bool) -> Self {
+        Self {
+            channels: ChannelMap::default(),
+            watches: Watches::default(),
+            poller,
+            touched: VecDeque::new(),
+            asked: 0,
+            next_serial: first_serial(),
+            serving: None,
+            in_pass: false,
+            closed_in_service: false,
+            running: false,
+            stopping: false,
+            catch_panics,
+            ready: Vec::new(),
+            changes: Vec::new(),
+            buffer: Vec::new(),
+        }
+    }
+
+    /// Adds a channel, which the loop then owns, and gives its id. The next wait
+    /// watches it.
+    ///
+    /// # Errors
+    ///
+    /// The channel comes back in the [`AddError`], whose error is `InvalidInput`
+    /// if the channel is closed, has no descriptor, or has one that the poller
+    /// cannot take, and `AlreadyExists` if another channel has the number.
+    pub fn add<C: Channel>(&mut self, channel: C) -> Result<ChannelId<C>, AddError<C>> {
+        match self.admit(&channel) {
+            Ok(interest) => {
+                let key = Key {
+                    fd: channel.as_raw_fd(),
+                    serial: self.next_serial,
+                };
+                self.next_serial += 1;
+                let asked = channel.predicates() == Predicates::Anything;
+                self.asked += usize::from(asked);
+                self.watches.insert(key, Watch::new(interest, asked));
+                self.channels.insert(key.fd, Box::new(channel));
+                // It may have things to settle, such as a connection that stands
+                // already.
+                self.touch(key);
+                Ok(ChannelId::new(key))
+            }
+            Err(error) => Err(AddError { channel, error }),
+        }
+    }
+
+    /// Lets the poller know a new channel, unless something speaks against it.
+    fn admit(&mut self, channel: &dyn Channel) -> Result<Interest> {
+        let fd = channel.as_raw_fd();
+        let interest = match channel.interest(self) {
+            Some(interest) if fd >= 0 => interest,
+            Some(_) => {
+                let message = format!(
+                    "fd {fd} is no descriptor, so the channel cannot be added: give it a socket \
+                     or a file first"
+                );
+                return Err(Error::misuse(io::ErrorKind::InvalidInput, message));
+            }
+            None => {
+                let message = format!("the channel of fd {fd} is closed: make a new one");
+                return Err(Error::misuse(io::ErrorKind::InvalidInput, message));
+            }
+        };
+        // Tables are as long as the highest number, and this one may be made up.
+        if fd >= UNLIKELY && !sys::fd::is_open(fd) {
+            let message = format!("fd {fd} is not open; add a channel with an open descriptor");
+            return Err(Error::misuse(io::ErrorKind::InvalidInput, message));
+        }
+        if self.watches.get(fd).is_some() {
+            let message = format!(
+                "fd {fd} is in the map already: it was added before, or an old descriptor of \
+                 that number was closed behind the loop's back; close its channel first"
+            );
+            return Err(Error::misuse(io::ErrorKind::AlreadyExists, message));
+        }
+        self.poller
+            .set(fd, interest)
+            .map_err(|e| Error::misuse(e.kind(), format!("fd {fd} cannot be watched: {e}")))?;
+        Ok(interest)
+    }
+
+    /// The channel of that id, unless it is gone or one of its methods runs.
+    #[must_use]
+    pub fn get<C: Channel>(&self, id: ChannelId<C>) -> Option<&C> {
+        self.watches.current(id.key)?;
+        let channel: &dyn Any = &**self.channels.get(&id.key.fd)?;
+        channel.downcast_ref()
+    }
+
+    /// The channel of that id, unless it is gone or one of its methods runs.
+    ///
+    /// What becomes due by what you do with it (it was closed, or a write found
+    /// the connection gone) happens before the next wait. To have it happen now,
+    /// use [`with`](EventLoop::with).
+    #[must_use]
+    pub fn get_mut<C: Channel>(&mut self, id: ChannelId<C>) -> Option<&mut C> {
+        self.watches.current(id.key)?;
+        self.touch(id.key);
+        let channel: &mut dyn Any = &mut **self.channels.get_mut(&id.key.fd)?;
+        channel.downcast_mut()
+    }
+
+    /// Calls `visit` with the channel as though the channel's own handler ran: it
+    /// may use the loop, its error is the channel's, and what became due is done
+    /// when this returns.
+    ///
+    /// ```
+    /// # use fdloop::{Dispatcher, EventLoop, Handler, Socket, Result};
+    /// # struct Quiet;
+    /// # impl Handler for Quiet {}
+    /// # fn main() -> Result<()> {
+    /// let (ours, theirs) = Socket::pair()?;
+    /// let mut event_loop = EventLoop::new()?;
+    /// let id = event_loop.add(Dispatcher::new(ours, Quiet)?)?;
+    /// event_loop.with(id, |channel, event_loop| {
+    ///     channel.enter(event_loop, |_handler, io| {
+    ///         io.send(b"hello")?;
+    ///         io.close();
+    ///         Ok(())
+    ///     })
+    /// })?;
+    /// assert!(event_loop.is_empty());
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// `NotFound` if the channel is gone or one of its methods runs;
+    /// [`Error::ExitNow`] if `visit` or a handler answered that.
+    pub fn with<C: Channel>(
+        &mut self,
+        id: ChannelId<C>,
+        visit: impl FnOnce(&mut C, &mut Self) -> Result<()>,
+    ) -> Result<()> {
+        if self.get(id).is_none() {
+            let message = format!(
+                "no channel of fd {} can be visited: it was closed, or is being served",
+                id.key.fd
+            );
+            return Err(Error::misuse(io::ErrorKind::NotFound, message));
+        }
+        self.serve(id.key, |channel, event_loop| {
+            let typed: &mut dyn Any = channel;
+            // Of this type, as was seen above.
+            if let Some(typed) = typed.downcast_mut() {
+                let result = visit(typed, event_loop);
+                event_loop.police(channel, result)?;
+            }
+            let settled = channel.settle(event_loop);
+            event_loop.police(channel, settled)
+        })
+    }
+
+    /// Closes a channel, without calling its `handle_close`, and forgets it.
+    /// Answers whether there was such a channel. One whose method runs is closed
+    /// when that returns.
+    ///
+    /// # Errors
+    ///
+    /// What close(2) answered for its descriptor, such as `StorageFull` for a
+    /// file whose data could not be written; the channel is gone all the same.
+    pub fn close<C: Channel>(&mut self, id: ChannelId<C>) -> Result<bool> {
+        match self.watches.current(id.key) {
+            Some(_) => self.close_key(id.key).map(|()| true),
+            None => Ok(false),
+        }
+    }
+
+    /// Takes a channel out of the loop, open as it is. `None` if it is gone, or
+    /// one of its methods runs.
+    pub fn remove<C: Channel>(&mut self, id: ChannelId<C>) -> Option<C> {
+        self.get(id)?;
+        let channel: Box<dyn Any> = self.forget(id.key)?;
+        channel.downcast().ok().map(|channel| *channel)
+    }
+
+    /// Closes every channel, without calling their `handle_close`. asyncore's
+    /// `close_all`. One whose method runs is closed when that returns.
+    ///
+    /// # Errors
+    ///
+    /// The first error that closing a descriptor answered, unless `ignore_all`;
+    /// one that was closed already (EBADF) is none. All channels are closed in
+    /// any case.
+    pub fn close_all(&mut self, ignore_all: bool) -> Result<()> {
+        let mut result = Ok(());
+        for key in self.watches.keys() {
+            let closed = self.close_key(key);
+            if result.is_ok() && !ignore_all {
+                result = closed;
+            }
+        }
+        result
+    }
+
+    /// How many channels there are, with those whose methods run.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.channels.len()
+    }
+
+    /// Whether there is no channel.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.channels.is_empty()
+    }
+
+    /// The id of the channel whose method runs, for a handler that wants to tell
+    /// others who it is. `None` outside of handlers.
+    ///
+    /// `C` must be the channel's type; an id of another type finds nothing.
+    #[must_use]
+    pub fn serving<C: Channel>(&self) -> Option<ChannelId<C>> {
+        self.serving.map(ChannelId::new)
+    }
+
+    /// Makes [`run`](EventLoop::run) return when the pass that is going on is
+    /// done, or, if none is, when it is next called.
+    pub fn stop(&mut self) {
+        self.stopping = true;
+    }
+
+    /// Whether the channel of descriptor `fd`, whose method runs, was closed by its
+    /// id, so that no handler of it may run any more.
+    pub(crate) fn is_closed_by_id(&self, fd: RawFd) -> bool {
+        if !self.closed_in_service {
+            return false;
+        }
+        let serving = self.serving.filter(|key| key.fd == fd);
+        let watch = serving.and_then(|key| self.watches.current(key));
+        watch.is_some_and(|watch| watch.doomed)
+    }
+
+    /// A buffer of at least `size` bytes, to be [returned](EventLoop::return_buffer)
+    /// when the handler is done with it: one for all channels, since one handler
+    /// runs at a time. Its content is whatever was left in it.
+    pub(crate) fn lend_buffer(&mut self, size: usize) -> Vec<u8> {
+        let mut buffer = mem::take(&mut self.buffer);
+        if buffer.len() < size {
+            buffer.resize(size, 0);
+        }
+        buffer
+    }
+
+    /// See [`lend_buffer`](EventLoop::lend_buffer).
+    pub(crate) fn return_buffer(&mut self, buffer: Vec<u8>) {
+        if self.buffer.len() < buffer.len() {
+            self.buffer = buffer;
+        }
+    }
+
+    /// Makes one pass, which waits at most for `timeout` (`None`: until something
+    /// happens), for programs that have a loop of their own. Answers how many
+    /// channels were ready. asyncore's `poll` and `poll2`.
+    ///
+    /// Without a channel it sleeps for the timeout, and returns at once if there
+    /// is none.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::ExitNow`] if a handler answered that; what the system call
+    /// answered for reasons that are no channel's fault; `Unsupported` when
+    /// called from a handler, since the pass is going on.
+    pub fn turn(&mut self, timeout: Option<Duration>) -> Result<usize> {
+        self.one_pass(timeout)
+    }
+}
+
+impl fmt::Debug for EventLoop {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("EventLoop")
+            .field("poller", &self.poller)
+            .field("channels", &self.channels.len())
+            .field("serving", &self.serving)
+            .finish_non_exhaustive()
+    }
+}
+
+/// From this number on a descriptor is looked at before it is believed in.
+const UNLIKELY: RawFd = 1 << 16;
+
+/// Where a loop begins to count its channels: at random, and far from where any
+/// other loop counts, so that an id means nothing to a loop that did not give it.
+fn first_serial() -> u64 {
+    use std::hash::{BuildHasher, RandomState};
+    // The low half is left to count in; bit 63 stays clear, so it never overflows.
+    ((RandomState::new().hash_one(0) >> 1) & !0xFFFF_FFFF) | 1
+}
+
+#[cfg(test)]
+mod tests;

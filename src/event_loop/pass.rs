@@ -1,0 +1,238 @@
+//! One pass: ask, wait, deliver.
+
+use std::cell::Cell;
+use std::io;
+use std::mem;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::time::Duration;
+
+use super::EventLoop;
+use super::channel::Channel;
+use super::id::Key;
+use crate::error::{Error, Result};
+use crate::poller::{Deadline, Event, Interest, Readiness};
+
+impl EventLoop {
+    /// Asks, waits once and delivers; see [`EventLoop::turn`].
+    pub(super) fn one_pass(&mut self, timeout: Option<Duration>) -> Result<usize> {
+        let deadline = Deadline::after(timeout);
+        self.guarded(|event_loop| {
+            event_loop.settle_and_ask()?;
+            event_loop.wait_and_deliver(deadline)
+        })
+    }
+
+    /// The part of a pass before its wait. Doing it twice is harmless.
+    pub(super) fn prepare_pass(&mut self) -> Result<()> {
+        if self.touched.is_empty() {
+            return Ok(());
+        }
+        self.guarded(Self::settle_touched)
+    }
+
+    /// Runs `part` of a pass, and refuses if one is going on: its handlers were
+    /// called by the one, and the list of what is ready is the one's.
+    fn guarded<R>(&mut self, part: impl FnOnce(&mut Self) -> Result<R>) -> Result<R> {
+        /// Ends the pass, also by a panic.
+        struct Pass<'a>(&'a mut EventLoop);
+
+        impl Drop for Pass<'_> {
+            fn drop(&mut self) {
+                self.0.in_pass = false;
+                self.0.closed_in_service = false;
+            }
+        }
+
+        if self.in_pass {
+            let message = "the loop is in the middle of a pass: a handler cannot run it again; \
+                           return from the handler instead";
+            return Err(Error::misuse(io::ErrorKind::Unsupported, message));
+        }
+        self.in_pass = true;
+        part(Pass(self).0)
+    }
+
+    /// Notes that a channel must be settled and asked before the next wait.
+    pub(super) fn touch(&mut self, key: Key) {
+        if let Some(watch) = self.watches.current_mut(key)
+            && !watch.touched
+        {
+            watch.touched = true;
+            self.touched.push_back(key);
+        }
+    }
+
+    fn settle_and_ask(&mut self) -> Result<()> {
+        // What is asked may panic and then handle an error, which touches others.
+        loop {
+            if !self.touched.is_empty() {
+                self.settle_touched()?;
+            }
+            if self.asked == 0 && !cfg!(debug_assertions) {
+                return Ok(());
+            }
+            self.ask_channels()?;
+            if self.touched.is_empty() {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Settles and asks every touched channel. Settling may touch others; each
+    /// has only so many things to settle, so this ends.
+    fn settle_touched(&mut self) -> Result<()> {
+        while let Some(key) = self.touched.pop_front() {
+            if let Some(watch) = self.watches.current_mut(key) {
+                watch.touched = false;
+                self.serve(key, |channel, event_loop| {
+                    let settled = channel.settle(event_loop);
+                    event_loop.police(channel, settled)
+                })?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Asks each channel that must be asked in every pass what it waits for, and
+    /// tells the poller what changed.
+    fn ask_channels(&mut self) -> Result<()> {
+        let mut changes = mem::take(&mut self.changes);
+        let asking = Cell::new(None);
+        let asked = catch_unwind(AssertUnwindSafe(|| {
+            self.find_changes(&asking, &mut changes)
+        }));
+        let mut result = Ok(());
+        for (key, interest) in changes.drain(..) {
+            result = result.and_then(|()| self.heed_interest(key, interest));
+        }
+        self.changes = changes;
+        result?;
+        match (asked, asking.get()) {
+            (Err(panic), Some(key)) => self.predicate_panicked(key, panic),
+            _ => Ok(()),
+        }
+    }
+
+    /// The channels that wait for something else than before. `asking` is the one
+    /// that is being asked, should it panic.
+    fn find_changes(&self, asking: &Cell<Option<Key>>, changes: &mut Vec<(Key, Option<Interest>)>) {
+        for (&fd, channel) in &self.channels {
+            let Some((serial, watch)) = self.watches.get(fd) else {
+                continue;
+            };
+            if !watch.asked && !cfg!(debug_assertions) {
+                continue;
+            }
+            let key = Key { fd, serial };
+            asking.set(Some(key));
+            let interest = channel.interest(self);
+            if interest == Some(watch.interest) {
+                continue;
+            }
+            if !watch.asked {
+                log::error!(
+                    "the predicates of fd {fd} changed from {:?} to {interest:?} although they \
+                     claim to depend on the channel's own state alone (Predicates::OwnState)",
+                    watch.interest
+                );
+            }
+            changes.push((key, interest));
+        }
+    }
+
+    /// Tells the poller what a channel waits for now, if that changed.
+    pub(super) fn watch_for(&mut self, key: Key, interest: Interest) -> Result<()> {
+        let Some(watch) = self.watches.current_mut(key) else {
+            return Ok(());
+        };
+        // It took the descriptor before, so this fails only if the poller is broken.
+        let set = self.poller.set(key.fd, interest);
+        set.map_err(|e| Error::system("watch a descriptor", Some(key.fd), e))?;
+        watch.interest = interest;
+        Ok(())
+    }
+
+    fn wait_and_deliver(&mut self, deadline: Deadline) -> Result<usize> {
+        let deadline = match deadline {
+            // Settling may have stopped the loop, or closed the last channel.
+            _ if self.running && self.stopping => Deadline::Now,
+            Deadline::Never if self.channels.is_empty() => return Ok(0),
+            deadline => deadline,
+        };
+        // Channels from here on were not watched while the loop waited, so what
+        // happened on their numbers happened to somebody else.
+        let watched_until = self.next_serial;
+        let mut ready = mem::take(&mut self.ready);
+        ready.clear();
+        let waited = self.poller.wait(deadline, &mut ready);
+        let result = waited
+            .map_err(|e| Error::system("wait for descriptors", None, e))
+            .and_then(|()| self.deliver_all(&ready, watched_until));
+        self.ready = ready;
+        result
+    }
+
+    fn deliver_all(&mut self, ready: &[Event], watched_until: u64) -> Result<usize> {
+        let mut served = 0;
+        for event in ready {
+            let Some((serial, _)) = self.watches.get(event.fd) else {
+                continue;
+            };
+            if serial >= watched_until {
+                continue;
+            }
+            served += 1;
+            let key = Key {
+                fd: event.fd,
+                serial,
+            };
+            self.serve(key, |channel, event_loop| {
+                event_loop.deliver(key, channel, event.readiness)
+            })?;
+        }
+        Ok(served)
+    }
+
+    /// Calls the events of one ready channel, in order: read, write, priority,
+    /// hang-up.
+    fn deliver(&mut self, key: Key, channel: &mut dyn Channel, readiness: Readiness) -> Result<()> {
+        if readiness == Readiness::READABLE {
+            let result = channel.handle_read_event(self);
+            return self.police(channel, result);
+        }
+        if readiness.contains(Readiness::INVALID) {
+            channel.descriptor_lost();
+            let lost = Err(Error::system(
+                "watch a descriptor that was closed behind the loop's back",
+                Some(key.fd),
+                io::Error::from_raw_os_error(libc::EBADF),
+            ));
+            let result = self.police(channel, lost);
+            self.doom(key);
+            return result;
+        }
+        if readiness.contains(Readiness::READABLE) {
+            let result = channel.handle_read_event(self);
+            self.police(channel, result)?;
+        }
+        if readiness.contains(Readiness::WRITABLE) && !self.is_over(key, channel) {
+            let result = channel.handle_write_event(self);
+            self.police(channel, result)?;
+        }
+        if readiness.contains(Readiness::PRIORITY) && !self.is_over(key, channel) {
+            let result = channel.handle_expt_event(self);
+            self.police(channel, result)?;
+        }
+        // What is readable is read to its end, and then closes itself.
+        let gone = readiness.intersects(Readiness::HANGUP | Readiness::ERROR);
+        if gone && !readiness.contains(Readiness::READABLE) && !self.is_over(key, channel) {
+            return self.end(channel, None);
+        }
+        Ok(())
+    }
+
+    /// Whether a channel that is being served gets no further events.
+    fn is_over(&self, key: Key, channel: &dyn Channel) -> bool {
+        channel.is_closed() || self.watches.current(key).is_none_or(|watch| watch.doomed)
+    }
+}

@@ -1,0 +1,310 @@
+//! Calling a channel's methods: taking it out of the map, what becomes of its
+//! errors and panics, and putting it back.
+
+use std::any::Any;
+use std::mem;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+
+use super::EventLoop;
+use super::channel::{Channel, InService};
+use super::id::Key;
+use crate::error::{Error, Result};
+use crate::poller::Interest;
+
+/// The service of a channel: it is out of the map, and one of its methods runs.
+struct Service<'a> {
+    event_loop: &'a mut EventLoop,
+    key: Key,
+    /// The channel that is being served around this one.
+    outer: Option<Key>,
+    /// None when it was put back.
+    channel: Option<Box<dyn Channel>>,
+}
+
+impl Drop for Service<'_> {
+    /// The channel was not put back: it panicked. Its state is unknown, and nobody
+    /// else's is.
+    fn drop(&mut self) {
+        if let Some(channel) = self.channel.take() {
+            self.event_loop.serving = self.outer;
+            drop(self.event_loop.forget(self.key));
+            drop(channel);
+        }
+    }
+}
+
+impl EventLoop {
+    /// Takes a channel out of the map, calls `visit` with it, and puts it back,
+    /// unless it is over then. `visit` gives the errors of the channel's methods
+    /// to [`police`](EventLoop::police), so what it returns is the exit error.
+    ///
+    /// A channel that is being served already is left alone.
+    #[inline]
+    pub(super) fn serve(
+        &mut self,
+        key: Key,
+        visit: impl FnOnce(&mut dyn Channel, &mut Self) -> Result<()>,
+    ) -> Result<()> {
+        let Some(slot) = self.channels.get_mut(&key.fd) else {
+            return Ok(());
+        };
+        match self.watches.current_mut(key) {
+            Some(watch) if !watch.in_service => watch.in_service = true,
+            _ => return Ok(()),
+        }
+        // A box of nothing allocates nothing.
+        let channel = mem::replace(slot, Box::new(InService));
+        let outer = self.serving.replace(key);
+        let mut service = Service {
+            event_loop: self,
+            key,
+            outer,
+            channel: Some(channel),
+        };
+        let (mut result, mut interest) = (Ok(()), None);
+        if let Some(channel) = &mut service.channel {
+            let (channel, event_loop) = (&mut **channel, &mut *service.event_loop);
+            if event_loop.catch_panics {
+                (result, interest) = event_loop.visit_catching(key, channel, visit);
+            } else {
+                result = visit(channel, event_loop);
+                if !event_loop.is_doomed(key) {
+                    interest = channel.interest(event_loop);
+                }
+            }
+        }
+        let channel = service.channel.take();
+        drop(service);
+        self.serving = outer;
+        match channel {
+            Some(channel) => {
+                let put = self.put_back(key, channel, interest);
+                result.and(put)
+            }
+            None => result,
+        }
+    }
+
+    /// Visits a channel and asks what it waits for; a panic in either is given to
+    /// the channel as an error.
+    fn visit_catching(
+        &mut self,
+        key: Key,
+        channel: &mut dyn Channel,
+        visit: impl FnOnce(&mut dyn Channel, &mut Self) -> Result<()>,
+    ) -> (Result<()>, Option<Interest>) {
+        let visited = catch_unwind(AssertUnwindSafe(|| visit(channel, self)));
+        let result = visited.unwrap_or_else(|panic| self.police_panic(key, channel, &*panic));
+        if self.is_doomed(key) {
+            return (result, None);
+        }
+        match catch_unwind(AssertUnwindSafe(|| channel.interest(self))) {
+            Ok(interest) => (result, interest),
+            // It cannot be watched.
+            Err(panic) => (result.and(self.police_panic(key, channel, &*panic)), None),
+        }
+    }
+
+    #[cold]
+    fn police_panic(
+        &mut self,
+        key: Key,
+        channel: &mut dyn Channel,
+        panic: &(dyn Any + Send),
+    ) -> Result<()> {
+        let error = Err(panic_error(panic));
+        let policed = catch_unwind(AssertUnwindSafe(|| self.police(channel, error)));
+        policed.unwrap_or_else(|_| {
+            let fd = key.fd;
+            log::error!("the channel of fd {fd} panicked while it handled a panic: removed");
+            self.doom(key);
+            Ok(())
+        })
+    }
+
+    fn is_doomed(&self, key: Key) -> bool {
+        self.watches.current(key).is_none_or(|watch| watch.doomed)
+    }
+
+    /// Ends the service of a channel that now waits for `interest`, or for nothing
+    /// any more.
+    fn put_back(
+        &mut self,
+        key: Key,
+        channel: Box<dyn Channel>,
+        interest: Option<Interest>,
+    ) -> Result<()> {
+        // A handler may have put another loop in the place of this one. Then the
+        // channel is nobody's, and dropping it closes it.
+        let Some(watch) = self.watches.current_mut(key) else {
+            return Ok(());
+        };
+        watch.in_service = false;
+        let unchanged = interest == Some(watch.interest);
+        if let Some(slot) = self.channels.get_mut(&key.fd) {
+            *slot = channel;
+        }
+        if unchanged {
+            return Ok(());
+        }
+        self.heed_interest(key, interest)
+    }
+
+    /// Tells the poller of a changed interest; removes a channel that has none any
+    /// more.
+    pub(super) fn heed_interest(&mut self, key: Key, interest: Option<Interest>) -> Result<()> {
+        match interest {
+            Some(interest) => self.watch_for(key, interest),
+            None => {
+                drop(self.forget(key));
+                Ok(())
+            }
+        }
+    }
+
+    /// A channel whose predicates panicked, when it was asked, hears of it if
+    /// panics are caught, and is removed.
+    #[cold]
+    pub(super) fn predicate_panicked(
+        &mut self,
+        key: Key,
+        panic: Box<dyn Any + Send>,
+    ) -> Result<()> {
+        if !self.catch_panics {
+            drop(self.forget(key));
+            resume_unwind(panic);
+        }
+        self.serve(key, |channel, event_loop| {
+            let result = event_loop.police_panic(key, channel, &*panic);
+            event_loop.doom(key);
+            result
+        })
+    }
+
+    /// What becomes of an error that a channel's method returned: see [`Error`].
+    /// Returns the exit error and no other.
+    pub(super) fn police(&mut self, channel: &mut dyn Channel, result: Result<()>) -> Result<()> {
+        match result {
+            Ok(()) => Ok(()),
+            Err(error) => self.police_error(channel, error),
+        }
+    }
+
+    #[cold]
+    fn police_error(&mut self, channel: &mut dyn Channel, error: Error) -> Result<()> {
+        if error.is_exit() {
+            return Err(error);
+        }
+        if error.would_block() {
+            return Ok(());
+        }
+        if error.is_disconnected() {
+            return self.end(channel, Some(error));
+        }
+        self.report(channel, error)
+    }
+
+    /// Gives an error to the channel's `handle_error`; the channel ends if that
+    /// fails too.
+    fn report(&mut self, channel: &mut dyn Channel, error: Error) -> Result<()> {
+        match channel.handle_error(self, error) {
+            Ok(()) => Ok(()),
+            Err(error) if error.is_exit() => Err(error),
+            Err(error) => {
+                log::error!(
+                    "uncaptured error, closing the channel of fd {}: {error}",
+                    channel.as_raw_fd()
+                );
+                self.close_down(channel, None).map(drop)
+            }
+        }
+    }
+
+    /// Ends a channel: its `handle_close`, and then it is removed.
+    pub(super) fn end(&mut self, channel: &mut dyn Channel, reason: Option<Error>) -> Result<()> {
+        match self.close_down(channel, reason)? {
+            None => Ok(()),
+            Some(error) => match channel.handle_error(self, error) {
+                Err(error) if error.is_exit() => Err(error),
+                Ok(()) => Ok(()),
+                Err(error) => {
+                    log::error!("uncaptured error while closing: {error}");
+                    Ok(())
+                }
+            },
+        }
+    }
+
+    /// Calls `handle_close` and dooms the channel; gives what that returned,
+    /// unless it was the exit error.
+    fn close_down(
+        &mut self,
+        channel: &mut dyn Channel,
+        reason: Option<Error>,
+    ) -> Result<Option<Error>> {
+        let key = self.serving;
+        let first = match key.and_then(|key| self.watches.current_mut(key)) {
+            Some(watch) => !mem::replace(&mut watch.ended, true),
+            None => true,
+        };
+        let closed = if first && !channel.is_closed() {
+            channel.handle_close(self, reason)
+        } else {
+            Ok(())
+        };
+        if let Some(key) = key {
+            self.doom(key);
+        }
+        match closed {
+            Ok(()) => Ok(None),
+            Err(error) if error.is_exit() => Err(error),
+            Err(error) if error.would_block() => Ok(None),
+            Err(error) => Ok(Some(error)),
+        }
+    }
+
+    /// Marks a channel that is being served to be removed afterwards.
+    pub(super) fn doom(&mut self, key: Key) {
+        if let Some(watch) = self.watches.current_mut(key) {
+            watch.doomed = true;
+        }
+    }
+
+    /// Closes and removes a channel, now or when its method has returned.
+    pub(super) fn close_key(&mut self, key: Key) -> Result<()> {
+        if let Some(watch) = self.watches.current_mut(key)
+            && watch.in_service
+        {
+            watch.doomed = true;
+            self.closed_in_service = true;
+            return Ok(());
+        }
+        match self
+            .forget(key)
+            .map(|mut channel| channel.close_descriptor())
+        {
+            Some(Err(error)) if error.raw_os_error() != Some(libc::EBADF) => Err(error),
+            _ => Ok(()),
+        }
+    }
+
+    /// Removes a channel from the map, the watches and the poller.
+    pub(super) fn forget(&mut self, key: Key) -> Option<Box<dyn Channel>> {
+        let watch = self.watches.remove(key)?;
+        self.asked -= usize::from(watch.asked);
+        if let Err(error) = self.poller.set(key.fd, Interest::empty()) {
+            log::error!("the poller does not forget fd {}: {error}", key.fd);
+        }
+        self.channels.remove(&key.fd)
+    }
+}
+
+/// The error that a caught panic becomes.
+fn panic_error(panic: &(dyn Any + Send)) -> Error {
+    let message = panic
+        .downcast_ref::<&str>()
+        .map(|message| (*message).to_owned())
+        .or_else(|| panic.downcast_ref::<String>().cloned())
+        .unwrap_or_else(|| "(no message)".to_owned());
+    Error::panicked(message)
+}

@@ -1,0 +1,104 @@
+//! The dispatcher over a file.
+
+use std::fmt;
+use std::ops::{Deref, DerefMut};
+use std::os::fd::{AsFd, AsRawFd, RawFd};
+
+use super::wrapper::FileWrapper;
+use crate::dispatcher::{Dispatcher, DispatcherWithSend, Handler};
+use crate::error::Result;
+use crate::event_loop::forward_channel;
+
+/// A [`Dispatcher`] over a file of any kind: a pipe, a FIFO, a terminal, a device,
+/// a regular file. asyncore's `file_dispatcher`.
+///
+/// The file is duplicated, and made non-blocking for as long as the dispatcher
+/// lives: see [`FileWrapper`]. Regular files are always ready, and reading them
+/// waits for the disk. It dereferences to the dispatcher; what only sockets can do
+/// answers with an error.
+///
+/// ```
+/// use fdloop::{EventLoop, FileDispatcher, Handler, Io, Result, View};
+///
+/// struct Lines(usize);
+/// impl Handler for Lines {
+///     fn handle_read(&mut self, io: &mut Io<'_>) -> Result<()> {
+///         let mut buf = [0; 4096];
+///         let n = io.recv(&mut buf)?;
+///         self.0 += buf[..n].iter().filter(|byte| **byte == b'\n').count();
+///         Ok(())
+///     }
+///     fn writable(&self, _: &View<'_>) -> bool {
+///         false
+///     }
+///     fn handle_close(&mut self, _: &mut Io<'_>) -> Result<()> {
+///         println!("{} lines", self.0);
+///         Ok(())
+///     }
+/// }
+///
+/// let mut event_loop = EventLoop::new()?;
+/// event_loop.add(FileDispatcher::new(std::io::stdin(), Lines(0))?)?;
+/// # let (reader, writer) = std::io::pipe()?;
+/// # event_loop.close_all(false)?;
+/// # event_loop.add(FileDispatcher::new(reader, Lines(0))?)?;
+/// # std::io::Write::write_all(&mut &writer, b"one\ntwo\n")?;
+/// # drop(writer);
+/// event_loop.run()?;
+/// # Ok::<(), fdloop::Error>(())
+/// ```
+pub struct FileDispatcher<H>(Dispatcher<H>);
+
+impl<H: Handler> FileDispatcher<H> {
+    /// A dispatcher over a duplicate of `file`, without a buffer.
+    ///
+    /// # Errors
+    ///
+    /// As for [`FileWrapper::new`].
+    pub fn new(file: impl AsFd, handler: H) -> Result<Self> {
+        let wrapper = FileWrapper::new(file)?;
+        Ok(Self(Dispatcher::over(wrapper, handler)))
+    }
+
+    /// The same with a buffer, for output: what cannot be written now is kept, as
+    /// in a [`DispatcherWithSend`].
+    ///
+    /// # Errors
+    ///
+    /// As for [`FileWrapper::new`].
+    pub fn with_send(file: impl AsFd, handler: H) -> Result<Self> {
+        let wrapper = FileWrapper::new(file)?;
+        Ok(Self(
+            DispatcherWithSend::over(wrapper, handler).into_inner(),
+        ))
+    }
+}
+
+forward_channel!(FileDispatcher<H: Handler + 'static>);
+
+impl<H> Deref for FileDispatcher<H> {
+    type Target = Dispatcher<H>;
+
+    fn deref(&self) -> &Dispatcher<H> {
+        &self.0
+    }
+}
+
+impl<H> DerefMut for FileDispatcher<H> {
+    fn deref_mut(&mut self) -> &mut Dispatcher<H> {
+        &mut self.0
+    }
+}
+
+impl<H> AsRawFd for FileDispatcher<H> {
+    /// The number of the duplicate, or -1 if it was given up.
+    fn as_raw_fd(&self) -> RawFd {
+        self.0.as_raw_fd()
+    }
+}
+
+impl<H> fmt::Debug for FileDispatcher<H> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("FileDispatcher").field(&**self).finish()
+    }
+}

@@ -1,0 +1,7 @@
+//! Files of any kind as channels: pipes, FIFOs, terminals, devices, regular files.
+
+mod dispatcher;
+mod wrapper;
+
+pub use dispatcher::FileDispatcher;
+pub use wrapper::FileWrapper;

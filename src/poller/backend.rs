@@ -1,0 +1,91 @@
+//! The choice between the two system calls, at run time.
+
+use std::fmt;
+use std::io;
+use std::str::FromStr;
+
+use super::Poller;
+
+/// The system call that a loop waits with: asyncore's `use_poll`.
+///
+/// Both behave alike; they differ in cost. select(2) copies bit sets as long as
+/// the highest descriptor number, poll(2) an array as long as the number of
+/// descriptors. A feature takes either out; the default is `Poll` where it is
+/// built in, but `Select` on Apple systems, whose poll(2) refuses terminals.
+///
+/// ```
+/// use fdloop::Backend;
+///
+/// let backend: Backend = Backend::default().to_string().parse()?;
+/// assert_eq!(backend, Backend::default());
+/// # Ok::<(), std::io::Error>(())
+/// ```
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Backend {
+    /// select(2), [`SelectPoller`](crate::SelectPoller).
+    #[cfg(feature = "select")]
+    Select,
+    /// poll(2), [`PollPoller`](crate::PollPoller).
+    #[cfg(feature = "poll")]
+    Poll,
+}
+
+impl Backend {
+    /// The backends that are built in.
+    pub const ALL: &[Self] = &[
+        #[cfg(feature = "select")]
+        Self::Select,
+        #[cfg(feature = "poll")]
+        Self::Poll,
+    ];
+
+    /// Makes a poller of this kind.
+    pub(crate) fn poller(self) -> Box<dyn Poller> {
+        match self {
+            #[cfg(feature = "select")]
+            Self::Select => Box::new(super::SelectPoller::new()),
+            #[cfg(feature = "poll")]
+            Self::Poll => Box::new(super::PollPoller::new()),
+        }
+    }
+}
+
+impl Default for Backend {
+    fn default() -> Self {
+        #[cfg(default_backend = "select")]
+        return Self::Select;
+        #[cfg(default_backend = "poll")]
+        return Self::Poll;
+    }
+}
+
+impl fmt::Display for Backend {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            #[cfg(feature = "select")]
+            Self::Select => "select",
+            #[cfg(feature = "poll")]
+            Self::Poll => "poll",
+        })
+    }
+}
+
+impl FromStr for Backend {
+    type Err = io::Error;
+
+    /// # Errors
+    ///
+    /// `InvalidInput`, naming the backends that are built in.
+    fn from_str(name: &str) -> io::Result<Self> {
+        let named = |backend: &&Self| backend.to_string() == name;
+        Self::ALL.iter().find(named).copied().ok_or_else(|| {
+            let names: Vec<_> = Self::ALL.iter().map(Self::to_string).collect();
+            let message = format!(
+                "no backend {name:?} is built in: expected {}",
+                names.join(" or ")
+            );
+            io::Error::new(io::ErrorKind::InvalidInput, message)
+        })
+    }
+}

@@ -1,0 +1,52 @@
+//! What is waited for, and what was found.
+
+use bitflags::bitflags;
+
+bitflags! {
+    /// What a channel waits for.
+    ///
+    /// ```
+    /// use fdloop::Interest;
+    ///
+    /// let interest = Interest::READABLE | Interest::WRITABLE;
+    /// assert!(interest.contains(Interest::WRITABLE));
+    /// assert!((interest - Interest::READABLE - Interest::WRITABLE).is_empty());
+    /// ```
+    #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
+    pub struct Interest: u8 {
+        /// Data to read, the end of the input, or a connection to accept.
+        const READABLE = 1 << 0;
+        /// Room to write, or a connection that has come about or failed.
+        const WRITABLE = 1 << 1;
+        /// An exceptional condition: out-of-band data on a socket, a state
+        /// change on a pseudo-terminal in packet mode. `POLLPRI`, and the third
+        /// set of select(2).
+        const PRIORITY = 1 << 2;
+    }
+}
+
+bitflags! {
+    /// What a descriptor is ready for.
+    ///
+    /// Both backends report the same situation with the same flags. A hang-up or
+    /// an error makes a descriptor readable, if it is waited for as readable,
+    /// since a read will not block and tells which it is; an error makes it
+    /// writable likewise. So with these two backends `HANGUP` and `ERROR` appear
+    /// only where neither of the first two flags can tell.
+    #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
+    pub struct Readiness: u8 {
+        /// A read will not block.
+        const READABLE = 1 << 0;
+        /// A write will not block.
+        const WRITABLE = 1 << 1;
+        /// There is an exceptional condition: see [`Interest::PRIORITY`].
+        const PRIORITY = 1 << 2;
+        /// The other side is gone.
+        const HANGUP = 1 << 3;
+        /// The descriptor has an error waiting.
+        const ERROR = 1 << 4;
+        /// The number is not an open descriptor: it was closed behind the loop's
+        /// back. `POLLNVAL`, and EBADF of select(2).
+        const INVALID = 1 << 5;
+    }
+}

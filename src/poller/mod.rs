@@ -1,0 +1,112 @@
+//! Waiting for descriptors: the [`Poller`] trait and its two implementations.
+
+mod backend;
+mod flags;
+mod pace;
+#[cfg(feature = "poll")]
+mod poll;
+#[cfg(feature = "select")]
+mod select;
+
+use std::fmt;
+use std::io;
+use std::os::fd::RawFd;
+
+pub use backend::Backend;
+pub use flags::{Interest, Readiness};
+#[cfg(feature = "poll")]
+pub use poll::PollPoller;
+#[cfg(feature = "select")]
+pub use select::SelectPoller;
+
+pub use crate::sys::deadline::Deadline;
+
+/// A descriptor and what it is ready for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Event {
+    /// The descriptor's number.
+    pub fd: RawFd,
+    /// What it is ready for; never empty.
+    pub readiness: Readiness,
+}
+
+/// Waits until descriptors are ready: what an [`EventLoop`](crate::EventLoop)
+/// needs of the operating system, and all that it needs.
+///
+/// Bring your own to [`EventLoop::with_poller`](crate::EventLoop::with_poller):
+/// another system call, or a simulated one for tests.
+///
+/// # Contract
+///
+/// A poller keeps an interest for each descriptor and is *level-triggered*: as
+/// long as a descriptor is ready for something in its interest, each
+/// [`wait`](Poller::wait) reports it. What it reports is a hint; the loop stands
+/// readiness that turns out to be none.
+///
+/// A poller never closes, reads, writes or changes a descriptor. The loop calls
+/// [`set`](Poller::set) with an empty interest before it closes one, so that a
+/// number means the same file for as long as the poller knows it, unless
+/// somebody closes it behind the loop's back: for that there is
+/// [`Readiness::INVALID`].
+///
+/// ```
+/// use fdloop::{Deadline, Event, EventLoop, Interest, Poller};
+/// use std::{io, os::fd::RawFd};
+///
+/// /// Nothing is ever ready.
+/// #[derive(Debug)]
+/// struct Never;
+///
+/// impl Poller for Never {
+///     fn set(&mut self, _: RawFd, _: Interest) -> io::Result<()> {
+///         Ok(())
+///     }
+///     fn wait(&mut self, _: Deadline, _: &mut Vec<Event>) -> io::Result<()> {
+///         Ok(())
+///     }
+/// }
+///
+/// let event_loop = EventLoop::with_poller(Never);
+/// assert!(event_loop.is_empty());
+/// ```
+pub trait Poller: fmt::Debug {
+    /// Sets what is waited for on `fd` to exactly `interest`. An empty interest
+    /// forgets `fd`, and forgetting one that is not known is no error.
+    ///
+    /// The loop calls this only when an interest changed, so it may cost
+    /// something, but not in proportion to the number of descriptors.
+    ///
+    /// # Errors
+    ///
+    /// `InvalidInput` if this poller can never wait for `fd`: a negative number,
+    /// or one beyond its limit, which the message names. Nothing has changed then.
+    fn set(&mut self, fd: RawFd, interest: Interest) -> io::Result<()>;
+
+    /// Waits until at least one descriptor is ready or `deadline` has come, and
+    /// appends an event for each ready descriptor to `ready`, at most one for
+    /// each. `ready` is empty when the loop calls.
+    ///
+    /// With nothing to wait for it sleeps until the deadline. It does not return
+    /// early because a signal came (EINTR), nor because a deadline is far off; it
+    /// may return early without an event for reasons of its own.
+    ///
+    /// A descriptor that turns out to be closed is reported with
+    /// [`Readiness::INVALID`], in every wait until it is forgotten. Others that are
+    /// ready are reported with it, or in the first wait after it was forgotten.
+    ///
+    /// # Errors
+    ///
+    /// What the system call answers for reasons that are no descriptor's fault,
+    /// such as `OutOfMemory`. The loop's `turn` and `run` return it.
+    fn wait(&mut self, deadline: Deadline, ready: &mut Vec<Event>) -> io::Result<()>;
+}
+
+/// The index of `fd` in a table by number.
+fn index(fd: RawFd) -> io::Result<usize> {
+    usize::try_from(fd).map_err(|_| {
+        io::Error::new(
+            io::ErrorKind::InvalidInput,
+            format!("fd {fd} is negative and so no descriptor"),
+        )
+    })
+}

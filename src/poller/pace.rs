@@ -1,0 +1,220 @@
+//! How to ask: all descriptors or those active lately, blocking or not.
+
+use std::time::{Duration, Instant};
+
+/// How many waits in a row may ask the descriptors that were active lately alone.
+const HOT_WAITS: u8 = 15;
+
+/// How long such waits may go on.
+const HOT_TIME: Duration = Duration::from_millis(1);
+
+/// Fewer descriptors than this are always asked all: it costs no more.
+const MANY: usize = 64;
+
+/// How seldom something is tried that keeps failing: once in so many waits.
+const SELDOM: u8 = 64;
+
+/// What two ways of asking have been worth so far.
+///
+/// A system call that may sleep registers itself with every descriptor up to the
+/// first that is ready, which costs more than looking at it. Under load something
+/// is ready almost always; so a call that may not sleep comes first, and one that
+/// may only if that found nothing. And of many descriptors mostly the same few are
+/// active; so those are asked alone most of the time.
+///
+/// Either is given up when it fails, and tried again after a while, so that where
+/// it does not pay it costs next to nothing.
+#[derive(Debug)]
+pub(super) struct Pace {
+    adaptive: bool,
+    probe: Trial,
+    hot: Trial,
+    /// How many waits in a row asked the hot descriptors alone.
+    hot_waits: u8,
+    /// When all were last asked, if that matters.
+    all_asked: Option<Instant>,
+}
+
+impl Pace {
+    pub(super) fn new() -> Self {
+        Self {
+            adaptive: true,
+            probe: Trial::new(),
+            hot: Trial::new(),
+            hot_waits: 0,
+            all_asked: None,
+        }
+    }
+
+    pub(super) fn set_adaptive(&mut self, adaptive: bool) {
+        *self = Self {
+            adaptive,
+            ..Self::new()
+        };
+    }
+
+    /// Whether it is worth knowing which of `all` descriptors are active.
+    pub(super) fn tells_hot(&self, all: usize) -> bool {
+        self.adaptive && all >= MANY
+    }
+
+    /// Whether to ask the `hot` ones of `all` descriptors alone.
+    pub(super) fn try_hot(&mut self, hot: usize, all: usize) -> bool {
+        if !self.tells_hot(all) || hot == 0 || hot > all / 2 || !self.hot.is_due() {
+            return false;
+        }
+        if self.hot_waits >= HOT_WAITS {
+            return false;
+        }
+        let now = Instant::now();
+        now.duration_since(*self.all_asked.get_or_insert(now)) < HOT_TIME
+    }
+
+    /// What asking the hot ones alone has found.
+    pub(super) fn hot_found(&mut self, something: bool) {
+        self.hot_waits += 1;
+        self.hot.tried(something);
+    }
+
+    /// Whether to ask without blocking first.
+    pub(super) fn try_probe(&mut self) -> bool {
+        self.adaptive && self.probe.is_due()
+    }
+
+    /// What asking `all` without blocking has found.
+    pub(super) fn probe_found(&mut self, something: bool, all: usize) {
+        self.probe.tried(something);
+        self.hot.pass();
+        self.note_all_asked(all);
+    }
+
+    /// What asking `all`, and blocking, has found: nothing means a timeout.
+    pub(super) fn block_found(&mut self, something: bool, all: usize) {
+        if something {
+            self.probe.pass();
+            self.hot.pass();
+        } else {
+            self.probe.rest();
+            self.hot.rest();
+        }
+        self.note_all_asked(all);
+    }
+
+    fn note_all_asked(&mut self, all: usize) {
+        if self.tells_hot(all) {
+            self.hot_waits = 0;
+            // Looking at the clock costs something, too.
+            self.all_asked = self.hot.is_due().then(Instant::now);
+        }
+    }
+}
+
+/// Something that is tried for as long as it works, and ever more seldom while it
+/// does not.
+#[derive(Debug)]
+struct Trial {
+    /// How many waits to let pass before the next try.
+    left: u8,
+    /// How many after the next failure.
+    distance: u8,
+}
+
+impl Trial {
+    /// A loop that has seen nothing yet is taken for idle, but not for long.
+    fn new() -> Self {
+        Self {
+            left: 1,
+            distance: 2,
+        }
+    }
+
+    fn is_due(&self) -> bool {
+        self.left == 0
+    }
+
+    fn tried(&mut self, worked: bool) {
+        if worked {
+            self.distance = 1;
+        } else {
+            self.left = self.distance;
+            self.distance = (self.distance * 2).min(SELDOM);
+        }
+    }
+
+    /// A wait passed without a try.
+    fn pass(&mut self) {
+        self.left = self.left.saturating_sub(1);
+    }
+
+    /// The loop is idle.
+    fn rest(&mut self) {
+        self.left = SELDOM;
+        self.distance = SELDOM;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_works_is_tried_again_at_once_and_what_fails_ever_more_seldom() {
+        let mut trial = Trial::new();
+        let mut tries_failing = 0;
+        for _ in 0..1_000 {
+            if trial.is_due() {
+                tries_failing += 1;
+                trial.tried(false);
+            }
+            trial.pass();
+        }
+        assert!(tries_failing < 25, "{tries_failing}");
+        while !trial.is_due() {
+            trial.pass();
+        }
+        for _ in 0..100 {
+            trial.tried(true);
+            assert!(trial.is_due());
+        }
+    }
+
+    #[test]
+    fn an_idle_loop_tries_nothing() {
+        let mut pace = Pace::new();
+        for _ in 0..1_000 {
+            assert!(!pace.try_probe());
+            assert!(!pace.try_hot(1, 1_000));
+            pace.block_found(false, 1_000);
+        }
+    }
+
+    #[test]
+    fn hot_descriptors_that_had_nothing_once_are_asked_alone_again() {
+        let mut pace = Pace::new();
+        pace.block_found(true, 1_000);
+        assert!(pace.try_hot(10, 1_000));
+        pace.hot_found(false);
+        let again = (0..4).any(|_| {
+            pace.probe_found(true, 1_000);
+            pace.try_hot(10, 1_000)
+        });
+        assert!(again);
+    }
+
+    #[test]
+    fn hot_descriptors_are_asked_alone_only_so_many_times_in_a_row() {
+        let mut pace = Pace::new();
+        pace.block_found(true, 1_000);
+        let mut in_a_row = 0;
+        for _ in 0..1_000 {
+            if pace.try_hot(10, 1_000) {
+                in_a_row += 1;
+                assert!(in_a_row <= HOT_WAITS);
+                pace.hot_found(true);
+            } else {
+                in_a_row = 0;
+                pace.probe_found(true, 1_000);
+            }
+        }
+    }
+}

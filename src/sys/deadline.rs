@@ -1,0 +1,131 @@
+//! Points in time to wait for, and the timeouts that the system calls take.
+
+use std::time::{Duration, Instant};
+
+/// The longest single wait asked of the kernel.
+///
+/// Apple's select answers EINVAL past 10^8 seconds, and poll counts milliseconds
+/// in an `int` (24 days). A wait whose deadline is further off is made in steps
+/// of this length, so that it is clamped and never wraps.
+const LONGEST_WAIT: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// When a wait ends at the latest.
+///
+/// Inside the crate time is a deadline, on the monotonic clock, so that a wait
+/// interrupted by a signal goes on without becoming longer; timeouts exist only
+/// at the edge. [`Deadline::Now`] and [`Deadline::Never`] need no clock at all.
+///
+/// ```
+/// use fdloop::Deadline;
+/// use std::time::Duration;
+///
+/// assert_eq!(Deadline::after(Some(Duration::ZERO)), Deadline::Now);
+/// assert_eq!(Deadline::after(Some(Duration::MAX)), Deadline::Never);
+/// assert_eq!(Deadline::after(None), Deadline::Never);
+/// ```
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Deadline {
+    /// Ask and return at once.
+    Now,
+    /// Wait until this instant.
+    At(Instant),
+    /// Wait until something happens.
+    Never,
+}
+
+impl Deadline {
+    /// The deadline `timeout` from now; none means [`Deadline::Never`], and so
+    /// does a timeout past the end of the clock.
+    #[must_use]
+    pub fn after(timeout: Option<Duration>) -> Self {
+        match timeout {
+            Some(Duration::ZERO) => Self::Now,
+            Some(timeout) => Instant::now()
+                .checked_add(timeout)
+                .map_or(Self::Never, Self::At),
+            None => Self::Never,
+        }
+    }
+
+    /// How long a single system call may wait: `None` without bound, else at
+    /// most a day. Zero once the deadline has passed.
+    pub(crate) fn timeout(self) -> Option<Duration> {
+        match self {
+            Self::Now => Some(Duration::ZERO),
+            Self::At(instant) => Some(
+                instant
+                    .saturating_duration_since(Instant::now())
+                    .min(LONGEST_WAIT),
+            ),
+            Self::Never => None,
+        }
+    }
+
+    /// Whether the deadline has come.
+    pub(crate) fn has_passed(self) -> bool {
+        match self {
+            Self::Now => true,
+            Self::At(instant) => instant <= Instant::now(),
+            Self::Never => false,
+        }
+    }
+}
+
+/// The `timeval` of `timeout`, rounded up: rounded down, the last fraction of a
+/// microsecond would be spent spinning.
+#[cfg(feature = "select")]
+pub(super) fn timeval(timeout: Duration) -> libc::timeval {
+    let micros = timeout.subsec_nanos().div_ceil(1_000);
+    let carry = micros == 1_000_000;
+    // The types are not named, since libc deprecates naming them for musl.
+    libc::timeval {
+        tv_sec: (timeout.as_secs() + u64::from(carry)) as _,
+        tv_usec: (if carry { 0 } else { micros }) as _,
+    }
+}
+
+/// The `timespec` of `timeout`, which is exact.
+#[cfg(all(feature = "poll", has_ppoll))]
+pub(super) fn timespec(timeout: Duration) -> libc::timespec {
+    // Not a literal: on some targets the structure has private padding.
+    *nix::sys::time::TimeSpec::from_duration(timeout).as_ref()
+}
+
+/// The milliseconds of `timeout`, rounded up: rounded down, a wait of 900 µs
+/// would be a loop of waits of nothing.
+#[cfg(all(feature = "poll", any(test, not(has_ppoll))))]
+pub(super) fn millis(timeout: Duration) -> libc::c_int {
+    libc::c_int::try_from(timeout.as_nanos().div_ceil(1_000_000)).unwrap_or(libc::c_int::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    #[cfg(feature = "select")]
+    fn a_timeval_rounds_up_and_carries() {
+        let value = timeval(Duration::from_nanos(1));
+        assert_eq!((value.tv_sec, value.tv_usec), (0, 1));
+        let value = timeval(Duration::new(1, 999_999_001));
+        assert_eq!((value.tv_sec, value.tv_usec), (2, 0));
+    }
+
+    #[test]
+    #[cfg(feature = "poll")]
+    fn milliseconds_round_up_and_are_clamped() {
+        assert_eq!(millis(Duration::from_micros(900)), 1);
+        assert_eq!(millis(Duration::from_micros(1_001)), 2);
+        assert_eq!(millis(Duration::MAX), libc::c_int::MAX);
+    }
+
+    #[test]
+    fn a_far_deadline_is_clamped_and_a_passed_one_is_zero() {
+        let far = Deadline::after(Some(Duration::from_secs(3_000_000_000)));
+        assert_eq!(far.timeout(), Some(LONGEST_WAIT));
+        assert!(!far.has_passed());
+        let passed = Deadline::At(Instant::now());
+        assert_eq!(passed.timeout(), Some(Duration::ZERO));
+        assert!(passed.has_passed());
+    }
+}

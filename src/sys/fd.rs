@@ -1,0 +1,144 @@
+//! Descriptors of any kind: duplicating, flags, reading and writing.
+
+use std::io::{self, IoSlice};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+
+use nix::fcntl::{FcntlArg, FdFlag, OFlag, fcntl};
+
+use super::{check, check_size};
+
+/// The most slices one vectored write takes. POSIX promises 16 and every Unix
+/// has 1,024; past some dozens a longer list saves nothing.
+pub(crate) const MAX_SLICES: usize = 64;
+
+/// A duplicate of `fd` that is closed on exec and numbered 0 or above.
+pub(crate) fn duplicate(fd: BorrowedFd<'_>) -> io::Result<OwnedFd> {
+    let number = fcntl(fd, FcntlArg::F_DUPFD_CLOEXEC(0))?;
+    // SAFETY: F_DUPFD_CLOEXEC has just made this descriptor, and nobody else
+    // knows its number.
+    Ok(unsafe { OwnedFd::from_raw_fd(number) })
+}
+
+/// Makes `old` refer to what `new` refers to, under `old`'s number, and closes
+/// `new`. What `old` referred to before is closed.
+pub(crate) fn replace(old: BorrowedFd<'_>, new: OwnedFd) -> io::Result<()> {
+    #[cfg(has_dup3)]
+    // SAFETY: both are open descriptors, and different ones, since `new` is
+    // owned; the owner of `old` goes on owning that number.
+    let result = unsafe { libc::dup3(new.as_raw_fd(), old.as_raw_fd(), libc::O_CLOEXEC) };
+    #[cfg(not(has_dup3))]
+    // SAFETY: as above.
+    let result = unsafe { libc::dup2(new.as_raw_fd(), old.as_raw_fd()) };
+    check(result)?;
+    #[cfg(not(has_dup3))]
+    set_close_on_exec(old)?;
+    Ok(())
+}
+
+/// Whether `fd` is the number of an open descriptor.
+pub(crate) fn is_open(fd: RawFd) -> bool {
+    // SAFETY: F_GETFD reads a flag and takes no pointer; on a number that is not
+    // open it answers EBADF.
+    unsafe { libc::fcntl(fd, libc::F_GETFD) >= 0 }
+}
+
+/// Sets the close-on-exec flag, which belongs to the descriptor alone.
+pub(crate) fn set_close_on_exec(fd: BorrowedFd<'_>) -> io::Result<()> {
+    let flags = FdFlag::from_bits_retain(fcntl(fd, FcntlArg::F_GETFD)?);
+    if !flags.contains(FdFlag::FD_CLOEXEC) {
+        fcntl(fd, FcntlArg::F_SETFD(flags | FdFlag::FD_CLOEXEC))?;
+    }
+    Ok(())
+}
+
+/// Sets or clears O_NONBLOCK, which belongs to the open file description and so
+/// to everybody who shares it. Answers whether that changed anything.
+pub(crate) fn set_nonblocking(fd: BorrowedFd<'_>, nonblocking: bool) -> io::Result<bool> {
+    let flags = OFlag::from_bits_retain(fcntl(fd, FcntlArg::F_GETFL)?);
+    if flags.contains(OFlag::O_NONBLOCK) == nonblocking {
+        return Ok(false);
+    }
+    let mut wanted = flags;
+    wanted.set(OFlag::O_NONBLOCK, nonblocking);
+    fcntl(fd, FcntlArg::F_SETFL(wanted))?;
+    Ok(true)
+}
+
+/// read(2) of at most `buf.len()` bytes.
+pub(crate) fn read(fd: BorrowedFd<'_>, buf: &mut [u8]) -> io::Result<usize> {
+    // SAFETY: the kernel writes at most `len` bytes into the exclusively
+    // borrowed buffer, and the descriptor is borrowed for the call.
+    check_size(unsafe { libc::read(fd.as_raw_fd(), buf.as_mut_ptr().cast(), buf.len()) })
+}
+
+/// write(2) of at most `buf.len()` bytes.
+pub(crate) fn write(fd: BorrowedFd<'_>, buf: &[u8]) -> io::Result<usize> {
+    // SAFETY: the kernel reads at most `len` bytes of the borrowed buffer, and
+    // the descriptor is borrowed for the call.
+    check_size(unsafe { libc::write(fd.as_raw_fd(), buf.as_ptr().cast(), buf.len()) })
+}
+
+/// writev(2) of the first [`MAX_SLICES`] of `bufs`.
+pub(crate) fn write_vectored(fd: BorrowedFd<'_>, bufs: &[IoSlice<'_>]) -> io::Result<usize> {
+    let count = bufs.len().min(MAX_SLICES) as libc::c_int;
+    // SAFETY: IoSlice has the layout of iovec on Unix, as its documentation
+    // promises; `count` entries are there, and the buffers they name are
+    // borrowed for the call.
+    check_size(unsafe { libc::writev(fd.as_raw_fd(), bufs.as_ptr().cast(), count) })
+}
+
+/// What kind of file a descriptor refers to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum FileKind {
+    /// A terminal, or a side of a pseudo-terminal.
+    Terminal,
+    /// A regular file, directory or block device: always ready, never EAGAIN.
+    Regular,
+    /// A socket.
+    Socket,
+    /// A pipe, a FIFO or another character device.
+    Other,
+}
+
+/// What kind of file `fd` refers to.
+pub(crate) fn kind(fd: BorrowedFd<'_>) -> io::Result<FileKind> {
+    let mode = nix::sys::stat::fstat(fd)?.st_mode & libc::S_IFMT;
+    Ok(match mode {
+        libc::S_IFREG | libc::S_IFDIR | libc::S_IFBLK => FileKind::Regular,
+        libc::S_IFSOCK => FileKind::Socket,
+        libc::S_IFCHR if nix::unistd::isatty(fd).unwrap_or(false) => FileKind::Terminal,
+        _ => FileKind::Other,
+    })
+}
+
+/// Closes `fd` and says what close(2) answered, which dropping it does not.
+pub(crate) fn close(fd: OwnedFd) -> io::Result<()> {
+    use std::os::fd::IntoRawFd;
+    // SAFETY: `into_raw_fd` gives up ownership, so this is the only close. After
+    // EINTR the descriptor is gone as well (on Linux) or in an unknown state,
+    // so it is never tried again.
+    check(unsafe { libc::close(fd.into_raw_fd()) }).map(drop)
+}
+
+/// Gives up `fd` without closing its number, for a descriptor that somebody else
+/// has closed already: the number may be another descriptor's by now.
+pub(crate) fn forget(fd: OwnedFd) {
+    use std::os::fd::IntoRawFd;
+    let _ = fd.into_raw_fd();
+}
+
+/// A borrowed view of anything that has a descriptor, by number.
+pub(crate) fn number(fd: &impl AsFd) -> RawFd {
+    fd.as_fd().as_raw_fd()
+}
+
+/// Whether `fd` is ready for writing at this moment, or has failed.
+pub(crate) fn is_writable(fd: BorrowedFd<'_>) -> bool {
+    let mut entry = libc::pollfd {
+        fd: fd.as_raw_fd(),
+        events: libc::POLLOUT,
+        revents: 0,
+    };
+    // SAFETY: the array is one entry long, exclusively borrowed for the call.
+    check(unsafe { libc::poll(&raw mut entry, 1, 0) }).is_ok_and(|ready| ready > 0)
+}

@@ -1,0 +1,28 @@
+//! The system calls, and the only `unsafe` code of the crate.
+//!
+//! Functions here are thin: they take safe types, make one call, and turn the
+//! result into `io::Result`. What a call means to the loop is decided above.
+#![allow(unsafe_code)]
+
+pub(crate) mod address;
+pub(crate) mod deadline;
+pub(crate) mod fd;
+#[cfg(feature = "poll")]
+pub(crate) mod poll;
+#[cfg(feature = "select")]
+pub(crate) mod select;
+pub(crate) mod socket;
+
+/// Turns the `-1` of a system call into the error it left in `errno`.
+fn check(result: libc::c_int) -> std::io::Result<libc::c_int> {
+    if result < 0 {
+        Err(std::io::Error::last_os_error())
+    } else {
+        Ok(result)
+    }
+}
+
+/// The same for calls that answer a number of bytes.
+fn check_size(result: libc::ssize_t) -> std::io::Result<usize> {
+    usize::try_from(result).map_err(|_| std::io::Error::last_os_error())
+}

@@ -1,0 +1,44 @@
+//! poll(2), and ppoll(2) where there is one.
+
+use std::io;
+use std::time::Duration;
+
+use super::{check, deadline};
+
+pub(crate) use libc::pollfd as PollFd;
+pub(crate) use libc::{POLLERR, POLLHUP, POLLIN, POLLNVAL, POLLOUT, POLLPRI};
+
+/// Waits until a descriptor of `fds` is ready, or for `timeout`; the answer is
+/// the number of entries whose `revents` is not zero.
+///
+/// # Errors
+///
+/// What poll(2) answers: EINTR if a signal came; EINVAL if there are more
+/// entries than the process may have descriptors.
+pub(crate) fn poll(fds: &mut [PollFd], timeout: Option<Duration>) -> io::Result<usize> {
+    let count = fds.len() as libc::nfds_t;
+    let ready = match timeout {
+        // SAFETY: `fds` is an exclusively borrowed array of `count` entries.
+        None => unsafe { libc::poll(fds.as_mut_ptr(), count, -1) },
+        // SAFETY: as above.
+        Some(Duration::ZERO) => unsafe { libc::poll(fds.as_mut_ptr(), count, 0) },
+        #[cfg(has_ppoll)]
+        Some(timeout) => {
+            let timeout = deadline::timespec(timeout);
+            // SAFETY: as above; the timeout outlives the call; a null signal mask
+            // leaves the thread's mask alone.
+            unsafe {
+                libc::ppoll(
+                    fds.as_mut_ptr(),
+                    count,
+                    &raw const timeout,
+                    std::ptr::null(),
+                )
+            }
+        }
+        #[cfg(not(has_ppoll))]
+        // SAFETY: as above.
+        Some(timeout) => unsafe { libc::poll(fds.as_mut_ptr(), count, deadline::millis(timeout)) },
+    };
+    check(ready).map(|ready| ready as usize)
+}

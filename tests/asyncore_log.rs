@@ -1,0 +1,146 @@
+//! What reaches the `log` facade, and that nothing is printed. In a test binary of
+//! its own, since a process has one logger.
+#![allow(clippy::unwrap_used, clippy::panic, reason = "helpers of tests")]
+
+mod common;
+
+use std::io::Write;
+use std::os::unix::net::UnixStream;
+use std::process::{Command, Stdio};
+use std::sync::Mutex;
+
+use common::{on_every_backend, turn_until_empty};
+use fdloop::{Backend, Dispatcher, Error, EventLoop, Handler, Io, Level, Result, View};
+
+/// Keeps everything that is logged.
+struct Kept(Mutex<Vec<(Level, String)>>);
+
+static KEPT: Kept = Kept(Mutex::new(Vec::new()));
+
+/// Tests take turns with the logger.
+static TURN: Mutex<()> = Mutex::new(());
+
+impl log::Log for Kept {
+    fn enabled(&self, _: &log::Metadata<'_>) -> bool {
+        true
+    }
+    fn log(&self, record: &log::Record<'_>) {
+        let entry = (record.level(), record.args().to_string());
+        self.0.lock().unwrap_or_else(|e| e.into_inner()).push(entry);
+    }
+    fn flush(&self) {}
+}
+
+/// What is logged while `work` runs.
+fn logged_by(work: impl FnOnce()) -> Vec<(Level, String)> {
+    let _turn = TURN.lock().unwrap_or_else(|e| e.into_inner());
+    // The second of the tests finds it set already.
+    let _ = log::set_logger(&KEPT);
+    log::set_max_level(log::LevelFilter::Trace);
+    KEPT.0.lock().unwrap_or_else(|e| e.into_inner()).clear();
+    work();
+    std::mem::take(&mut *KEPT.0.lock().unwrap_or_else(|e| e.into_inner()))
+}
+
+/// Handles nothing at all.
+struct Deaf;
+impl Handler for Deaf {}
+
+/// Logs as a program would, and then fails.
+struct Chatty;
+impl Handler for Chatty {
+    fn writable(&self, _: &View<'_>) -> bool {
+        false
+    }
+    fn handle_read(&mut self, io: &mut Io<'_>) -> Result<()> {
+        self.log(io, "Lovely spam! Wonderful spam!")?;
+        self.log_info(
+            io,
+            "Why can't she have egg bacon spam and sausage?",
+            Level::Info,
+        )?;
+        Err(Error::other("I don't like spam!"))
+    }
+}
+
+/// Performs every default there is on one loop.
+fn perform(backend: Backend) {
+    let mut event_loop = EventLoop::with_backend(backend).unwrap();
+    let (ours, mut theirs) = UnixStream::pair().unwrap();
+    theirs.write_all(b"spam").unwrap();
+    event_loop
+        .add(Dispatcher::new(ours, Chatty).unwrap())
+        .unwrap();
+    turn_until_empty(&mut event_loop);
+    let (ours, mut theirs) = UnixStream::pair().unwrap();
+    theirs.write_all(b"spam").unwrap();
+    event_loop
+        .add(Dispatcher::new(ours, Deaf).unwrap())
+        .unwrap();
+    event_loop.turn(None).unwrap();
+}
+
+#[test]
+fn the_defaults_log_with_the_descriptor_in_front() {
+    on_every_backend(|backend| {
+        let logged = logged_by(|| perform(backend));
+        let texts = |level| -> Vec<&str> {
+            let of_level = logged.iter().filter(|(l, _)| *l == level);
+            of_level.map(|(_, text)| text.as_str()).collect()
+        };
+        let infos = texts(Level::Info);
+        assert_eq!(infos[0], "Lovely spam! Wonderful spam!", "log adds nothing");
+        assert!(infos[1].starts_with("fd "), "{infos:?}");
+        assert!(infos[1].ends_with(": Why can't she have egg bacon spam and sausage?"));
+        let errors = texts(Level::Error);
+        assert_eq!(errors.len(), 1, "{errors:?}");
+        assert!(errors[0].starts_with("fd "), "{errors:?}");
+        assert!(
+            errors[0].contains("uncaptured error, closing channel"),
+            "{errors:?}"
+        );
+        assert!(errors[0].contains("I don't like spam!"), "{errors:?}");
+        assert!(
+            texts(Level::Warn).is_empty(),
+            "asyncore shows no warnings by default"
+        );
+        for unhandled in [
+            "unhandled close event",
+            "unhandled read event",
+            "unhandled write event",
+        ] {
+            let found = texts(Level::Debug)
+                .iter()
+                .any(|text| text.ends_with(unhandled));
+            assert!(found, "{unhandled} is not in {logged:?}");
+        }
+    });
+}
+
+#[test]
+#[ignore = "is run by the test below, which looks at what it prints"]
+fn performed_for_the_test_of_printing() {
+    on_every_backend(perform);
+}
+
+#[test]
+fn nothing_is_printed() {
+    let child = Command::new(std::env::current_exe().unwrap())
+        .args(["--ignored", "--exact", "--nocapture", "--test-threads=1"])
+        .arg("performed_for_the_test_of_printing")
+        .stdin(Stdio::null())
+        .output()
+        .unwrap();
+    let stdout = String::from_utf8(child.stdout).unwrap();
+    assert!(child.status.success(), "{stdout}");
+    assert!(stdout.contains("1 passed"), "{stdout}");
+    let harness = |line: &&str| {
+        line.is_empty()
+            || line.starts_with("running ")
+            || line.starts_with("test ")
+            || *line == "ok"
+    };
+    let printed: Vec<_> = stdout.lines().filter(|line| !harness(line)).collect();
+    assert!(printed.is_empty(), "{printed:?}");
+    assert_eq!(String::from_utf8(child.stderr).unwrap(), "");
+}

@@ -1,0 +1,343 @@
+//! Descriptors that somebody closes behind the loop's back. In a test
+//! binary of its own, in which one test runs at a time: a number that is closed
+//! so must not be another test's by then.
+#![allow(clippy::unwrap_used, reason = "helpers of tests")]
+
+mod common;
+
+use std::cell::RefCell;
+use std::fs::File;
+use std::io::{self, Write};
+use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd, RawFd};
+use std::os::unix::net::UnixStream;
+use std::rc::Rc;
+use std::sync::{Mutex, MutexGuard};
+use std::time::{Duration, Instant};
+
+use common::{Counting, Probe, on_every_backend, settle, turn_until, with_every_loop};
+use fdloop::{Channel, Dispatcher, Error, EventLoop, FileDispatcher, FileWrapper, Result};
+use nix::fcntl::{FcntlArg, fcntl};
+
+static ALONE: Mutex<()> = Mutex::new(());
+
+fn alone() -> MutexGuard<'static, ()> {
+    ALONE
+        .lock()
+        .unwrap_or_else(|poisoned| poisoned.into_inner())
+}
+
+/// Closes a number that others believe to own.
+#[track_caller]
+fn close_behind(number: RawFd) {
+    nix::unistd::close(number).unwrap();
+}
+
+/// Opens a file under `number`, which must be free.
+#[track_caller]
+fn open_under(number: RawFd) -> OwnedFd {
+    let null = File::open("/dev/null").unwrap();
+    if null.as_raw_fd() == number {
+        return null.into();
+    }
+    let given = fcntl(null.as_fd(), FcntlArg::F_DUPFD_CLOEXEC(number)).unwrap();
+    assert_eq!(given, number, "the number was not free");
+    #[allow(unsafe_code, reason = "the number comes from fcntl")]
+    // SAFETY: fcntl has just made this descriptor, and nobody else knows it.
+    unsafe {
+        OwnedFd::from_raw_fd(given)
+    }
+}
+
+#[test]
+fn a_descriptor_closed_behind_the_loop_costs_its_channel_and_no_other() {
+    let _alone = alone();
+    on_every_backend(|backend| {
+        let (poller, heard) = Counting::new(backend);
+        let mut event_loop = EventLoop::with_poller(poller);
+        let mut others = Vec::new();
+        let mut lost = None;
+        for i in 0..5 {
+            let (ours, theirs) = UnixStream::pair().unwrap();
+            let (probe, seen) = Probe::new();
+            let id = event_loop
+                .add(Dispatcher::new(ours, probe).unwrap())
+                .unwrap();
+            if i == 2 {
+                lost = Some((id, seen, theirs));
+            } else {
+                others.push((id, seen, theirs));
+            }
+        }
+        let (id, seen, _theirs) = lost.unwrap();
+        settle(&mut event_loop);
+        close_behind(id.fd());
+        turn_until(&mut event_loop, "it is found", || seen.heard("close"));
+
+        assert_eq!(seen.events(), ["close"], "one close and nothing else");
+        let (errno, text) = seen.reason().unwrap();
+        assert_eq!(errno, Some(libc::EBADF));
+        assert!(text.contains(&format!("fd {}", id.fd())), "{text}");
+        assert!(event_loop.get(id).is_none());
+        assert_eq!(event_loop.len(), 4);
+
+        // The others go on.
+        for (_, seen, theirs) in &mut others {
+            assert!(seen.events().is_empty());
+            theirs.write_all(b"still here").unwrap();
+            turn_until(&mut event_loop, "data comes", || seen.received_len() == 10);
+        }
+        // And the loop is quiet: each pass is one wait, and takes its time.
+        heard.waits.set(0);
+        let timeout = Duration::from_millis(50);
+        for _ in 0..3 {
+            let begin = Instant::now();
+            assert_eq!(event_loop.turn(Some(timeout)).unwrap(), 0);
+            assert!(begin.elapsed() >= timeout);
+        }
+        assert_eq!(heard.waits.get(), 3);
+    });
+}
+
+#[test]
+fn several_are_found_and_each_hears_of_it_once() {
+    let _alone = alone();
+    with_every_loop(|event_loop| {
+        let mut all = Vec::new();
+        for _ in 0..6 {
+            let (ours, theirs) = UnixStream::pair().unwrap();
+            let (probe, seen) = Probe::new();
+            let id = event_loop
+                .add(Dispatcher::new(ours, probe).unwrap())
+                .unwrap();
+            all.push((id, seen, theirs));
+        }
+        for (id, _, _) in all.iter().step_by(2) {
+            close_behind(id.fd());
+        }
+        turn_until(event_loop, "all three are found", || {
+            all.iter()
+                .step_by(2)
+                .all(|(_, seen, _)| seen.heard("close"))
+        });
+        settle(event_loop);
+        for (i, (id, seen, _)) in all.iter().enumerate() {
+            let expected: &[&str] = if i % 2 == 0 { &["close"] } else { &[] };
+            assert_eq!(seen.events(), expected);
+            assert_eq!(event_loop.get(*id).is_some(), i % 2 == 1);
+        }
+    });
+}
+
+#[test]
+fn data_of_others_that_is_ready_in_the_same_pass_is_not_lost() {
+    let _alone = alone();
+    with_every_loop(|event_loop| {
+        let (ours, _theirs) = UnixStream::pair().unwrap();
+        let (probe, lost) = Probe::new();
+        let id = event_loop
+            .add(Dispatcher::new(ours, probe).unwrap())
+            .unwrap();
+        let (ours, mut theirs) = UnixStream::pair().unwrap();
+        let (probe, seen) = Probe::new();
+        event_loop
+            .add(Dispatcher::new(ours, probe).unwrap())
+            .unwrap();
+        theirs.write_all(b"both at once").unwrap();
+        close_behind(id.fd());
+        turn_until(event_loop, "both", || {
+            lost.heard("close") && seen.received_len() == 12
+        });
+        assert_eq!(seen.events(), ["read"]);
+    });
+}
+
+#[test]
+fn the_number_of_a_lost_descriptor_is_not_closed_again() {
+    let _alone = alone();
+    with_every_loop(|event_loop| {
+        // A socket and a file, which give their descriptors up on different ways.
+        let (ours, _theirs) = UnixStream::pair().unwrap();
+        let (reader, _writer) = io::pipe().unwrap();
+        let reopened: Rc<RefCell<Vec<OwnedFd>>> = Rc::default();
+        let probe = |number: Rc<RefCell<RawFd>>| {
+            let reopened = Rc::clone(&reopened);
+            let (probe, seen) = Probe::new();
+            let probe = probe.on_close(move |_| {
+                // Somebody else gets the number before the channel is dropped.
+                reopened.borrow_mut().push(open_under(*number.borrow()));
+                Ok(())
+            });
+            (probe, seen)
+        };
+        let numbers: [Rc<RefCell<RawFd>>; 2] = Default::default();
+        let (first, first_seen) = probe(Rc::clone(&numbers[0]));
+        let (second, second_seen) = probe(Rc::clone(&numbers[1]));
+        let socket = event_loop
+            .add(Dispatcher::new(ours, first).unwrap())
+            .unwrap();
+        let file = event_loop
+            .add(FileDispatcher::new(&reader, second).unwrap())
+            .unwrap();
+        numbers[0].replace(socket.fd());
+        numbers[1].replace(file.fd());
+        settle(event_loop);
+        close_behind(socket.fd());
+        close_behind(file.fd());
+        turn_until(event_loop, "both are found", || {
+            first_seen.heard("close") && second_seen.heard("close")
+        });
+        assert!(event_loop.is_empty());
+        let reopened = reopened.take();
+        assert_eq!(reopened.len(), 2);
+        for fd in reopened {
+            fcntl(&fd, FcntlArg::F_GETFD).unwrap();
+        }
+    });
+}
+
+/// Does not own its descriptor, and overrides nothing but what counts.
+struct Borrowing {
+    number: RawFd,
+    closed: Rc<RefCell<Vec<Option<i32>>>>,
+    lost: bool,
+}
+
+impl AsRawFd for Borrowing {
+    fn as_raw_fd(&self) -> RawFd {
+        self.number
+    }
+}
+
+impl Channel for Borrowing {
+    fn writable(&self, _: &EventLoop) -> bool {
+        false
+    }
+    fn handle_close(&mut self, _: &mut EventLoop, reason: Option<Error>) -> Result<()> {
+        assert!(self.lost, "descriptor_lost comes first");
+        let errno = reason.and_then(|reason| reason.raw_os_error());
+        self.closed.borrow_mut().push(errno);
+        Ok(())
+    }
+    fn descriptor_lost(&mut self) {
+        self.lost = true;
+    }
+}
+
+#[test]
+fn a_number_that_was_never_open_is_found_like_one_that_was_closed() {
+    let _alone = alone();
+    with_every_loop(|event_loop| {
+        let closed = Rc::default();
+        let channel = Borrowing {
+            number: 971,
+            closed: Rc::clone(&closed),
+            lost: false,
+        };
+        let (ours, mut theirs) = UnixStream::pair().unwrap();
+        let (probe, seen) = Probe::new();
+        event_loop
+            .add(Dispatcher::new(ours, probe).unwrap())
+            .unwrap();
+        theirs.write_all(b"x").unwrap();
+        match event_loop.add(channel) {
+            Ok(id) => {
+                turn_until(event_loop, "found", || !closed.borrow().is_empty());
+                assert_eq!(*closed.borrow(), [Some(libc::EBADF)]);
+                assert!(event_loop.get(id).is_none());
+            }
+            // To refuse it at once is as good.
+            Err(refused) => assert!(refused.error.to_string().contains("971")),
+        }
+        turn_until(event_loop, "the other one reads", || seen.heard("read"));
+    });
+}
+
+#[test]
+fn a_channel_that_wants_nothing_is_found_when_it_wants_something_again() {
+    let _alone = alone();
+    on_every_backend(|backend| {
+        let (poller, heard) = Counting::new(backend);
+        let mut event_loop = EventLoop::with_poller(poller);
+        let (ours, _theirs) = UnixStream::pair().unwrap();
+        let (probe, seen) = Probe::new();
+        seen.wants_read.set(false);
+        let id = event_loop
+            .add(Dispatcher::new(ours, probe).unwrap())
+            .unwrap();
+        settle(&mut event_loop);
+        close_behind(id.fd());
+        heard.waits.set(0);
+        let timeout = Duration::from_millis(30);
+        let begin = Instant::now();
+        event_loop.turn(Some(timeout)).unwrap();
+        assert!(begin.elapsed() >= timeout);
+        assert_eq!(heard.waits.get(), 1);
+        assert!(seen.events().is_empty());
+        seen.wants_read.set(true);
+        turn_until(&mut event_loop, "it is found", || seen.heard("close"));
+        assert!(event_loop.is_empty());
+    });
+}
+
+#[test]
+fn one_of_many_is_found_while_others_are_always_busy() {
+    let _alone = alone();
+    with_every_loop(|event_loop| {
+        let zero = File::open("/dev/zero").unwrap();
+        event_loop
+            .add(FileDispatcher::new(&zero, Probe::silent()).unwrap())
+            .unwrap();
+        let mut quiet = Vec::new();
+        for _ in 0..150 {
+            let (ours, theirs) = UnixStream::pair().unwrap();
+            let (probe, seen) = Probe::new();
+            let id = event_loop
+                .add(Dispatcher::new(ours, probe).unwrap())
+                .unwrap();
+            quiet.push((id, seen, theirs));
+        }
+        for _ in 0..50 {
+            event_loop.turn(None).unwrap();
+        }
+        let (id, lost, _) = &quiet[75];
+        close_behind(id.fd());
+        let mut passes = 0;
+        while !lost.heard("close") {
+            passes += 1;
+            assert!(passes <= 64, "it is not found");
+            event_loop.turn(None).unwrap();
+        }
+        assert_eq!(lost.reason().unwrap().0, Some(libc::EBADF));
+        assert_eq!(event_loop.len(), 150);
+        let heard = quiet
+            .iter()
+            .filter(|(_, seen, _)| !seen.events().is_empty());
+        assert_eq!(heard.count(), 1, "nobody else hears anything");
+    });
+}
+
+#[test]
+fn closing_a_channel_whose_descriptor_was_closed_is_no_error_of_close_all() {
+    let _alone = alone();
+    with_every_loop(|event_loop| {
+        let (ours, _theirs) = UnixStream::pair().unwrap();
+        let id = event_loop
+            .add(Dispatcher::new(ours, Probe::silent()).unwrap())
+            .unwrap();
+        close_behind(id.fd());
+        event_loop.close_all(false).unwrap();
+        assert!(event_loop.is_empty());
+    });
+}
+
+#[test]
+fn a_file_wrapper_whose_duplicate_was_closed_says_so_once() {
+    // CPython's test_close_twice.
+    let _alone = alone();
+    let mut wrapper = FileWrapper::new(File::open("/dev/null").unwrap()).unwrap();
+    close_behind(wrapper.as_raw_fd());
+    let error = wrapper.close().unwrap_err();
+    assert_eq!(error.raw_os_error(), Some(libc::EBADF));
+    assert_eq!(wrapper.as_raw_fd(), -1);
+    wrapper.close().unwrap();
+}

@@ -1,0 +1,91 @@
+//! Descriptors for tests.
+
+use std::fs;
+use std::io::{self, PipeReader, Write};
+use std::os::fd::{AsFd, AsRawFd};
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use nix::fcntl::{FcntlArg, FdFlag, OFlag, fcntl};
+
+/// A directory that goes away with the value.
+pub struct TempDir(PathBuf);
+
+impl TempDir {
+    pub fn new() -> Self {
+        static NEXT: AtomicUsize = AtomicUsize::new(0);
+        let number = NEXT.fetch_add(1, Ordering::Relaxed);
+        let name = format!("fdloop-test-{}-{number}", std::process::id());
+        let path = std::env::temp_dir().join(name);
+        fs::create_dir(&path).unwrap();
+        Self(path)
+    }
+
+    pub fn join(&self, name: impl AsRef<Path>) -> PathBuf {
+        self.0.join(name)
+    }
+}
+
+impl Drop for TempDir {
+    fn drop(&mut self) {
+        // What a failing test left is not worth failing differently.
+        let _ = fs::remove_dir_all(&self.0);
+    }
+}
+
+/// Whether a descriptor is close-on-exec, and whether it is non-blocking.
+#[track_caller]
+pub fn fd_flags(fd: impl AsFd) -> (bool, bool) {
+    let own = fcntl(&fd, FcntlArg::F_GETFD).unwrap();
+    let shared = fcntl(&fd, FcntlArg::F_GETFL).unwrap();
+    (
+        FdFlag::from_bits_retain(own).contains(FdFlag::FD_CLOEXEC),
+        OFlag::from_bits_retain(shared).contains(OFlag::O_NONBLOCK),
+    )
+}
+
+/// Data that shows when a piece of it is missing or in the wrong place.
+fn pattern(len: usize) -> Vec<u8> {
+    (0..len).map(|i| (i / 251 + i) as u8).collect()
+}
+
+/// A pipe that holds 200,000 bytes, or what fits where its size cannot be set,
+/// and whose writer is gone: the reader, and what it has to give.
+pub fn stuffed_pipe() -> (PipeReader, Vec<u8>) {
+    let (reader, mut writer) = io::pipe().unwrap();
+    #[cfg(target_os = "linux")]
+    fcntl(&writer, FcntlArg::F_SETPIPE_SZ(1 << 18)).unwrap();
+    fcntl(&writer, FcntlArg::F_SETFL(OFlag::O_NONBLOCK)).unwrap();
+    let mut data = pattern(200_000);
+    let written = write_what_fits(&mut writer, &data);
+    #[cfg(target_os = "linux")]
+    assert_eq!(written, data.len());
+    data.truncate(written);
+    (reader, data)
+}
+
+/// The same with a Unix socket of at least 50,000 bytes.
+pub fn stuffed_stream() -> (UnixStream, Vec<u8>) {
+    let (reader, mut writer) = UnixStream::pair().unwrap();
+    let size = nix::sys::socket::sockopt::SndBuf;
+    nix::sys::socket::setsockopt(&writer, size, &400_000).unwrap();
+    writer.set_nonblocking(true).unwrap();
+    let mut data = pattern(200_000);
+    let written = write_what_fits(&mut writer, &data);
+    assert!(written >= 50_000, "only {written} bytes fit into a socket");
+    data.truncate(written);
+    (reader, data)
+}
+
+fn write_what_fits(writer: &mut impl Write, data: &[u8]) -> usize {
+    let mut written = 0;
+    while written < data.len() {
+        match writer.write(&data[written..]) {
+            Ok(n) => written += n,
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
+            Err(error) => panic!("{error}"),
+        }
+    }
+    written
+}

@@ -1,0 +1,83 @@
+//! What the tests share: running a test on every backend, waiting with an end to
+//! the patience, handlers that record what they hear, and pollers that count or
+//! make things up.
+#![allow(dead_code, reason = "each test binary uses a part of it")]
+#![allow(unused_imports, reason = "each test binary uses a part of it")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "tests"
+)]
+
+mod files;
+mod pollers;
+mod probe;
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::time::{Duration, Instant};
+
+pub use files::{TempDir, fd_flags, stuffed_pipe, stuffed_stream};
+pub use pollers::{Counting, Heard, Simulated, poller_of};
+pub use probe::{Probe, Seen};
+
+use fdloop::{Backend, EventLoop};
+
+/// How long a test waits for what must happen, before it says that it does not.
+/// Far more than is ever needed: only a failing test takes that long.
+pub const PATIENCE: Duration = Duration::from_secs(20);
+
+/// Runs `test` once for each backend that is built in, and names the one that it
+/// failed with.
+#[track_caller]
+pub fn on_every_backend(test: impl Fn(Backend)) {
+    for &backend in Backend::ALL {
+        if catch_unwind(AssertUnwindSafe(|| test(backend))).is_err() {
+            panic!("the test above failed with the backend {backend}");
+        }
+    }
+}
+
+/// The same with a loop over each.
+#[track_caller]
+pub fn with_every_loop(test: impl Fn(&mut EventLoop)) {
+    on_every_backend(|backend| test(&mut EventLoop::with_backend(backend).unwrap()));
+}
+
+/// Makes passes until `done`, and gives up with `what` when that takes too long.
+#[track_caller]
+pub fn turn_until(event_loop: &mut EventLoop, what: &str, mut done: impl FnMut() -> bool) {
+    let deadline = Instant::now() + PATIENCE;
+    while !done() {
+        assert!(Instant::now() < deadline, "waited in vain until {what}");
+        event_loop.turn(Some(Duration::from_millis(20))).unwrap();
+    }
+}
+
+/// Makes passes until the last channel is gone.
+#[track_caller]
+pub fn turn_until_empty(event_loop: &mut EventLoop) {
+    let deadline = Instant::now() + PATIENCE;
+    while !event_loop.is_empty() {
+        let left = event_loop.len();
+        assert!(Instant::now() < deadline, "{left} channels never ended");
+        event_loop.turn(Some(Duration::from_millis(20))).unwrap();
+    }
+}
+
+/// Makes one pass that must find something to do.
+#[track_caller]
+pub fn turn_once(event_loop: &mut EventLoop) -> usize {
+    let served = event_loop.turn(Some(PATIENCE)).unwrap();
+    assert_ne!(served, 0, "nothing was ready");
+    served
+}
+
+/// Makes a few passes that do not wait, in which whatever could still happen has
+/// its chance to.
+#[track_caller]
+pub fn settle(event_loop: &mut EventLoop) {
+    for _ in 0..5 {
+        event_loop.turn(Some(Duration::ZERO)).unwrap();
+    }
+}

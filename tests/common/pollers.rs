@@ -1,0 +1,119 @@
+//! Pollers for tests: one that counts the waits of a real one, and one that makes
+//! its events up.
+
+use std::cell::{Cell, RefCell};
+use std::collections::{HashMap, VecDeque};
+use std::io;
+use std::os::fd::RawFd;
+use std::rc::Rc;
+
+use fdloop::{Backend, Deadline, Event, Interest, Poller, Readiness};
+
+/// The real poller of a backend.
+pub fn poller_of(backend: Backend) -> Box<dyn Poller> {
+    match backend {
+        #[cfg(feature = "select")]
+        Backend::Select => Box::new(fdloop::SelectPoller::new()),
+        #[cfg(feature = "poll")]
+        Backend::Poll => Box::new(fdloop::PollPoller::new()),
+        other => panic!("the tests do not know the backend {other}"),
+    }
+}
+
+/// A real poller whose waits are counted.
+#[derive(Debug)]
+pub struct Counting {
+    inner: Box<dyn Poller>,
+    heard: Rc<Heard>,
+}
+
+/// What a [`Counting`] poller was asked to do.
+#[derive(Debug, Default)]
+pub struct Heard {
+    /// How many waits there were.
+    pub waits: Cell<usize>,
+    /// The interests that hold now.
+    pub interests: RefCell<HashMap<RawFd, Interest>>,
+}
+
+impl Heard {
+    pub fn interest(&self, fd: RawFd) -> Interest {
+        self.interests
+            .borrow()
+            .get(&fd)
+            .copied()
+            .unwrap_or_default()
+    }
+
+    fn set(&self, fd: RawFd, interest: Interest) {
+        if interest.is_empty() {
+            self.interests.borrow_mut().remove(&fd);
+        } else {
+            self.interests.borrow_mut().insert(fd, interest);
+        }
+    }
+}
+
+impl Counting {
+    pub fn new(backend: Backend) -> (Self, Rc<Heard>) {
+        let heard = Rc::new(Heard::default());
+        let poller = Self {
+            inner: poller_of(backend),
+            heard: Rc::clone(&heard),
+        };
+        (poller, heard)
+    }
+}
+
+impl Poller for Counting {
+    fn set(&mut self, fd: RawFd, interest: Interest) -> io::Result<()> {
+        self.heard.set(fd, interest);
+        self.inner.set(fd, interest)
+    }
+
+    fn wait(&mut self, deadline: Deadline, ready: &mut Vec<Event>) -> io::Result<()> {
+        self.heard.waits.set(self.heard.waits.get() + 1);
+        self.inner.wait(deadline, ready)
+    }
+}
+
+/// What a [`Simulated`] poller is to find, a list of events for each wait.
+pub type Script = Rc<RefCell<VecDeque<Vec<Event>>>>;
+
+/// A poller that finds what the test says, at once and whatever is true.
+#[derive(Debug)]
+pub struct Simulated {
+    script: Script,
+    heard: Rc<Heard>,
+}
+
+impl Simulated {
+    pub fn new() -> (Self, Script, Rc<Heard>) {
+        let (script, heard) = (Script::default(), Rc::new(Heard::default()));
+        let poller = Self {
+            script: Rc::clone(&script),
+            heard: Rc::clone(&heard),
+        };
+        (poller, script, heard)
+    }
+
+    /// One that finds one event, once.
+    pub fn once(fd: RawFd, readiness: Readiness) -> Self {
+        let (poller, script, _) = Self::new();
+        script.borrow_mut().push_back(vec![Event { fd, readiness }]);
+        poller
+    }
+}
+
+impl Poller for Simulated {
+    fn set(&mut self, fd: RawFd, interest: Interest) -> io::Result<()> {
+        self.heard.set(fd, interest);
+        Ok(())
+    }
+
+    fn wait(&mut self, _: Deadline, ready: &mut Vec<Event>) -> io::Result<()> {
+        self.heard.waits.set(self.heard.waits.get() + 1);
+        ready.extend(self.script.borrow_mut().pop_front().unwrap_or_default());
+        Ok(())
+    }
+}

@@ -1,0 +1,93 @@
+//! A listener without descriptors: neither closed nor spinning, and well again by
+//! itself. In a binary of its own, for the limit is the process's.
+#![allow(clippy::unwrap_used, reason = "helpers of tests")]
+
+mod common;
+
+use std::cell::RefCell;
+use std::fs::File;
+use std::io::{self, Read};
+use std::net::TcpStream;
+use std::rc::Rc;
+use std::time::Duration;
+
+use common::{on_every_backend, turn_until};
+use fdloop::{Address, Dispatcher, EventLoop, Handler, Io, Result, Socket};
+
+/// Keeps what it accepts.
+struct Keeper(Rc<RefCell<Vec<Socket>>>);
+
+impl Handler for Keeper {
+    fn handle_accepted(&mut self, _: &mut Io<'_>, socket: Socket, _: Address) -> Result<()> {
+        self.0.borrow_mut().push(socket);
+        Ok(())
+    }
+}
+
+/// Takes every descriptor that the process may still have.
+fn take_all() -> Vec<File> {
+    let mut files = Vec::new();
+    loop {
+        match File::open("/dev/null") {
+            Ok(file) => files.push(file),
+            Err(error) => {
+                assert_eq!(error.raw_os_error(), Some(libc::EMFILE));
+                return files;
+            }
+        }
+    }
+}
+
+fn dial(listener: &Address) -> TcpStream {
+    let stream = TcpStream::connect(("127.0.0.1", listener.port().unwrap())).unwrap();
+    stream.set_read_timeout(Some(common::PATIENCE)).unwrap();
+    stream
+}
+
+#[test]
+fn a_listener_without_descriptors_refuses_and_recovers() {
+    limit_descriptors(256);
+    on_every_backend(|backend| {
+        let mut event_loop = EventLoop::with_backend(backend).unwrap();
+        let kept = Rc::default();
+        let server = Dispatcher::listen("127.0.0.1:0", Keeper(Rc::clone(&kept))).unwrap();
+        let address = server.local_addr().unwrap();
+        let id = event_loop.add(server).unwrap();
+
+        let mut clients: Vec<_> = (0..3).map(|_| dial(&address)).collect();
+        let hogs = take_all();
+        // One pass refuses all that wait, and after it there is nothing to do.
+        event_loop.turn(Some(common::PATIENCE)).unwrap();
+        let idle = event_loop.turn(Some(Duration::from_millis(1))).unwrap();
+        assert_eq!(idle, 0, "the loop is kept awake");
+        assert!(kept.borrow().is_empty());
+        for client in &mut clients {
+            // The end, or a reset: refused either way, and not left waiting.
+            let answer = client.read(&mut [0; 1]).map_err(|e| e.kind());
+            let refused = [Ok(0), Err(io::ErrorKind::ConnectionReset)];
+            assert!(refused.contains(&answer), "{answer:?}");
+        }
+        assert!(event_loop.get(id).unwrap().accepting());
+
+        drop(hogs);
+        let _client = dial(&address);
+        turn_until(&mut event_loop, "a connection is accepted", || {
+            !kept.borrow().is_empty()
+        });
+    });
+}
+
+/// Lowers the limit, so that it is reached soon.
+fn limit_descriptors(most: libc::rlim_t) {
+    let limit = libc::rlimit {
+        rlim_cur: most,
+        rlim_max: most,
+    };
+    #[allow(
+        unsafe_code,
+        reason = "there is no safe interface among the dependencies"
+    )]
+    // SAFETY: the structure is valid for reading, and outlives the call.
+    let result = unsafe { libc::setrlimit(libc::RLIMIT_NOFILE, &raw const limit) };
+    assert_eq!(result, 0);
+}

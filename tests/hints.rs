@@ -1,0 +1,133 @@
+//! An event is a hint: spurious readiness, and what else a poller may get wrong.
+#![allow(clippy::unwrap_used, reason = "helpers of tests")]
+
+mod common;
+
+use std::cell::RefCell;
+use std::io::Write;
+use std::os::fd::AsRawFd;
+use std::os::unix::net::UnixStream;
+use std::rc::Rc;
+use std::time::Duration;
+
+use common::{Probe, Simulated};
+use fdloop::{Dispatcher, Event, EventLoop, Interest, Readiness};
+
+#[test]
+fn spurious_readiness_is_no_error_for_a_stream() {
+    let (poller, script, _) = Simulated::new();
+    let mut event_loop = EventLoop::with_poller(poller);
+    let (ours, mut theirs) = UnixStream::pair().unwrap();
+    let fd = ours.as_raw_fd();
+    let (probe, seen) = Probe::new();
+    let id = event_loop
+        .add(Dispatcher::new(ours, probe).unwrap())
+        .unwrap();
+    let readiness = Readiness::READABLE;
+    for _ in 0..3 {
+        script.borrow_mut().push_back(vec![Event { fd, readiness }]);
+        assert_eq!(event_loop.turn(None).unwrap(), 1);
+    }
+    assert_eq!(seen.take(), ["read", "read", "read"]);
+    theirs.write_all(b"real").unwrap();
+    script.borrow_mut().push_back(vec![Event { fd, readiness }]);
+    event_loop.turn(None).unwrap();
+    assert_eq!(seen.received(), b"real");
+    assert!(event_loop.get(id).unwrap().connected());
+}
+
+#[test]
+fn spurious_readiness_is_no_error_for_a_listener() {
+    let (poller, script, _) = Simulated::new();
+    let mut event_loop = EventLoop::with_poller(poller);
+    let (probe, seen) = Probe::new();
+    let server = Dispatcher::listen("127.0.0.1:0", probe).unwrap();
+    let fd = server.as_raw_fd();
+    let id = event_loop.add(server).unwrap();
+    for _ in 0..3 {
+        let readiness = Readiness::READABLE;
+        script.borrow_mut().push_back(vec![Event { fd, readiness }]);
+        assert_eq!(event_loop.turn(None).unwrap(), 1);
+    }
+    assert!(seen.events().is_empty());
+    assert!(event_loop.get(id).unwrap().accepting());
+}
+
+#[test]
+#[cfg(target_os = "linux")]
+fn spurious_readiness_is_no_error_for_a_connection_that_is_still_being_made() {
+    // A listener whose queue is full lets further connections wait.
+    let server = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    nix::sys::socket::listen(&server, nix::sys::socket::Backlog::new(0).unwrap()).unwrap();
+    let address = server.local_addr().unwrap();
+    let _first = std::net::TcpStream::connect(address).unwrap();
+
+    let (poller, script, _) = Simulated::new();
+    let mut event_loop = EventLoop::with_poller(poller);
+    let (probe, seen) = Probe::new();
+    seen.wants_write.set(true);
+    let client = Dispatcher::connect(address, probe).unwrap();
+    let fd = client.as_raw_fd();
+    let id = event_loop.add(client).unwrap();
+    let hints = [
+        Readiness::READABLE,
+        Readiness::WRITABLE,
+        Readiness::PRIORITY,
+        Readiness::READABLE | Readiness::WRITABLE,
+    ];
+    for readiness in hints {
+        script.borrow_mut().push_back(vec![Event { fd, readiness }]);
+        assert_eq!(event_loop.turn(None).unwrap(), 1);
+        let heard = seen.take();
+        assert!(
+            !heard.contains(&"error") && !heard.contains(&"close"),
+            "{heard:?}"
+        );
+        assert!(
+            !heard.contains(&"connect") && !heard.contains(&"read"),
+            "{heard:?}"
+        );
+    }
+    assert!(event_loop.get(id).unwrap().connecting());
+}
+
+#[test]
+fn events_of_numbers_that_nobody_has_are_ignored() {
+    let (poller, script, _) = Simulated::new();
+    let mut event_loop = EventLoop::with_poller(poller);
+    let (ours, _theirs) = UnixStream::pair().unwrap();
+    let (probe, seen) = Probe::new();
+    event_loop
+        .add(Dispatcher::new(ours, probe).unwrap())
+        .unwrap();
+    let readiness = Readiness::all();
+    let numbers = [-1, i32::MIN, 100_000, i32::MAX];
+    let events = numbers.map(|fd| Event { fd, readiness });
+    script.borrow_mut().push_back(events.to_vec());
+    assert_eq!(event_loop.turn(None).unwrap(), 0);
+    assert!(seen.events().is_empty());
+}
+
+#[test]
+fn an_error_of_the_poller_is_returned_and_the_loop_can_go_on() {
+    #[derive(Debug)]
+    struct Failing(Rc<RefCell<u32>>);
+    impl fdloop::Poller for Failing {
+        fn set(&mut self, _: i32, _: Interest) -> std::io::Result<()> {
+            Ok(())
+        }
+        fn wait(&mut self, _: fdloop::Deadline, _: &mut Vec<Event>) -> std::io::Result<()> {
+            *self.0.borrow_mut() += 1;
+            match *self.0.borrow() {
+                1 => Err(std::io::Error::from_raw_os_error(libc::ENOMEM)),
+                _ => Ok(()),
+            }
+        }
+    }
+    let waits = Rc::default();
+    let mut event_loop = EventLoop::with_poller(Failing(Rc::clone(&waits)));
+    let error = event_loop.turn(Some(Duration::ZERO)).unwrap_err();
+    assert_eq!(error.raw_os_error(), Some(libc::ENOMEM));
+    assert_eq!(event_loop.turn(Some(Duration::ZERO)).unwrap(), 0);
+    assert_eq!(*waits.borrow(), 2);
+}

@@ -1,0 +1,180 @@
+//! How the pollers adapt keeps the rules: an idle descriptor is served within the
+//! bound while others are busy, nothing is lost or told twice, and an idle loop
+//! sleeps.
+#![allow(clippy::unwrap_used, reason = "helpers of tests")]
+
+mod common;
+
+use std::collections::BTreeMap;
+use std::io::{Read, Write};
+use std::os::fd::{AsRawFd, RawFd};
+use std::os::unix::net::UnixStream;
+use std::time::{Duration, Instant};
+
+use common::{PATIENCE, on_every_backend, poller_of};
+use fdloop::{Deadline, Event, Interest, Poller, Readiness};
+
+/// Pairs of sockets that a poller watches one side of.
+struct Field {
+    poller: Box<dyn Poller>,
+    pairs: BTreeMap<RawFd, (UnixStream, UnixStream)>,
+    ready: Vec<Event>,
+}
+
+impl Field {
+    fn new(poller: Box<dyn Poller>, count: usize) -> Self {
+        let mut field = Self {
+            poller,
+            pairs: BTreeMap::new(),
+            ready: Vec::new(),
+        };
+        for _ in 0..count {
+            field.add();
+        }
+        field
+    }
+
+    fn add(&mut self) -> RawFd {
+        let (ours, theirs) = UnixStream::pair().unwrap();
+        let fd = ours.as_raw_fd();
+        self.poller.set(fd, Interest::READABLE).unwrap();
+        self.pairs.insert(fd, (ours, theirs));
+        fd
+    }
+
+    fn remove(&mut self, fd: RawFd) {
+        self.poller.set(fd, Interest::empty()).unwrap();
+        self.pairs.remove(&fd);
+    }
+
+    fn fds(&self) -> Vec<RawFd> {
+        self.pairs.keys().copied().collect()
+    }
+
+    fn say(&self, fd: RawFd) {
+        (&self.pairs[&fd].1).write_all(b"x").unwrap();
+    }
+
+    fn hear(&self, fd: RawFd) {
+        (&self.pairs[&fd].0).read_exact(&mut [0]).unwrap();
+    }
+
+    /// One wait; the numbers that are ready, each of which stands once.
+    fn wait(&mut self) -> Vec<RawFd> {
+        let deadline = Deadline::after(Some(PATIENCE));
+        self.ready.clear();
+        self.poller.wait(deadline, &mut self.ready).unwrap();
+        let readable = |event: &Event| event.readiness == Readiness::READABLE;
+        assert!(self.ready.iter().all(readable), "{:?}", self.ready);
+        let mut fds: Vec<_> = self.ready.iter().map(|event| event.fd).collect();
+        fds.sort_unstable();
+        fds.dedup();
+        assert_eq!(fds.len(), self.ready.len(), "one was told twice");
+        fds
+    }
+}
+
+#[test]
+fn an_idle_descriptor_is_served_within_sixteen_waits_while_others_are_saturated() {
+    on_every_backend(|backend| {
+        let mut field = Field::new(poller_of(backend), 200);
+        let fds = field.fds();
+        let (hot, cold) = fds.split_at(10);
+        hot.iter().for_each(|fd| field.say(*fd));
+        // Long enough for the poller to have found out who is busy.
+        for _ in 0..200 {
+            field.wait();
+        }
+        for fd in cold {
+            field.say(*fd);
+            let waits = (1..).find(|_| field.wait().contains(fd)).unwrap();
+            assert!(waits <= 16, "fd {fd} was told of after {waits} waits");
+            field.hear(*fd);
+        }
+    });
+}
+
+#[test]
+fn an_idle_descriptor_is_served_in_the_first_wait_after_a_millisecond() {
+    on_every_backend(|backend| {
+        let mut field = Field::new(poller_of(backend), 200);
+        let fds = field.fds();
+        fds[..10].iter().for_each(|fd| field.say(*fd));
+        for _ in 0..200 {
+            field.wait();
+        }
+        for fd in &fds[100..120] {
+            field.say(*fd);
+            let first = field.wait();
+            // The waits since all were asked began at the latest here.
+            let begin = Instant::now();
+            while begin.elapsed() <= Duration::from_millis(1) {
+                std::hint::spin_loop();
+            }
+            let second = field.wait();
+            assert!(first.contains(fd) || second.contains(fd), "fd {fd}");
+            field.hear(*fd);
+        }
+    });
+}
+
+#[test]
+fn nothing_is_lost_or_told_twice_while_numbers_come_and_go() {
+    on_every_backend(|backend| {
+        let mut field = Field::new(poller_of(backend), 150);
+        let mut spoken = BTreeMap::new();
+        let mut seed = 5_u32;
+        let mut random = move |below: usize| {
+            seed = seed.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+            (seed >> 8) as usize % below
+        };
+        for round in 0..20_000 {
+            let fds = field.fds();
+            // Mostly the first few, which so become the busy ones.
+            let among = if random(4) > 0 { 8 } else { fds.len() };
+            let fd = fds[random(among)];
+            match random(20) {
+                0 => {
+                    // A number goes, busy or not, and is given out again.
+                    field.remove(fd);
+                    spoken.remove(&fd);
+                    field.add();
+                }
+                _ if !spoken.contains_key(&fd) => {
+                    field.say(fd);
+                    spoken.insert(fd, round);
+                }
+                _ => {}
+            }
+            if spoken.is_empty() {
+                continue;
+            }
+            for ready in field.wait() {
+                let since = spoken.remove(&ready);
+                assert!(since.is_some(), "fd {ready} had nothing to say");
+                field.hear(ready);
+            }
+            let oldest = spoken.values().min().copied().unwrap_or(round);
+            assert!(
+                round - oldest <= 17,
+                "somebody waits since {oldest} of {round}"
+            );
+        }
+    });
+}
+
+#[test]
+fn a_wait_that_finds_nothing_sleeps_until_its_deadline() {
+    // (That it makes one call, and does not ask without blocking first, is shown
+    // where that is decided: src/poller/pace.rs.)
+    on_every_backend(|backend| {
+        let mut field = Field::new(poller_of(backend), 100);
+        for _ in 0..50 {
+            let begin = Instant::now();
+            let deadline = Deadline::after(Some(Duration::from_millis(1)));
+            field.poller.wait(deadline, &mut field.ready).unwrap();
+            assert!(begin.elapsed() >= Duration::from_millis(1));
+            assert!(field.ready.is_empty());
+        }
+    });
+}

@@ -1,0 +1,156 @@
+//! Signals neither end a wait nor lengthen it. In a test binary of its
+//! own, since the disposition of a signal is the process's.
+#![allow(clippy::unwrap_used, reason = "helpers of tests")]
+#![allow(unsafe_code, reason = "a signal for one thread has no safe wrapper")]
+
+mod common;
+
+use std::io::Write;
+use std::os::unix::net::UnixStream;
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::{Mutex, MutexGuard};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use common::{Probe, with_every_loop};
+use fdloop::Dispatcher;
+
+static CAUGHT: AtomicU32 = AtomicU32::new(0);
+static ALONE: Mutex<()> = Mutex::new(());
+
+extern "C" fn count(_: libc::c_int) {
+    CAUGHT.fetch_add(1, Ordering::Relaxed);
+}
+
+fn catch_alarms() -> MutexGuard<'static, ()> {
+    let alone = ALONE
+        .lock()
+        .unwrap_or_else(|poisoned| poisoned.into_inner());
+    let handler: extern "C" fn(libc::c_int) = count;
+    // SAFETY: the handler only adds to an atomic, which is safe in a signal.
+    let before = unsafe { libc::signal(libc::SIGALRM, handler as libc::sighandler_t) };
+    assert_ne!(before, libc::SIG_ERR);
+    CAUGHT.store(0, Ordering::Relaxed);
+    alone
+}
+
+/// The number of this thread, for [`interrupt`].
+fn this_thread() -> libc::pthread_t {
+    // SAFETY: always succeeds, and takes nothing.
+    unsafe { libc::pthread_self() }
+}
+
+/// Sends SIGALRM to `thread`, which must be running: a timer's signal would go to
+/// whichever thread takes it, and the test harness has others.
+fn interrupt(thread: libc::pthread_t) {
+    // SAFETY: the caller has a scope that `thread` itself waits for.
+    let result = unsafe { libc::pthread_kill(thread, libc::SIGALRM) };
+    assert_eq!(result, 0);
+}
+
+/// Ends the interruptions, also when the test fails.
+struct Over<'a>(&'a AtomicBool);
+
+impl Drop for Over<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
+/// Runs `test` while this thread gets a signal every 10 ms, for five seconds at
+/// most: waits that begin anew after a signal end then, far too late.
+fn interrupted<R>(test: impl FnOnce() -> R) -> R {
+    let over = AtomicBool::new(false);
+    let me = this_thread();
+    thread::scope(|scope| {
+        let _over = Over(&over);
+        scope.spawn(|| {
+            for _ in 0..500 {
+                if over.load(Ordering::Relaxed) {
+                    break;
+                }
+                interrupt(me);
+                thread::sleep(Duration::from_millis(10));
+            }
+        });
+        test()
+    })
+}
+
+#[test]
+fn signals_neither_delay_a_timeout_nor_end_it_early() {
+    let _alone = catch_alarms();
+    with_every_loop(|event_loop| {
+        let (ours, _theirs) = UnixStream::pair().unwrap();
+        let (probe, seen) = Probe::new();
+        event_loop
+            .add(Dispatcher::new(ours, probe).unwrap())
+            .unwrap();
+        let timeout = Duration::from_millis(150);
+        interrupted(|| {
+            for _ in 0..3 {
+                let before = CAUGHT.load(Ordering::Relaxed);
+                let begin = Instant::now();
+                assert_eq!(event_loop.turn(Some(timeout)).unwrap(), 0);
+                let took = begin.elapsed();
+                assert!(took >= timeout, "{took:?}");
+                assert!(took < Duration::from_secs(3), "{took:?}");
+                assert!(CAUGHT.load(Ordering::Relaxed) > before, "no signal came");
+            }
+        });
+        assert!(seen.events().is_empty());
+    });
+}
+
+#[test]
+fn signals_do_not_end_a_wait_without_a_timeout() {
+    let _alone = catch_alarms();
+    with_every_loop(|event_loop| {
+        let (ours, mut theirs) = UnixStream::pair().unwrap();
+        let (probe, seen) = Probe::new();
+        event_loop
+            .add(Dispatcher::new(ours, probe).unwrap())
+            .unwrap();
+        interrupted(|| {
+            thread::scope(|scope| {
+                let first = CAUGHT.load(Ordering::Relaxed);
+                scope.spawn(move || {
+                    let patience = Instant::now() + common::PATIENCE;
+                    while CAUGHT.load(Ordering::Relaxed) < first + 5 && Instant::now() < patience {
+                        thread::sleep(Duration::from_millis(1));
+                    }
+                    theirs.write_all(b"x").unwrap();
+                    theirs
+                });
+                assert_eq!(event_loop.turn(None).unwrap(), 1);
+            });
+        });
+        assert_eq!(seen.received_len(), 1);
+    });
+}
+
+#[test]
+fn signals_do_not_end_run() {
+    let _alone = catch_alarms();
+    with_every_loop(|event_loop| {
+        let (ours, theirs) = UnixStream::pair().unwrap();
+        let (probe, seen) = Probe::new();
+        event_loop
+            .add(Dispatcher::new(ours, probe).unwrap())
+            .unwrap();
+        interrupted(|| {
+            thread::scope(|scope| {
+                let first = CAUGHT.load(Ordering::Relaxed);
+                scope.spawn(move || {
+                    let patience = Instant::now() + common::PATIENCE;
+                    while CAUGHT.load(Ordering::Relaxed) < first + 5 && Instant::now() < patience {
+                        thread::sleep(Duration::from_millis(1));
+                    }
+                    drop(theirs);
+                });
+                event_loop.run().unwrap();
+            });
+        });
+        assert_eq!(seen.events(), ["read", "eof", "close"]);
+    });
+}

@@ -1,0 +1,134 @@
+//! A chat against the plainest way to cut input into pieces, which looks at the
+//! whole of it. Used by a test and by the fuzz target, with material of their own.
+
+use std::cell::RefCell;
+use std::io::Write;
+use std::mem;
+use std::os::unix::net::UnixStream;
+use std::rc::Rc;
+use std::time::Duration;
+
+use fdloop::{AsyncChat, ChatHandler, ChatIo, EventLoop, Result, Terminator};
+
+/// What a chat gets to do.
+#[derive(Debug)]
+pub struct Case {
+    /// The input, in the pieces that it arrives in, and with each what the
+    /// terminator is changed to, from outside, before that arrives. None of them is
+    /// empty: it is when something arrives that a new terminator is looked for.
+    pub input: Vec<(Option<Terminator>, Vec<u8>)>,
+    /// The terminators that are set in `found_terminator`, one after the other,
+    /// from the beginning again after the last. Not empty.
+    pub terminators: Vec<Terminator>,
+    /// How much is received at once; at least 1.
+    pub in_buffer_size: usize,
+}
+
+/// The pieces that a chat hands out: the complete ones, and the tail.
+#[derive(Debug, Default, Clone, PartialEq, Eq)]
+pub struct Pieces {
+    pub complete: Vec<Vec<u8>>,
+    pub tail: Vec<u8>,
+}
+
+impl Case {
+    /// What the pieces should be.
+    pub fn expected(&self) -> Pieces {
+        let all: Vec<u8> = self.input.iter().flat_map(|(_, d)| d.clone()).collect();
+        let mut terminators = self.terminators.iter().cycle();
+        let mut terminator = Terminator::none();
+        let mut pieces = Pieces::default();
+        // Where the piece begins, what is not looked at yet, and what has arrived.
+        let (mut begin, mut next, mut arrived) = (0, 0, 0);
+        for (change, data) in &self.input {
+            if let Some(change) = change {
+                // Only what may begin the old terminator was not looked at for good.
+                next = arrived - held_back(&all[next..arrived], &terminator);
+                terminator = change.clone();
+            } else if let Some(count) = terminator.as_count() {
+                terminator = Terminator::count(count - (arrived - next) as u64);
+                next = arrived;
+            }
+            arrived += data.len();
+            while let Some((end, after)) = find(&all[next..arrived], &terminator) {
+                pieces.complete.push(all[begin..next + end].to_vec());
+                begin = next + after;
+                next = begin;
+                terminator = terminators.next().cloned().unwrap_or_default();
+            }
+        }
+        pieces.tail = all[begin..].to_vec();
+        pieces
+    }
+
+    /// What a chat makes of it.
+    pub fn heard(&self, event_loop: &mut EventLoop) -> Result<Pieces> {
+        let (ours, mut theirs) = UnixStream::pair()?;
+        let pieces = Rc::<RefCell<Pieces>>::default();
+        let mut chat = AsyncChat::new(
+            ours,
+            Collector {
+                pieces: Rc::clone(&pieces),
+                terminators: self.terminators.clone(),
+                found: 0,
+            },
+        )?;
+        chat.set_in_buffer_size(self.in_buffer_size);
+        let id = event_loop.add(chat)?;
+        for (change, data) in &self.input {
+            if let (Some(change), Some(chat)) = (change, event_loop.get_mut(id)) {
+                chat.set_terminator(change.clone());
+            }
+            theirs.write_all(data)?;
+            for _ in 0..data.len().div_ceil(self.in_buffer_size) {
+                event_loop.turn(Some(Duration::from_secs(20)))?;
+            }
+        }
+        drop(theirs);
+        event_loop.run()?;
+        Ok(pieces.take())
+    }
+}
+
+/// Where in `data` a piece ends, and where the next begins.
+fn find(data: &[u8], terminator: &Terminator) -> Option<(usize, usize)> {
+    if let Some(bytes) = terminator.as_bytes() {
+        let mut windows = data.windows(bytes.len());
+        let at = windows.position(|window| window == bytes)?;
+        return Some((at, at + bytes.len()));
+    }
+    let count = terminator.as_count()? as usize;
+    (count <= data.len()).then_some((count, count))
+}
+
+/// How much of the end of `data` may be the beginning of a terminator.
+fn held_back(data: &[u8], terminator: &Terminator) -> usize {
+    let bytes = terminator.as_bytes().unwrap_or_default();
+    let longest = data.len().min(bytes.len().saturating_sub(1));
+    let mut lengths = (0..=longest).rev();
+    let held = lengths.find(|len| data.ends_with(&bytes[..*len]));
+    held.unwrap_or(0)
+}
+
+struct Collector {
+    pieces: Rc<RefCell<Pieces>>,
+    terminators: Vec<Terminator>,
+    found: usize,
+}
+
+impl ChatHandler for Collector {
+    fn collect_incoming_data(&mut self, _: &mut ChatIo<'_>, data: &[u8]) -> Result<()> {
+        self.pieces.borrow_mut().tail.extend_from_slice(data);
+        Ok(())
+    }
+
+    fn found_terminator(&mut self, io: &mut ChatIo<'_>) -> Result<()> {
+        let mut pieces = self.pieces.borrow_mut();
+        let piece = mem::take(&mut pieces.tail);
+        pieces.complete.push(piece);
+        let next = self.found % self.terminators.len();
+        io.set_terminator(self.terminators[next].clone());
+        self.found += 1;
+        Ok(())
+    }
+}

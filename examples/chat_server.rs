@@ -1,0 +1,311 @@
+//! A chat room: what one member says, all the others hear.
+//!
+//! Each connection is an [`AsyncChat`] that cuts its input into lines. The
+//! listener's handler is the room: it knows the members by their [`ChannelId`], and
+//! they know it by its own, so that every handler reaches whom it talks to through
+//! the loop.
+//!
+//! - A member who does not read what the others say would make the room keep more
+//!   and more: who has too much waiting is dropped, and nobody else notices.
+//! - A line that is too long is refused as soon as that is known, and takes no
+//!   memory.
+//! - What is shown to others is text: terminals obey control characters.
+//!
+//! Try it, from as many terminals as you like:
+//!
+//! ```text
+//! cargo run --example chat_server &
+//! nc 127.0.0.1 8080
+//! ```
+
+mod common;
+
+use std::process::ExitCode;
+
+use common::{Arguments, Failure};
+use fdloop::{
+    Address, AsyncChat, ChannelId, ChatHandler, ChatIo, Dispatcher, Endpoint, Error, Handler, Io,
+    Result, Socket,
+};
+
+const USAGE: &str = "\
+usage: chat_server [--backend select|poll] [ADDR]
+  ADDR is IPV4:PORT, [IPV6]:PORT or the path of a Unix socket; 127.0.0.1:8080 by default";
+
+const HELP: &str = "* /who lists the members, /nick NAME changes your name, /quit leaves";
+
+/// How much may wait for a member before it is dropped, in bytes.
+const PENDING_LIMIT: usize = 256 * 1024;
+
+/// How long a line may be, in bytes.
+const LINE_LIMIT: usize = 1024;
+
+/// How long a nickname may be.
+const NICK_LIMIT: usize = 16;
+
+/// How much is read from a member at once. Little, so that what one says in a
+/// moment has left again, to all who read it, before more is taken.
+const IN_BUFFER_SIZE: usize = 4096;
+
+type RoomId = ChannelId<Dispatcher<Room>>;
+type MemberId = ChannelId<AsyncChat<Member>>;
+
+/// The listener, and who is in the room.
+#[derive(Default)]
+struct Room {
+    /// In the order in which they came.
+    members: Vec<(String, MemberId)>,
+}
+
+impl Room {
+    fn has(&self, nick: &str) -> bool {
+        let mut nicks = self.members.iter().map(|(nick, _)| nick);
+        nicks.any(|taken| taken.eq_ignore_ascii_case(nick))
+    }
+
+    fn nicks(&self) -> Vec<&str> {
+        self.members.iter().map(|(nick, _)| nick.as_str()).collect()
+    }
+
+    fn open_door(io: &mut Io<'_>, socket: Socket) -> Result<()> {
+        // The channel whose handler runs is the listener.
+        let room = io.event_loop().serving();
+        let member = Member {
+            room,
+            stage: Stage::Nameless,
+        };
+        let mut chat = AsyncChat::new(socket, member)?;
+        chat.set_terminator("\n");
+        chat.set_limit(LINE_LIMIT);
+        chat.set_in_buffer_size(IN_BUFFER_SIZE);
+        chat.push("* welcome; what is your nickname?\n")?;
+        io.event_loop().add(chat)?;
+        Ok(())
+    }
+}
+
+impl Handler for Room {
+    fn handle_accepted(&mut self, io: &mut Io<'_>, socket: Socket, peer: Address) -> Result<()> {
+        if let Err(error) = Self::open_door(io, socket) {
+            // One connection is lost, by a limit of the system's for example. It
+            // must not be the listener's error: that would end the room.
+            common::complain(&format!("cannot serve {peer}: {error}"));
+        }
+        Ok(())
+    }
+}
+
+/// A connection.
+struct Member {
+    room: Option<RoomId>,
+    stage: Stage,
+}
+
+enum Stage {
+    /// It has not said how it is called, and is not in the room.
+    Nameless,
+    /// It is in the room, under this name.
+    Named(String),
+    /// It has left the room, and what waits for it is still sent.
+    Leaving,
+}
+
+impl Member {
+    /// The room. It is there as long as the program serves.
+    fn room<'a>(&self, io: &'a mut ChatIo<'_>) -> Option<&'a mut Room> {
+        let listener = io.event_loop().get_mut(self.room?)?;
+        Some(listener.handler_mut())
+    }
+
+    /// Says something to everybody in the room but this member, who is not in the
+    /// loop's map while its handler runs.
+    fn announce(&self, io: &mut ChatIo<'_>, line: &str) {
+        let Some(room) = self.room(io) else { return };
+        let ids: Vec<_> = room.members.iter().map(|(_, id)| *id).collect();
+        for id in ids {
+            if let Some(chat) = io.event_loop().get_mut(id) {
+                tell(chat, line);
+            }
+        }
+    }
+
+    /// A nameless member said how it is called.
+    fn enter(&mut self, io: &mut ChatIo<'_>, nick: String) {
+        if let Err(objection) = self.may_be_called(io, &nick) {
+            return tell(io, &objection);
+        }
+        let id = io.event_loop().serving();
+        let (Some(room), Some(id)) = (self.room(io), id) else {
+            return;
+        };
+        let others = room.nicks().join(", ");
+        room.members.push((nick.clone(), id));
+        match others.as_str() {
+            "" => tell(io, &format!("* hello {nick}, you are alone here")),
+            _ => tell(io, &format!("* hello {nick}, here are {others}")),
+        }
+        tell(io, HELP);
+        self.announce(io, &format!("* {nick} has joined"));
+        self.stage = Stage::Named(nick);
+    }
+
+    fn may_be_called(&self, io: &mut ChatIo<'_>, nick: &str) -> Result<(), String> {
+        let valid = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == '-';
+        if nick.is_empty() || nick.len() > NICK_LIMIT || !nick.chars().all(valid) {
+            return Err(format!(
+                "* a nickname has up to {NICK_LIMIT} letters, digits, - and _; what is yours?"
+            ));
+        }
+        match self.room(io) {
+            Some(room) if room.has(nick) => Err(format!(
+                "* there is a {nick} already; what is your nickname?"
+            )),
+            _ => Ok(()),
+        }
+    }
+
+    /// A member said something.
+    fn hear(&mut self, io: &mut ChatIo<'_>, nick: &str, line: &str) {
+        let Some(command) = line.strip_prefix('/') else {
+            return self.announce(io, &format!("{nick}: {line}"));
+        };
+        match command.split_once(' ').unwrap_or((command, "")) {
+            ("who", _) => {
+                let nicks = self.room(io).map(|room| room.nicks().join(", "));
+                tell(io, &format!("* here are {}", nicks.unwrap_or_default()));
+            }
+            ("nick", new) => self.rename(io, nick, new.trim()),
+            ("quit", _) => {
+                self.leave(io, "has left");
+                tell(io, "* goodbye");
+                io.close_when_done();
+            }
+            _ => tell(io, HELP),
+        }
+    }
+
+    fn rename(&mut self, io: &mut ChatIo<'_>, old: &str, new: &str) {
+        // Changing no more than the case is no clash with oneself.
+        if !old.eq_ignore_ascii_case(new)
+            && let Err(objection) = self.may_be_called(io, new)
+        {
+            return tell(io, &objection);
+        }
+        let id = io.event_loop().serving();
+        if let Some(room) = self.room(io)
+            && let Some(entry) = room.members.iter_mut().find(|(_, of)| Some(*of) == id)
+        {
+            entry.0 = new.to_owned();
+        }
+        tell(io, &format!("* you are {new} now"));
+        self.announce(io, &format!("* {old} is {new} now"));
+        self.stage = Stage::Named(new.to_owned());
+    }
+
+    /// Leaves the room, if it is in there.
+    fn leave(&mut self, io: &mut ChatIo<'_>, how: &str) {
+        let id = io.event_loop().serving();
+        let stage = std::mem::replace(&mut self.stage, Stage::Leaving);
+        if let Stage::Named(nick) = stage {
+            if let Some(room) = self.room(io) {
+                room.members.retain(|(_, of)| Some(*of) != id);
+            }
+            self.announce(io, &format!("* {nick} {how}"));
+        }
+    }
+}
+
+impl ChatHandler for Member {
+    fn found_terminator(&mut self, io: &mut ChatIo<'_>) -> Result<()> {
+        let line = text(&io.take_data());
+        let line = line.trim();
+        match &self.stage {
+            Stage::Nameless => self.enter(io, line.to_owned()),
+            Stage::Named(_) if line.is_empty() => {}
+            Stage::Named(nick) => {
+                let nick = nick.clone();
+                self.hear(io, &nick, line);
+            }
+            // The rest of what it sent before it saw that it has left.
+            Stage::Leaving => {}
+        }
+        Ok(())
+    }
+
+    fn handle_eof(&mut self, io: &mut ChatIo<'_>) -> Result<()> {
+        // Its last words may lack the end of the line.
+        if !io.data().is_empty() {
+            self.found_terminator(io)?;
+        }
+        io.close_after_eof();
+        Ok(())
+    }
+
+    fn handle_error(&mut self, io: &mut ChatIo<'_>, error: Error) -> Result<()> {
+        match error {
+            // The rest of the line is dropped, and the next one is heard again.
+            Error::LineTooLong(limit) => {
+                tell(io, &format!("* a line has up to {limit} bytes"));
+            }
+            // It cannot be served, whatever it is: the reason is for the others.
+            error => io.fail(error),
+        }
+        Ok(())
+    }
+
+    fn handle_close(&mut self, io: &mut ChatIo<'_>) -> Result<()> {
+        let how = match io.reason() {
+            Some(reason) if reason.is_disconnected() => "has lost the connection".to_owned(),
+            Some(reason) => format!("was dropped: {reason}"),
+            None => "has left".to_owned(),
+        };
+        self.leave(io, &how);
+        Ok(())
+    }
+}
+
+/// Sends a line to a member, unless it is too far behind: that ends it.
+fn tell(member: &mut Endpoint, line: &str) {
+    if let Err(error) = try_to_tell(member, line) {
+        // Not the error of the member that is served, perhaps.
+        member.fail(error);
+    }
+}
+
+fn try_to_tell(member: &mut Endpoint, line: &str) -> Result<()> {
+    if member.pending() > PENDING_LIMIT {
+        // It may all have come since the last wait, and then there is room for it.
+        member.flush()?;
+    }
+    if member.pending() > PENDING_LIMIT {
+        return Err(Error::other("does not read"));
+    }
+    member.send(line.as_bytes())?;
+    member.send(b"\n")?;
+    Ok(())
+}
+
+/// A line as text that can be shown on any terminal.
+fn text(line: &[u8]) -> String {
+    let line = String::from_utf8_lossy(line);
+    let printable = |c: char| {
+        if c == '\t' {
+            Some(' ')
+        } else {
+            (!c.is_control()).then_some(c)
+        }
+    };
+    line.chars().filter_map(printable).collect()
+}
+
+fn main() -> ExitCode {
+    common::main(USAGE, run)
+}
+
+fn run(mut arguments: Arguments) -> Result<(), Failure> {
+    let backend = arguments.backend()?;
+    let address = arguments.operand()?;
+    arguments.finish()?;
+    let addresses = common::addresses(address.as_deref().unwrap_or("127.0.0.1:8080"))?;
+    common::serve(backend, &addresses, Room::default())
+}

@@ -1,0 +1,277 @@
+//! What the examples share: arguments, messages, and an end on SIGINT and SIGTERM.
+
+// Every example compiles its own copy of this file, and none uses all of it.
+#![allow(dead_code)]
+
+use std::env;
+use std::ffi::{OsStr, OsString};
+use std::fmt;
+use std::fs;
+use std::io::{self, Write};
+use std::os::unix::net::UnixStream;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use fdloop::{
+    AddError, Address, Backend, ChannelId, Dispatcher, Error, EventLoop, Handler, Io, Predicates,
+    ToAddresses, View,
+};
+use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::low_level::pipe;
+
+/// The program, for its messages.
+const NAME: &str = env!("CARGO_CRATE_NAME");
+
+/// Why a program ends in vain.
+#[derive(Debug)]
+pub enum Failure {
+    /// The arguments make no sense: the usage is shown, and the exit code is 2.
+    Usage(String),
+    /// What was asked for could not be done; the exit code is 1.
+    Operation(String),
+}
+
+impl Failure {
+    /// Arguments that make no sense.
+    pub fn usage(message: impl Into<String>) -> Self {
+        Self::Usage(message.into())
+    }
+
+    /// Something that could not be done.
+    pub fn operation(message: impl Into<String>) -> Self {
+        Self::Operation(message.into())
+    }
+}
+
+impl From<Error> for Failure {
+    fn from(error: Error) -> Self {
+        Self::Operation(error.to_string())
+    }
+}
+
+impl<C> From<AddError<C>> for Failure {
+    fn from(error: AddError<C>) -> Self {
+        Self::Operation(error.to_string())
+    }
+}
+
+/// Runs a program, says on stderr why it failed, and gives its exit code.
+pub fn main(usage: &str, program: impl FnOnce(Arguments) -> Result<(), Failure>) -> ExitCode {
+    log_to_stderr();
+    let arguments = Arguments(env::args_os().skip(1).collect());
+    if arguments.ask_for_help() {
+        // Nobody reads it: then it does not matter.
+        let _ = writeln!(io::stdout(), "{usage}");
+        return ExitCode::SUCCESS;
+    }
+    match program(arguments) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(Failure::Usage(message)) => {
+            complain(&message);
+            let _ = writeln!(io::stderr(), "{usage}");
+            ExitCode::from(2)
+        }
+        Err(Failure::Operation(message)) => {
+            complain(&message);
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Writes a line to stderr. (`eprintln` panics when nobody reads it any more.)
+pub fn complain(message: &(impl fmt::Display + ?Sized)) {
+    let _ = writeln!(io::stderr(), "{NAME}: {message}");
+}
+
+/// What the crate logs as an error: what a default handler had to say.
+struct StderrLog;
+
+impl log::Log for StderrLog {
+    fn enabled(&self, metadata: &log::Metadata<'_>) -> bool {
+        metadata.level() <= log::Level::Error
+    }
+
+    fn log(&self, record: &log::Record<'_>) {
+        if self.enabled(record.metadata()) {
+            complain(record.args());
+        }
+    }
+
+    fn flush(&self) {}
+}
+
+fn log_to_stderr() {
+    // It fails only if there is a logger already, which is as good.
+    if log::set_logger(&StderrLog).is_ok() {
+        log::set_max_level(log::LevelFilter::Error);
+    }
+}
+
+/// The arguments that nobody has taken yet. Options are taken first, then
+/// operands in their order; [`finish`](Arguments::finish) refuses the rest.
+#[derive(Debug)]
+pub struct Arguments(Vec<OsString>);
+
+impl Arguments {
+    fn ask_for_help(&self) -> bool {
+        self.0.iter().any(|a| a == "-h" || a == "--help")
+    }
+
+    /// The value of an option: `NAME VALUE`, or `--name=VALUE`.
+    pub fn value(&mut self, name: &str) -> Result<Option<OsString>, Failure> {
+        let joined = |a: &OsString| Some(a.to_str()?.strip_prefix(name)?.strip_prefix('=')?.into());
+        if let Some(at) = self.0.iter().position(|a| a == name) {
+            if at + 1 == self.0.len() {
+                return Err(Failure::usage(format!("{name} needs a value")));
+            }
+            self.0.remove(at);
+            return Ok(Some(self.0.remove(at)));
+        }
+        let found = self.0.iter().position(|a| joined(a).is_some());
+        Ok(found.and_then(|at| joined(&self.0.remove(at))))
+    }
+
+    /// The value of `--backend`, or the default.
+    pub fn backend(&mut self) -> Result<Backend, Failure> {
+        let Some(name) = self.value("--backend")? else {
+            return Ok(Backend::default());
+        };
+        let backend = name.to_string_lossy().parse();
+        backend.map_err(|error: io::Error| Failure::usage(format!("--backend: {error}")))
+    }
+
+    /// The next operand.
+    pub fn operand(&mut self) -> Result<Option<String>, Failure> {
+        let is_operand = |a: &OsString| !a.to_string_lossy().starts_with('-');
+        let Some(at) = self.0.iter().position(is_operand) else {
+            return Ok(None);
+        };
+        let operand = self.0.remove(at).into_string();
+        operand
+            .map(Some)
+            .map_err(|text| Failure::usage(format!("{text:?} is not UTF-8")))
+    }
+
+    /// The next operand, which must be there; `what` is its name in the usage.
+    pub fn required(&mut self, what: &str) -> Result<String, Failure> {
+        self.operand()?
+            .ok_or_else(|| Failure::usage(format!("{what} is missing")))
+    }
+
+    /// Refuses what was not taken.
+    pub fn finish(self) -> Result<(), Failure> {
+        match self.0.first() {
+            None => Ok(()),
+            Some(argument) => Err(Failure::usage(format!(
+                "unexpected argument {:?}",
+                argument.as_os_str().display().to_string()
+            ))),
+        }
+    }
+}
+
+/// The addresses that `text` stands for: nonsense is the user's mistake, a name
+/// that is not known may be somebody else's.
+pub fn addresses(text: &str) -> Result<Vec<Address>, Failure> {
+    text.to_addresses().map_err(|error| match error.kind() {
+        io::ErrorKind::InvalidInput => Failure::usage(error.to_string()),
+        _ => Failure::operation(error.to_string()),
+    })
+}
+
+/// Stops the loop when a signal comes, and closes itself, so that one can tell.
+#[derive(Debug)]
+pub struct Stopper;
+
+impl Handler for Stopper {
+    fn writable(&self, _: &View<'_>) -> bool {
+        false
+    }
+
+    fn predicates(&self) -> Predicates {
+        Predicates::OwnState
+    }
+
+    fn handle_read(&mut self, io: &mut Io<'_>) -> fdloop::Result<()> {
+        // Which signal it was does not matter, so nothing needs to be read.
+        io.close();
+        io.event_loop().stop();
+        Ok(())
+    }
+}
+
+/// Makes SIGINT and SIGTERM stop the loop. The signal handler writes a byte to a
+/// socket, whose other end is a channel like any other; when that is gone, a
+/// signal has come.
+pub fn stop_on_signals(
+    event_loop: &mut EventLoop,
+) -> fdloop::Result<ChannelId<Dispatcher<Stopper>>> {
+    let (read, write) = UnixStream::pair()?;
+    pipe::register(SIGINT, write.try_clone()?)?;
+    pipe::register(SIGTERM, write)?;
+    Ok(event_loop.add(Dispatcher::new(read, Stopper)?)?)
+}
+
+/// Removes the file of a Unix socket at the end.
+struct SocketFile(Option<PathBuf>);
+
+impl SocketFile {
+    fn of(address: &Address) -> Self {
+        Self(match address {
+            Address::Path(path) => Some(path.clone()),
+            _ => None,
+        })
+    }
+}
+
+impl Drop for SocketFile {
+    fn drop(&mut self) {
+        if let Some(path) = &self.0
+            && let Err(error) = fs::remove_file(path)
+        {
+            complain(&format!("cannot remove {}: {error}", path.display()));
+        }
+    }
+}
+
+/// Runs a server: listens, says where as the first line of stdout, and serves
+/// until SIGINT or SIGTERM.
+pub fn serve(
+    backend: Backend,
+    on: &[Address],
+    server: impl Handler + 'static,
+) -> Result<(), Failure> {
+    let mut event_loop = EventLoop::with_backend(backend)?;
+    let stopper = stop_on_signals(&mut event_loop)?;
+    let listener = event_loop.add(Dispatcher::listen(on, server)?)?;
+    let Some(channel) = event_loop.get(listener) else {
+        return Err(Failure::operation("the listener is gone"));
+    };
+    let address = channel.local_addr()?;
+    let _file = SocketFile::of(&address);
+    announce(&address)?;
+    // Until a signal has come. `run` would do but for the listener: without it, a
+    // server that goes on would only look alive.
+    while event_loop.get(stopper).is_some() {
+        if event_loop.get(listener).is_none() {
+            let message = format!("cannot listen on {address} any more");
+            return Err(Failure::operation(message));
+        }
+        event_loop.turn(None)?;
+    }
+    Ok(())
+}
+
+/// Whoever started the server learns the port from this, so it must not wait in a
+/// buffer.
+fn announce(address: &Address) -> Result<(), Failure> {
+    let mut stdout = io::stdout();
+    writeln!(stdout, "listening on {address}")
+        .and_then(|()| stdout.flush())
+        .map_err(|error| Failure::operation(format!("cannot write to stdout: {error}")))
+}
+
+/// A path for a message.
+pub fn shown(path: &OsStr) -> String {
+    path.display().to_string()
+}

@@ -1,0 +1,79 @@
+//! An echo server: what a client sends comes back to it.
+//!
+//! The classic of asyncore: a listener makes a channel of each connection, and
+//! the channel is a [`DispatcherWithSend`], which keeps what the client is too
+//! slow to take. A client that sends and never reads would make it keep more and
+//! more, so a connection is read only while little waits on it.
+//!
+//! Try it:
+//!
+//! ```text
+//! cargo run --example echo_server &
+//! echo hello | nc -N 127.0.0.1 8080
+//!
+//! cargo run --example echo_server -- --backend select /tmp/echo.sock &
+//! echo hello | nc -N -U /tmp/echo.sock
+//! ```
+
+mod common;
+
+use std::process::ExitCode;
+
+use common::{Arguments, Failure};
+use fdloop::{Address, DispatcherWithSend, Handler, Io, Predicates, Result, Socket, View};
+
+const USAGE: &str = "\
+usage: echo_server [--backend select|poll] [ADDR]
+  ADDR is IPV4:PORT, [IPV6]:PORT or the path of a Unix socket; 127.0.0.1:8080 by default";
+
+/// How much may wait for a client before no more is read from it.
+const LIMIT: usize = 256 * 1024;
+
+/// A connection.
+struct Echo;
+
+impl Handler for Echo {
+    fn readable(&self, io: &View<'_>) -> bool {
+        io.pending() < LIMIT
+    }
+
+    fn predicates(&self) -> Predicates {
+        // The above looks at nothing but this channel.
+        Predicates::OwnState
+    }
+
+    fn handle_read(&mut self, io: &mut Io<'_>) -> Result<()> {
+        let mut buf = [0; 8192];
+        let n = io.recv(&mut buf)?;
+        io.send(&buf[..n])?;
+        Ok(())
+    }
+}
+
+/// The listener.
+struct Server;
+
+impl Handler for Server {
+    fn handle_accepted(&mut self, io: &mut Io<'_>, socket: Socket, peer: Address) -> Result<()> {
+        let added = DispatcherWithSend::new(socket, Echo)
+            .and_then(|channel| Ok(io.event_loop().add(channel)?));
+        if let Err(error) = added {
+            // One connection is lost, by a limit of the system's for example. It
+            // must not be the listener's error: that would end the server.
+            common::complain(&format!("cannot serve {peer}: {error}"));
+        }
+        Ok(())
+    }
+}
+
+fn main() -> ExitCode {
+    common::main(USAGE, run)
+}
+
+fn run(mut arguments: Arguments) -> Result<(), Failure> {
+    let backend = arguments.backend()?;
+    let address = arguments.operand()?;
+    arguments.finish()?;
+    let addresses = common::addresses(address.as_deref().unwrap_or("127.0.0.1:8080"))?;
+    common::serve(backend, &addresses, Server)
+}

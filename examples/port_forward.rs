@@ -1,0 +1,208 @@
+//! Forwards connections: whoever connects to LISTEN talks to REMOTE.
+//!
+//! Each connection is two channels, the client's and the remote's, and each knows
+//! the other by its [`ChannelId`]: what one receives it sends on the other, and
+//! when one ends it sees to it that the other does. What an end means for the
+//! other side:
+//!
+//! - A half-close is passed on as one, behind the data that came before it. The
+//!   connection ends when both sides have closed.
+//! - A reset is passed on as a reset, behind what was received before it.
+//! - A side that closed and then answers what is sent to it with a reset has said
+//!   all it had to say: that still reaches the other side, whose words are of no
+//!   use any more and are dropped.
+//! - If the remote cannot be reached, the client's connection is closed.
+//!
+//! It holds at most 256 KiB for each side, however slow it is: one side is not
+//! read while too much waits to be written to the other.
+//!
+//! Try it:
+//!
+//! ```text
+//! python3 -m http.server 8000 &
+//! cargo run --example port_forward -- 127.0.0.1:8080 127.0.0.1:8000 &
+//! curl http://127.0.0.1:8080/
+//! ```
+
+mod common;
+
+use std::process::ExitCode;
+
+use common::{Arguments, Failure};
+use fdloop::{
+    Address, ChannelId, DispatcherWithSend, EventLoop, Handler, Io, Result, Socket, View,
+};
+
+const USAGE: &str = "\
+usage: port_forward [--backend select|poll] LISTEN REMOTE
+  each is IPV4:PORT, [IPV6]:PORT, HOST:PORT or the path of a Unix socket";
+
+/// How much waits for one side at most.
+const LIMIT: usize = 256 * 1024;
+
+/// How much is received at once.
+const CHUNK: usize = 32 * 1024;
+
+/// One side of a forwarded connection.
+struct Half {
+    other: Option<HalfId>,
+    /// The other side takes nothing any more: what comes from this one is dropped.
+    /// The number is how much was, since all that this side is to get was written.
+    dropped: Option<usize>,
+    /// The other side was reset: so is this one, when all is written.
+    resets: bool,
+}
+
+type HalfId = ChannelId<DispatcherWithSend<Half>>;
+
+impl Half {
+    fn new(other: Option<HalfId>) -> Self {
+        Self {
+            other,
+            dropped: None,
+            resets: false,
+        }
+    }
+
+    /// The other side, unless it is gone.
+    fn other<'a>(&self, io: &'a mut Io<'_>) -> Option<&'a mut DispatcherWithSend<Half>> {
+        io.event_loop().get_mut(self.other?)
+    }
+
+    /// Drops what was received. This side could go on for ever without noticing
+    /// that nobody listens; but closing while it talks would reset the connection
+    /// and might take away what it was sent last. So it gets some time, in bytes.
+    fn drop_input(&mut self, io: &mut Io<'_>, received: usize, dropped: usize) {
+        let dropped = if io.pending() == 0 {
+            dropped + received
+        } else {
+            0
+        };
+        self.dropped = Some(dropped);
+        if dropped > LIMIT {
+            io.abort();
+        }
+    }
+}
+
+impl Handler for Half {
+    fn readable(&self, io: &View<'_>) -> bool {
+        let other = self.other.and_then(|other| io.event_loop().get(other));
+        match other {
+            Some(other) => other.pending() + CHUNK <= LIMIT,
+            None => true,
+        }
+    }
+
+    fn handle_read(&mut self, io: &mut Io<'_>) -> Result<()> {
+        let mut buf = [0; CHUNK];
+        let n = io.recv(&mut buf)?;
+        if let Some(dropped) = self.dropped {
+            self.drop_input(io, n, dropped);
+        } else if let Some(other) = self.other(io)
+            && let Err(error) = other.send(&buf[..n])
+        {
+            // Not this side's error.
+            other.fail(error);
+        }
+        Ok(())
+    }
+
+    fn handle_eof(&mut self, io: &mut Io<'_>) -> Result<()> {
+        match self.other(io) {
+            Some(other) if !other.input_ended() => {
+                if let Err(error) = other.shutdown_when_done() {
+                    other.fail(error);
+                }
+            }
+            Some(other) => {
+                // Both have ended: each goes when it has got what it is to get.
+                other.close_when_done();
+                io.close_when_done();
+            }
+            None => io.close_when_done(),
+        }
+        Ok(())
+    }
+
+    fn handle_error(&mut self, io: &mut Io<'_>, error: fdloop::Error) -> Result<()> {
+        // Such as a refused connection; handle_close is the place for all ends.
+        io.fail(error);
+        Ok(())
+    }
+
+    fn handle_close(&mut self, io: &mut Io<'_>) -> Result<()> {
+        let never_stood = !io.connected();
+        if never_stood && let Some(reason) = io.reason() {
+            // Refused, unreachable, timed out.
+            common::complain(&format!("cannot reach the remote: {reason}"));
+        }
+        if self.resets {
+            io.abort();
+        }
+        let all_received = io.input_ended();
+        let Some(other) = self.other(io) else {
+            return Ok(());
+        };
+        if never_stood {
+            other.close();
+            return Ok(());
+        }
+        // This side takes nothing any more, but what it sent is still on its way.
+        other.handler_mut().dropped = Some(0);
+        if !all_received {
+            // A reset, or another failure in the middle.
+            other.handler_mut().resets = true;
+            other.close_when_done();
+        }
+        Ok(())
+    }
+}
+
+/// The listener.
+struct Forwarder {
+    remote: Vec<Address>,
+}
+
+impl Forwarder {
+    /// Makes the two channels of a connection.
+    fn forward(&self, event_loop: &mut EventLoop, client: Socket) -> Result<()> {
+        let mut remote = DispatcherWithSend::connect(&self.remote, Half::new(None))?;
+        // What it said is passed on, even if it takes nothing any more itself.
+        remote.set_keep_unread(true);
+        let remote = event_loop.add(remote)?;
+        let mut client = DispatcherWithSend::new(client, Half::new(Some(remote)))?;
+        client.set_keep_unread(true);
+        let client = event_loop.add(client)?;
+        if let Some(remote) = event_loop.get_mut(remote) {
+            remote.handler_mut().other = Some(client);
+        }
+        Ok(())
+    }
+}
+
+impl Handler for Forwarder {
+    fn handle_accepted(&mut self, io: &mut Io<'_>, client: Socket, peer: Address) -> Result<()> {
+        if let Err(error) = self.forward(io.event_loop(), client) {
+            // The remote refused at once, or there are too many descriptors. The
+            // client's connection is closed by now, and the server goes on.
+            common::complain(&format!("cannot forward {peer}: {error}"));
+        }
+        Ok(())
+    }
+}
+
+fn main() -> ExitCode {
+    common::main(USAGE, run)
+}
+
+fn run(mut arguments: Arguments) -> Result<(), Failure> {
+    let backend = arguments.backend()?;
+    let listen = arguments.required("LISTEN")?;
+    let remote = arguments.required("REMOTE")?;
+    arguments.finish()?;
+    let listen = common::addresses(&listen)?;
+    // Once: a loop must not wait for a resolver while it serves.
+    let remote = common::addresses(&remote)?;
+    common::serve(backend, &listen, Forwarder { remote })
+}

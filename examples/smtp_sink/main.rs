@@ -1,0 +1,126 @@
+//! A mail server that takes everything and sends nothing on: for testing what
+//! sends mail.
+//!
+//! It speaks SMTP as in RFC 5321, with the extensions SIZE, PIPELINING and
+//! 8BITMIME. Each connection is an [`AsyncChat`] whose pieces are lines: a command
+//! is one, of limited length, and a message is many, of any length, which go to
+//! its file as they come. So no message is ever held in memory, however large.
+//!
+//! With `--maildir` each message becomes a file in DIR/new, which appears there
+//! complete, with the bytes of the message as they were sent. Without, messages
+//! are dropped, and a line on stdout tells of each.
+//!
+//! Try it:
+//!
+//! ```text
+//! cargo run --example smtp_sink -- --maildir /tmp/mail &
+//! curl smtp://127.0.0.1:2525 --mail-from me@example.org --mail-rcpt you@example.org -T README.md
+//! ls /tmp/mail/new
+//! ```
+
+mod command;
+#[path = "../common/mod.rs"]
+mod common;
+mod maildir;
+mod message;
+mod session;
+
+use std::io::{self, Write};
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use common::{Arguments, Failure};
+use fdloop::{Address, AsyncChat, Handler, Io, Result, Socket};
+
+use maildir::Maildir;
+use message::Delivered;
+use session::{COMMAND_LIMIT, Session};
+
+const USAGE: &str = "\
+usage: smtp_sink [--backend select|poll] [--maildir DIR] [--size-limit BYTES] [ADDR]
+  ADDR is IPV4:PORT, [IPV6]:PORT or the path of a Unix socket; 127.0.0.1:2525 by default
+  DIR is made if it is not there
+  BYTES is how large a message may be; 33554432 by default";
+
+const SIZE_LIMIT: u64 = 32 << 20;
+
+/// The listener, and what all sessions share: they know it by its id.
+struct Server {
+    maildir: Option<Maildir>,
+    size_limit: u64,
+    delivered: u64,
+}
+
+impl Server {
+    fn open_session(io: &mut Io<'_>, socket: Socket) -> Result<()> {
+        // The channel whose handler runs is the listener.
+        let server = io.event_loop().serving();
+        let mut chat = AsyncChat::new(socket, Session::new(server))?;
+        chat.set_terminator("\r\n");
+        chat.set_limit(COMMAND_LIMIT);
+        chat.push(session::GREETING)?;
+        io.event_loop().add(chat)?;
+        Ok(())
+    }
+
+    /// Notes that a message has reached its end, and says so where nothing else
+    /// tells of it.
+    fn note(&mut self, envelope: &session::Envelope, delivered: &Delivered) {
+        self.delivered += 1;
+        if self.maildir.is_none() {
+            // If nobody reads it, it is still a sink.
+            let _ = writeln!(
+                io::stdout(),
+                "message {}: {} bytes from <{}> for {} recipients",
+                self.delivered,
+                delivered.size,
+                envelope.sender,
+                envelope.recipients,
+            );
+        }
+    }
+}
+
+impl Handler for Server {
+    fn handle_accepted(&mut self, io: &mut Io<'_>, socket: Socket, peer: Address) -> Result<()> {
+        if let Err(error) = Self::open_session(io, socket) {
+            // One connection is lost, by a limit of the system's for example. It
+            // must not be the listener's error: that would end the server.
+            common::complain(&format!("cannot serve {peer}: {error}"));
+        }
+        Ok(())
+    }
+}
+
+fn main() -> ExitCode {
+    common::main(USAGE, run)
+}
+
+fn run(mut arguments: Arguments) -> Result<(), Failure> {
+    let backend = arguments.backend()?;
+    let maildir = arguments.value("--maildir")?.map(PathBuf::from);
+    let size_limit = match arguments.value("--size-limit")? {
+        Some(bytes) => bytes
+            .to_str()
+            .and_then(|bytes| bytes.parse().ok())
+            .filter(|bytes| *bytes > 0)
+            .ok_or_else(|| Failure::usage("--size-limit: not a number of bytes"))?,
+        None => SIZE_LIMIT,
+    };
+    let address = arguments.operand()?;
+    arguments.finish()?;
+    let addresses = common::addresses(address.as_deref().unwrap_or("127.0.0.1:2525"))?;
+    let maildir = match maildir {
+        // Better now than at the first message.
+        Some(path) => Some(Maildir::open(&path).map_err(|error| {
+            Failure::operation(format!("cannot use {}: {error}", path.display()))
+        })?),
+        None => None,
+    };
+    let server = Server {
+        maildir,
+        size_limit,
+        delivered: 0,
+    };
+    common::serve(backend, &addresses, server)
+}

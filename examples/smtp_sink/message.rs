@@ -1,0 +1,108 @@
+//! A message that is coming in: undoing the dots, and where it goes.
+
+use std::io;
+
+use crate::maildir::{Draft, Maildir};
+use crate::session::{Reply, too_large};
+
+/// A message, from DATA to its end. Its bytes are written as they come.
+pub struct Message {
+    /// None without a maildir, and when it will not be delivered.
+    draft: Option<Draft>,
+    /// Why it will not be delivered. What is still to come of it is dropped.
+    refused: Option<Reply>,
+    size: u64,
+    size_limit: u64,
+    line: Line,
+}
+
+/// What came of the current line.
+#[derive(PartialEq, Eq)]
+enum Line {
+    Nothing,
+    /// A dot: the whole of the line that ends a message, and else too many, for
+    /// the sender put one in front of every line that begins with one.
+    Dot,
+    Text,
+}
+
+/// A message that has reached its end.
+pub struct Delivered {
+    pub size: u64,
+}
+
+impl Message {
+    pub fn begin(maildir: Option<&mut Maildir>, size_limit: u64) -> io::Result<Self> {
+        Ok(Self {
+            draft: maildir.map(Maildir::draft).transpose()?,
+            refused: None,
+            size: 0,
+            size_limit,
+            line: Line::Nothing,
+        })
+    }
+
+    /// Takes some of a line; not nothing.
+    pub fn collect(&mut self, mut data: &[u8]) {
+        if self.line == Line::Nothing
+            && let Some(rest) = data.strip_prefix(b".")
+        {
+            self.line = Line::Dot;
+            data = rest;
+        }
+        if !data.is_empty() {
+            self.line = Line::Text;
+            self.write(data);
+        }
+    }
+
+    /// The line ends. Answers whether it was the end of the message.
+    pub fn end_line(&mut self) -> bool {
+        if self.line == Line::Dot {
+            return true;
+        }
+        self.line = Line::Nothing;
+        self.write(b"\r\n");
+        false
+    }
+
+    fn write(&mut self, data: &[u8]) {
+        self.size += data.len() as u64;
+        if self.size > self.size_limit && self.refused.is_none() {
+            self.refuse(too_large());
+        }
+        if let Some(draft) = &mut self.draft
+            && let Err(error) = draft.write(data)
+        {
+            self.refuse(not_stored(&error));
+        }
+    }
+
+    fn refuse(&mut self, reply: Reply) {
+        self.refused = Some(reply);
+        // Its file goes now, not at the end of a message that may be endless.
+        self.draft = None;
+    }
+
+    /// Puts the message where it belongs. The error is the reply to a message that
+    /// cannot be delivered.
+    pub fn deliver(self) -> Result<Delivered, Reply> {
+        if let Some(reply) = self.refused {
+            return Err(reply);
+        }
+        if let Some(draft) = self.draft {
+            draft.deliver().map_err(|error| not_stored(&error))?;
+        }
+        Ok(Delivered { size: self.size })
+    }
+}
+
+fn not_stored(error: &io::Error) -> Reply {
+    crate::common::complain(&format!("cannot store a message: {error}"));
+    match error.kind() {
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
+            "452 there is no space for the message".into()
+        }
+        _ => "451 the message cannot be stored".into(),
+    }
+}

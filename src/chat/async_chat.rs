@@ -9,7 +9,7 @@ use log::Level;
 
 use super::bytes::IntoBytes;
 use super::handler::ChatHandler;
-use super::io::{ChatIo, State, push};
+use super::io::{ChatIo, State, push, push_with_producer};
 use super::scanner::Step;
 use super::terminator::Terminator;
 use crate::address::ToAddresses;
@@ -138,7 +138,7 @@ impl<H: ChatHandler> AsyncChat<H> {
     ///
     /// As for [`Endpoint::send`].
     pub fn push_with_producer(&mut self, producer: impl Producer) -> Result<()> {
-        self.0.send_with_producer(producer)
+        push_with_producer(&mut self.0, producer)
     }
 
     /// See [`ChatIo::set_terminator`].
@@ -248,7 +248,8 @@ impl<H: ChatHandler> Chat<H> {
     /// for it.
     fn handle_failure(&mut self, io: &mut Io<'_>, result: Result<()>) -> Result<()> {
         match result {
-            Err(error) if error.is_exit() || error.is_disconnected() => Err(error),
+            // After the end, nobody hears of it.
+            Err(error) if error.is_exit() || error.is_disconnected() || io.is_over() => Err(error),
             Err(error) if !error.would_block() => {
                 self.call(io, |handler, io| handler.handle_error(io, error))
             }

@@ -106,7 +106,7 @@ impl<'a> ChatIo<'a> {
     ///
     /// As for [`Endpoint::send`].
     pub fn push_with_producer(&mut self, producer: impl Producer) -> Result<()> {
-        self.io.send_with_producer(producer)
+        push_with_producer(&mut self.io, producer)
     }
 
     /// Sets what ends a piece of input, from the very next byte on: bytes, a
@@ -166,12 +166,24 @@ impl<'a> ChatIo<'a> {
     }
 }
 
+/// asynchat's push writes, and so comes upon a close that waits; what is pushed
+/// behind that is never sent.
 pub(super) fn push<'d>(endpoint: &mut Endpoint, data: impl IntoBytes<'d>) -> Result<()> {
+    if endpoint.will_close() {
+        return endpoint.flush();
+    }
     match data.into_bytes() {
         Cow::Borrowed(data) => endpoint.send(data),
         Cow::Owned(data) => endpoint.send_owned(data),
     }
     .map(drop)
+}
+
+pub(super) fn push_with_producer(endpoint: &mut Endpoint, producer: impl Producer) -> Result<()> {
+    if endpoint.will_close() {
+        return endpoint.flush();
+    }
+    endpoint.send_with_producer(producer)
 }
 
 impl<'a> Deref for ChatIo<'a> {

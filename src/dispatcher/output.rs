@@ -32,8 +32,8 @@ pub(super) struct Output {
     pending: usize,
     /// How many bytes to take from a producer ahead of a write.
     pull: usize,
-    /// How many of the entries are closes.
-    closes: usize,
+    /// The channel closes behind all of this.
+    closing: bool,
 }
 
 impl Default for Output {
@@ -43,7 +43,7 @@ impl Default for Output {
             written: 0,
             pending: 0,
             pull: PULL,
-            closes: 0,
+            closing: false,
         }
     }
 }
@@ -52,7 +52,8 @@ enum Entry {
     /// Never empty.
     Bytes(Vec<u8>),
     Producer(Box<dyn Producer>),
-    Mark(Mark),
+    /// The output ends here, the input goes on.
+    Shutdown,
 }
 
 impl fmt::Debug for Entry {
@@ -60,7 +61,7 @@ impl fmt::Debug for Entry {
         match self {
             Self::Bytes(bytes) => write!(f, "{} bytes", bytes.len()),
             Self::Producer(_) => f.write_str("a producer"),
-            Self::Mark(mark) => mark.fmt(f),
+            Self::Shutdown => f.write_str("a shutdown"),
         }
     }
 }
@@ -82,12 +83,17 @@ impl Output {
 
     /// Whether nothing waits, no producer and no mark either.
     pub(super) fn is_empty(&self) -> bool {
+        self.queue.is_empty() && !self.closing
+    }
+
+    /// Whether nothing waits but perhaps a close.
+    pub(super) fn is_written(&self) -> bool {
         self.queue.is_empty()
     }
 
     /// Whether a close waits.
     pub(super) fn will_close(&self) -> bool {
-        self.closes > 0
+        self.closing
     }
 
     /// How many bytes to take from a producer ahead of a write; at least 1.
@@ -135,9 +141,13 @@ impl Output {
         self.queue.push_back(Entry::Producer(producer));
     }
 
-    pub(super) fn push_mark(&mut self, mark: Mark) {
-        self.closes += usize::from(mark == Mark::Close);
-        self.queue.push_back(Entry::Mark(mark));
+    pub(super) fn push_shutdown(&mut self) {
+        self.queue.push_back(Entry::Shutdown);
+    }
+
+    /// Closes behind all that waits, and what may still be pushed.
+    pub(super) fn close_at_end(&mut self) {
+        self.closing = true;
     }
 
     /// Forgets everything that waits.
@@ -145,7 +155,7 @@ impl Output {
         self.queue = VecDeque::new();
         self.written = 0;
         self.pending = 0;
-        self.closes = 0;
+        self.closing = false;
     }
 
     /// Writes once, as much as one vectored write takes, and says whether that was
@@ -159,7 +169,7 @@ impl Output {
         let written = match (self.queue.front(), self.queue.get(1)) {
             (Some(Entry::Bytes(_)), Some(Entry::Bytes(_))) => self.write_several(link),
             (Some(Entry::Bytes(only)), _) => link.send(&only[self.written..]),
-            (None | Some(Entry::Mark(_) | Entry::Producer(_)), _) => return Ok(true),
+            (None | Some(Entry::Shutdown | Entry::Producer(_)), _) => return Ok(true),
         };
         let written = written.map_err(|e| Error::system("send", Some(fd), e))?;
         self.advance(written);
@@ -237,11 +247,13 @@ impl Output {
     /// Takes the mark that has been reached, if one has.
     pub(super) fn take_mark(&mut self) -> Option<Mark> {
         match self.queue.front() {
-            Some(Entry::Mark(mark)) => {
-                let mark = *mark;
-                self.closes -= usize::from(mark == Mark::Close);
+            Some(Entry::Shutdown) => {
                 self.queue.pop_front();
-                Some(mark)
+                Some(Mark::Shutdown)
+            }
+            None if self.closing => {
+                self.closing = false;
+                Some(Mark::Close)
             }
             _ => None,
         }
@@ -375,13 +387,19 @@ mod tests {
         let (mut link, taken, _) = slow(2);
         let mut output = Output::default();
         output.push(b"abc");
-        output.push_mark(Mark::Close);
-        output.push(b"never");
+        output.push_shutdown();
+        output.close_at_end();
+        output.push(b"de");
         assert_eq!(output.take_mark(), None);
         output.write_to(&mut link, 3).unwrap();
+        assert_eq!(output.take_mark(), None);
+        output.write_to(&mut link, 3).unwrap();
+        assert_eq!(output.take_mark(), Some(Mark::Shutdown));
+        assert_eq!(*taken.borrow(), b"abc");
         assert_eq!(output.take_mark(), None);
         output.write_to(&mut link, 3).unwrap();
         assert_eq!(output.take_mark(), Some(Mark::Close));
-        assert_eq!(*taken.borrow(), b"abc");
+        assert_eq!(*taken.borrow(), b"abcde");
+        assert!(output.is_empty());
     }
 }

@@ -2,7 +2,6 @@
 
 use std::os::fd::RawFd;
 
-use super::super::output::Mark;
 use super::super::socket::Socket;
 use super::super::transport::Link;
 use super::{Duty, Endpoint, Flags, Stage};
@@ -20,7 +19,7 @@ impl Endpoint {
         self.socket_for("end the output")?;
         match &mut self.output {
             Some(output) if !output.is_empty() || self.stage != Stage::Connected => {
-                output.push_mark(Mark::Shutdown);
+                output.push_shutdown();
                 Ok(())
             }
             _ => self.shutdown_now(),
@@ -28,18 +27,25 @@ impl Endpoint {
     }
 
     /// Closes when everything that waits is written: `handle_close` follows then,
-    /// on a write event. Input goes on until then. asynchat's method of that name.
+    /// on a write event. Input goes on until then, and nothing more is kept for
+    /// output. asynchat's method of that name.
     pub fn close_when_done(&mut self) {
         match &mut self.output {
-            Some(output) => output.push_mark(Mark::Close),
+            Some(output) => output.close_at_end(),
             None => self.set(Flags::CLOSE_DUE, true),
         }
     }
 
     /// Forgets what waits to be written, and whether to close after it. "Emergencies
     /// only!", says asynchat, which has it: what follows may make no sense to the
-    /// peer.
+    /// peer. What the handler that runs has sent goes out first, as far as there is
+    /// room, for it only waits so that it leaves together.
     pub fn discard_output(&mut self) {
+        self.write_gathered();
+        self.drop_output();
+    }
+
+    pub(super) fn drop_output(&mut self) {
         if let Some(output) = &mut self.output {
             output.clear();
         }
@@ -53,21 +59,36 @@ impl Endpoint {
     /// overridden: closes now if nothing waits, else when that is written.
     pub fn close_after_eof(&mut self) {
         match &mut self.output {
-            Some(output) if !output.is_empty() => output.push_mark(Mark::Close),
+            Some(output) if !output.is_empty() => output.close_at_end(),
             _ => self.set(Flags::CLOSE_DUE, true),
         }
     }
 
-    /// Closes: no handler of this channel runs any more, and what waits to be
-    /// written is dropped. The loop gives the descriptor up when the handler
-    /// returns, or before it next waits if the channel was reached from outside.
+    /// Closes: no handler of this channel runs any more. What the handler that runs
+    /// has sent goes out, as far as there is room; what waits beyond that is dropped
+    /// (see [`close_when_done`](Endpoint::close_when_done)). The loop gives the
+    /// descriptor up when the handler returns, or before it next waits if the
+    /// channel was reached from outside.
     pub fn close(&mut self) {
+        self.write_gathered();
+        self.close_now();
+    }
+
+    fn close_now(&mut self) {
         self.stage = Stage::Closed;
         self.flags -= Flags::DUE;
         self.attempts = None;
         self.spare = None;
         if let Some(output) = &mut self.output {
             output.clear();
+        }
+    }
+
+    /// Writes what was sent since the last write, for there will be no other. The
+    /// end is near: an error is of no use to anybody, but in a log.
+    fn write_gathered(&mut self) {
+        if let Err(error) = self.end_of_handler() {
+            log::error!("{self}: could not send before the end: {error}");
         }
     }
 
@@ -78,7 +99,7 @@ impl Endpoint {
             // Where a socket cannot be reset, closing is what remains.
             let _ = socket.set_reset_on_close();
         }
-        self.close();
+        self.close_now();
     }
 
     /// Ends the channel because of `error`: `handle_close` follows, and finds it

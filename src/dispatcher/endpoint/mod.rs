@@ -271,6 +271,13 @@ impl Endpoint {
         self.output.as_ref().map_or(0, Output::pending)
     }
 
+    /// Whether the channel closes when what waits is written, because of
+    /// [`close_when_done`](Endpoint::close_when_done) or the end of the input.
+    #[must_use]
+    pub fn will_close(&self) -> bool {
+        self.output.as_ref().is_some_and(Output::will_close) || self.is(Flags::CLOSE_DUE)
+    }
+
     /// Whether the input has ended: the peer closed its side, or a file was read
     /// to its end.
     #[must_use]

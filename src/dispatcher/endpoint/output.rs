@@ -14,8 +14,9 @@ impl Endpoint {
     /// With a buffer all are: what cannot be written now is kept, and written when
     /// there is room, or when the connection stands. Of several sends in one
     /// handler, the first is written at once and the others together, when the
-    /// handler returns. Without a buffer, it is what send(2) took: 0 if there is
-    /// no room.
+    /// handler returns. Without a buffer, and behind a
+    /// [`close_when_done`](Endpoint::close_when_done), it is what send(2) took: 0
+    /// if there is no room.
     ///
     /// # Errors
     ///
@@ -27,10 +28,13 @@ impl Endpoint {
             self.check_can_send()?;
             return self.send_now(data);
         }
+        if self.will_close() {
+            return self.send_behind_close(data);
+        }
         let written = self.send_ahead(data)?;
         if let (Some(output), Some(written)) = (&mut self.output, written) {
             output.push(&data[written..]);
-            self.pushed()?;
+            self.pushed();
         }
         Ok(data.len())
     }
@@ -42,19 +46,20 @@ impl Endpoint {
     ///
     /// As for [`send`](Endpoint::send).
     pub fn send_owned(&mut self, data: Vec<u8>) -> Result<usize> {
-        if self.output.is_none() {
+        if self.output.is_none() || self.will_close() {
             return self.send(&data);
         }
         let (len, written) = (data.len(), self.send_ahead(&data)?);
         if let (Some(output), Some(written)) = (&mut self.output, written) {
             output.push_owned(data, written);
-            self.pushed()?;
+            self.pushed();
         }
         Ok(len)
     }
 
     /// Sends what `producer` makes, behind what waits already, as fast as the peer
-    /// takes it. asynchat's `push_with_producer`.
+    /// takes it; nothing behind a [`close_when_done`](Endpoint::close_when_done).
+    /// asynchat's `push_with_producer`.
     ///
     /// # Errors
     ///
@@ -69,9 +74,9 @@ impl Endpoint {
             );
             return Err(Error::misuse(io::ErrorKind::Unsupported, message));
         };
-        if !self.flags.intersects(Flags::CLOSE_DUE | Flags::BROKEN) {
+        if !output.will_close() && !self.flags.intersects(Flags::CLOSE_DUE | Flags::BROKEN) {
             output.push_producer(Box::new(producer));
-            self.pushed()?;
+            self.pushed();
         }
         Ok(())
     }
@@ -114,21 +119,25 @@ impl Endpoint {
         Ok(Some(written))
     }
 
+    /// A send although the channel closes when what waits is written: that would
+    /// never come if one could add to it.
+    #[cold]
+    fn send_behind_close(&mut self, data: &[u8]) -> Result<usize> {
+        self.check_can_send()?;
+        self.write_waiting()?;
+        let all_written = self.output.as_ref().is_some_and(Output::is_written);
+        if all_written && self.may_write() {
+            return self.send_now(data);
+        }
+        Ok(0)
+    }
+
     /// After something was put into the buffer.
-    fn pushed(&mut self) -> Result<()> {
-        let Some(output) = &self.output else {
-            return Ok(());
-        };
-        if output.pending() >= self.high_watermark {
+    fn pushed(&mut self) {
+        if self.pending() >= self.high_watermark {
             self.flags |= Flags::CONGESTED;
         }
         self.flags |= Flags::UNFLUSHED;
-        // asynchat's push writes, and so comes upon a close that waits; nothing
-        // that is received after that is of interest.
-        if output.will_close() {
-            self.flush()?;
-        }
-        Ok(())
     }
 
     /// One send, without a buffer.
@@ -161,7 +170,7 @@ impl Endpoint {
             return Err(error);
         }
         self.set(Flags::BROKEN, true);
-        self.discard_output();
+        self.drop_output();
         self.fail(error);
         Ok(0)
     }

@@ -1,0 +1,308 @@
+//! Compares select with poll on this machine, for growing numbers of descriptors.
+//!
+//! N pairs of sockets stand in a ring, and A bytes go round it: whoever receives
+//! one sends one to its neighbour. All other descriptors are idle, as those of most
+//! programs are most of the time, so that what grows with N is the price of waiting
+//! for many. The two differ in it:
+//!
+//! - select(2) is given bit sets as long as the highest descriptor number, poll(2)
+//!   an array as long as the number of descriptors; both then look at each.
+//! - The loop adapts how it asks, in the same way for both: see `PollPoller`.
+//!
+//! A table says what an event costs, in nanoseconds, from the wait to the send;
+//! `--svg` draws it as well.
+//!
+//! Try it:
+//!
+//! ```text
+//! cargo run --release --example compare
+//! cargo run --release --example compare -- --fds 10,100,1000 --active 5 --svg compare.svg
+//! ```
+
+mod common;
+
+use std::cell::Cell;
+use std::ffi::OsStr;
+use std::io::{self, Write};
+use std::os::unix::net::UnixStream;
+use std::path::Path;
+use std::process::ExitCode;
+use std::rc::Rc;
+use std::time::Instant;
+
+use common::{Arguments, Failure};
+use fdloop::{Backend, Dispatcher, EventLoop, Handler, Io, Predicates, Result, View};
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
+use plotters::prelude::*;
+
+const USAGE: &str = "\
+usage: compare [--fds N,N,...] [--active A] [--svg FILE]
+  --fds     how many descriptors to wait for; 10,30,100,300,1000,3000 by default
+  --active  how many bytes go round at once; 1 by default
+  --svg     where to draw a plot";
+
+/// How many descriptors to wait for, unless told otherwise.
+const FDS: [usize; 6] = [10, 30, 100, 300, 1_000, 3_000];
+
+/// Each measurement is repeated, the backends in turns, and the median counts.
+const ROUNDS: usize = 7;
+
+/// Descriptors that are in use for other things.
+const OTHERS: usize = 16;
+
+/// What the channels of a ring share.
+struct Ring {
+    /// Where each channel's bytes are sent to.
+    senders: Vec<UnixStream>,
+    /// Bytes that are still to be passed on.
+    left: Cell<usize>,
+    /// Bytes on their way.
+    pending: Cell<usize>,
+}
+
+impl Ring {
+    fn send_to(&self, index: usize) -> io::Result<()> {
+        let sender = &self.senders[index % self.senders.len()];
+        // There is room: a channel has at most as many bytes waiting as go round.
+        (&mut &*sender).write_all(b".")?;
+        self.pending.set(self.pending.get() + 1);
+        Ok(())
+    }
+}
+
+/// A channel of the ring.
+struct Member {
+    ring: Rc<Ring>,
+    index: usize,
+}
+
+impl Handler for Member {
+    fn writable(&self, _: &View<'_>) -> bool {
+        false
+    }
+
+    fn predicates(&self) -> Predicates {
+        // An idle channel then costs the loop nothing but what the kernel does.
+        Predicates::OwnState
+    }
+
+    fn handle_read(&mut self, io: &mut Io<'_>) -> Result<()> {
+        let ring = &self.ring;
+        let received = io.recv(&mut [0; 1])?;
+        ring.pending.set(ring.pending.get() - received);
+        if received > 0 && ring.left.get() > 0 {
+            ring.left.set(ring.left.get() - 1);
+            ring.send_to(self.index + 1)?;
+        }
+        if ring.pending.get() == 0 {
+            io.event_loop().stop();
+        }
+        Ok(())
+    }
+}
+
+/// Nanoseconds per event, with `fds` descriptors of which `active` have something.
+fn measure(backend: Backend, fds: usize, active: usize) -> Result<f64> {
+    let mut event_loop = EventLoop::with_backend(backend)?;
+    let mut receivers = Vec::new();
+    let mut senders = Vec::new();
+    for _ in 0..fds {
+        let (receiver, sender) = UnixStream::pair()?;
+        receivers.push(receiver);
+        senders.push(sender);
+    }
+    let ring = Rc::new(Ring {
+        senders,
+        left: Cell::new(0),
+        pending: Cell::new(0),
+    });
+    for (index, receiver) in receivers.into_iter().enumerate() {
+        let ring = Rc::clone(&ring);
+        event_loop.add(Dispatcher::new(receiver, Member { ring, index })?)?;
+    }
+    // About as long for few descriptors as for many.
+    let events = active * (300_000 / fds).clamp(30, 3_000);
+    // Until the loop has adapted, and every cache is warm.
+    go_round(&mut event_loop, &ring, active, events / 3)?;
+    let start = Instant::now();
+    go_round(&mut event_loop, &ring, active, events)?;
+    Ok(start.elapsed().as_secs_f64() * 1e9 / events as f64)
+}
+
+fn go_round(event_loop: &mut EventLoop, ring: &Ring, active: usize, events: usize) -> Result<()> {
+    ring.left.set(events.saturating_sub(active));
+    for index in 0..active {
+        ring.send_to(ring.senders.len() / 2 + index * (ring.senders.len() / active))?;
+    }
+    event_loop.run()
+}
+
+/// What was measured with one number of descriptors, for each of [`Backend::ALL`].
+struct Row {
+    fds: usize,
+    nanoseconds: Vec<f64>,
+}
+
+fn row(fds: usize, active: usize) -> Result<Row> {
+    let mut measured = vec![Vec::new(); Backend::ALL.len()];
+    for _ in 0..ROUNDS {
+        for (&backend, measured) in Backend::ALL.iter().zip(&mut measured) {
+            measured.push(measure(backend, fds, active)?);
+        }
+    }
+    let median = |mut measured: Vec<f64>| {
+        measured.sort_by(f64::total_cmp);
+        measured[measured.len() / 2]
+    };
+    let nanoseconds = measured.into_iter().map(median).collect();
+    Ok(Row { fds, nanoseconds })
+}
+
+fn main() -> ExitCode {
+    common::main(USAGE, run)
+}
+
+fn run(mut arguments: Arguments) -> Result<(), Failure> {
+    let fds = arguments.value("--fds")?;
+    let active = arguments.value("--active")?;
+    let svg = arguments.value("--svg")?;
+    arguments.finish()?;
+    let active = match active {
+        Some(active) => count("--active", &active)?,
+        None => 1,
+    };
+    let room = descriptors_for_us();
+    let fds = match fds {
+        Some(list) => {
+            let fds = numbers(&list)?;
+            if let Some(fds) = fds.iter().find(|fds| !fits(**fds, room)) {
+                let message =
+                    format!("{fds} pairs are more than this process may open; see `ulimit -n`");
+                return Err(Failure::operation(message));
+            }
+            fds
+        }
+        None => FDS
+            .into_iter()
+            .filter(|fds| fits(*fds, room) && *fds >= active)
+            .collect(),
+    };
+    if let Some(fds) = fds.iter().find(|fds| **fds < active) {
+        let message = format!("--active {active}: there are only {fds} descriptors");
+        return Err(Failure::usage(message));
+    }
+
+    let names: Vec<_> = Backend::ALL.iter().map(Backend::to_string).collect();
+    print(&format!(
+        "Built in: {}. Nanoseconds per event, {active} active:\n\n",
+        names.join(", ")
+    ))?;
+    let columns: String = names.iter().map(|name| format!("{name:>12}")).collect();
+    print(&format!("{:>12}{columns}\n", "descriptors"))?;
+    let mut rows = Vec::new();
+    for fds in fds {
+        let row = row(fds, active)?;
+        let columns: String = row
+            .nanoseconds
+            .iter()
+            .map(|ns| format!("{ns:>12.0}"))
+            .collect();
+        print(&format!("{fds:>12}{columns}\n"))?;
+        rows.push(row);
+    }
+    if let Some(path) = svg {
+        draw(Path::new(&path), &rows).map_err(|error| {
+            Failure::operation(format!("cannot draw {}: {error}", common::shown(&path)))
+        })?;
+    }
+    Ok(())
+}
+
+/// Prints some of the table at once, since the next line takes its time.
+fn print(text: &str) -> Result<(), Failure> {
+    let mut stdout = io::stdout();
+    write!(stdout, "{text}")
+        .and_then(|()| stdout.flush())
+        .map_err(|error| Failure::operation(format!("cannot write to stdout: {error}")))
+}
+
+/// A number that is not 0.
+fn count(option: &str, text: &OsStr) -> Result<usize, Failure> {
+    match text.to_str().map(str::parse) {
+        Some(Ok(number)) if number > 0 => Ok(number),
+        _ => Err(Failure::usage(format!(
+            "{option}: {text:?} is no number of descriptors"
+        ))),
+    }
+}
+
+fn numbers(list: &OsStr) -> Result<Vec<usize>, Failure> {
+    let list = list.to_string_lossy();
+    list.split(',')
+        .map(|number| count("--fds", OsStr::new(number)))
+        .collect()
+}
+
+/// How many descriptors this process may have, which is as many as it can get.
+fn descriptors_for_us() -> usize {
+    /// Some systems refuse more, although they set no limit.
+    const ENOUGH: u64 = 10_240;
+    let Ok((soft, hard)) = getrlimit(Resource::RLIMIT_NOFILE) else {
+        return 0;
+    };
+    let wanted = hard.min(ENOUGH);
+    let got = match setrlimit(Resource::RLIMIT_NOFILE, wanted.max(soft), hard) {
+        Ok(()) => wanted.max(soft),
+        Err(_) => soft,
+    };
+    usize::try_from(got).unwrap_or(usize::MAX)
+}
+
+/// Whether so many pairs can be opened.
+fn fits(pairs: usize, room: usize) -> bool {
+    pairs.saturating_mul(2).saturating_add(OTHERS) <= room
+}
+
+/// A plot over two logarithmic scales.
+fn draw(path: &Path, rows: &[Row]) -> Result<(), Box<dyn std::error::Error>> {
+    let values = || rows.iter().flat_map(|row| row.nanoseconds.iter().copied());
+    let (Some(first), Some(last)) = (rows.first(), rows.last()) else {
+        return Ok(());
+    };
+    let lowest = values().fold(f64::MAX, f64::min) * 0.8;
+    let highest = values().fold(0.0, f64::max) * 1.2;
+    let (left, right) = (first.fds as f64 * 0.9, last.fds as f64 * 1.1);
+
+    let area = SVGBackend::new(path, (720, 420)).into_drawing_area();
+    area.fill(&WHITE)?;
+    let mut chart = ChartBuilder::on(&area)
+        .caption("select and poll: nanoseconds per event", ("sans-serif", 18))
+        .margin(12)
+        .x_label_area_size(40)
+        .y_label_area_size(70)
+        .build_cartesian_2d((left..right).log_scale(), (lowest..highest).log_scale())?;
+    chart
+        .configure_mesh()
+        .light_line_style(TRANSPARENT)
+        .x_desc("descriptors")
+        .x_label_formatter(&|fds| format!("{fds:.0}"))
+        .y_label_formatter(&|nanoseconds| format!("{nanoseconds:.0}"))
+        .draw()?;
+    for (index, backend) in Backend::ALL.iter().enumerate() {
+        let colour = [RED, BLUE][index % 2];
+        let points = rows
+            .iter()
+            .map(|row| (row.fds as f64, row.nanoseconds[index]));
+        let line = LineSeries::new(points, colour.stroke_width(2)).point_size(3);
+        chart
+            .draw_series(line)?
+            .label(backend.to_string())
+            .legend(move |(x, y)| PathElement::new([(x, y), (x + 16, y)], colour));
+    }
+    chart
+        .configure_series_labels()
+        .position(SeriesLabelPosition::UpperLeft)
+        .draw()?;
+    area.present()?;
+    Ok(())
+}

@@ -1,0 +1,71 @@
+//! The example `compare`, run as a program.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "tests"
+)]
+
+#[allow(dead_code, reason = "each test binary uses a part of it")]
+#[path = "support/example_directory.rs"]
+mod directory;
+#[allow(dead_code, reason = "each test binary uses a part of it")]
+#[path = "support/example_program.rs"]
+mod program;
+
+use std::fs;
+use std::process::Command;
+
+use directory::Directory;
+use fdloop::Backend;
+use program::{Ended, Program, example};
+
+fn compare(arguments: &[&str]) -> Ended {
+    let mut command = Command::new(example("compare"));
+    command.args(arguments);
+    Program::start("compare", command).finish()
+}
+
+#[test]
+fn it_prints_a_row_for_each_number_and_draws_the_same() {
+    let directory = Directory::new();
+    let svg = directory.file("plot.svg");
+    let ended = compare(&["--fds=8,70", "--active", "2", "--svg", &svg]);
+    assert_eq!(ended.code, Some(0), "{ended:?}");
+    let table = String::from_utf8(ended.stdout).unwrap();
+    let mut lines = table.lines();
+    let built_in: Vec<_> = Backend::ALL.iter().map(Backend::to_string).collect();
+    let says = lines.next().unwrap();
+    assert!(says.contains(&built_in.join(", ")), "{says}");
+    for fds in ["8", "70"] {
+        let row = lines.find(|line| line.split_whitespace().next() == Some(fds));
+        let figures: Vec<f64> = row
+            .unwrap()
+            .split_whitespace()
+            .skip(1)
+            .map(|figure| figure.parse().unwrap())
+            .collect();
+        assert_eq!(figures.len(), Backend::ALL.len(), "{table}");
+        assert!(figures.iter().all(|figure| *figure > 0.0), "{table}");
+    }
+    let plot = fs::read_to_string(svg).unwrap();
+    assert!(plot.starts_with("<svg"), "{plot}");
+    for backend in built_in {
+        assert!(plot.contains(&backend), "no line for {backend}");
+    }
+}
+
+#[test]
+fn nonsense_is_refused_with_the_reason() {
+    for (arguments, code, said) in [
+        (&["--fds", "ten"][..], 2, "ten"),
+        (&["--fds", "10", "--active", "11"], 2, "only 10"),
+        (&["--active", "0"], 2, "--active"),
+        (&["surplus"], 2, "surplus"),
+        (&["--fds", "99999999"], 1, "ulimit"),
+    ] {
+        let ended = compare(arguments);
+        assert_eq!(ended.code, Some(code), "{arguments:?}: {ended:?}");
+        assert!(ended.stderr.contains(said), "{arguments:?}: {ended:?}");
+    }
+}

@@ -1,0 +1,47 @@
+//! How much is measured.
+
+use std::time::Duration;
+
+/// How much is measured.
+#[derive(Debug, Clone, Copy)]
+pub struct Effort {
+    pub short: bool,
+    /// How often each peer has its turn.
+    pub rounds: usize,
+    /// Runs of the ring in a turn.
+    pub ring_runs: usize,
+    /// How long such a turn takes at most, but for its first run.
+    pub ring_budget: Duration,
+    /// How long the load of the echo and of the forwarder lasts in a turn.
+    pub load_time: Duration,
+    /// Bytes sent to a chat in a turn.
+    pub chat_bytes: usize,
+    /// The same for Python's, which takes longer.
+    pub asynchat_bytes: usize,
+}
+
+impl Effort {
+    pub fn full() -> Self {
+        Self {
+            short: false,
+            rounds: 5,
+            ring_runs: 25,
+            ring_budget: Duration::from_millis(300),
+            load_time: Duration::from_millis(300),
+            chat_bytes: 256 << 20,
+            asynchat_bytes: 8 << 20,
+        }
+    }
+
+    pub fn short() -> Self {
+        Self {
+            short: true,
+            rounds: 1,
+            ring_runs: 5,
+            ring_budget: Duration::from_millis(30),
+            load_time: Duration::from_millis(100),
+            chat_bytes: 64 << 20,
+            asynchat_bytes: 2 << 20,
+        }
+    }
+}

@@ -248,8 +248,7 @@ impl<H: Handler> Dispatcher<H> {
         if endpoint.is_broken() {
             return false;
         }
-        (endpoint.is_buffered() && endpoint.writable())
-            || self.handler.writable(&View::new(endpoint, event_loop))
+        endpoint.has_output() || self.handler.writable(&View::new(endpoint, event_loop))
     }
 }
 
@@ -274,6 +273,17 @@ impl<H: Handler + 'static> Channel for Dispatcher<H> {
     }
 
     fn interest(&self, event_loop: &EventLoop) -> Option<Interest> {
+        if self.endpoint.is_usual() {
+            let mut interest = Interest::empty();
+            let view = View::new(&self.endpoint, event_loop);
+            if self.handler.readable(&view) {
+                interest |= Interest::READABLE | Interest::PRIORITY;
+            }
+            if self.endpoint.has_output() || self.handler.writable(&view) {
+                interest |= Interest::WRITABLE;
+            }
+            return Some(interest);
+        }
         if self.is_closed() {
             return None;
         }

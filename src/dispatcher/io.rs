@@ -33,6 +33,7 @@ impl<'a> Io<'a> {
     }
 
     /// Takes note if the channel was closed by its id, from within its handler.
+    #[inline]
     pub(crate) fn heed_close(&mut self) {
         if self.event_loop.is_closed_by_id(self.endpoint.raw_fd()) {
             self.endpoint.close();

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::hash::{Hash, Hasher};
 use std::marker::PhantomData;
+use std::num::NonZeroU64;
 use std::os::fd::RawFd;
 
 /// Which channel, of all that a process ever adds to a loop: small, copyable, and
@@ -18,12 +19,16 @@ pub struct ChannelId<C> {
     channel: PhantomData<fn() -> C>,
 }
 
+/// Unlike that of every other channel; never 0, so that an `Option<Key>` needs no
+/// more room than a `Key`.
+pub(super) type Serial = NonZeroU64;
+
 /// What an id is without its type.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(super) struct Key {
     pub(super) fd: RawFd,
     /// Unique among all channels of all loops: see `EventLoop::next_serial`.
-    pub(super) serial: u64,
+    pub(super) serial: Serial,
 }
 
 impl<C> ChannelId<C> {

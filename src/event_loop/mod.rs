@@ -28,7 +28,7 @@ pub use run::RunOptions;
 use crate::error::{Error, Result};
 use crate::poller::{Backend, Event, Interest, Poller};
 use crate::sys;
-use id::Key;
+use id::{Key, Serial};
 use map::ChannelMap;
 use watch::{Watch, Watches};
 
@@ -86,13 +86,13 @@ pub struct EventLoop {
     asked: usize,
     /// The serial number of the next channel. Channels of the pass that is being
     /// delivered have lower ones than those added since.
-    next_serial: u64,
+    next_serial: Serial,
     /// The channel whose method runs, the innermost one.
     serving: Option<Key>,
     /// A pass is going on, and another cannot be started.
     in_pass: bool,
-    /// Some channel was closed by its id while one of its methods ran.
-    closed_in_service: bool,
+    /// Some channel was doomed while one of its methods ran, perhaps.
+    dooms: bool,
     /// `run` makes the passes, and `stop` is for it.
     running: bool,
     stopping: bool,
@@ -146,7 +146,7 @@ impl EventLoop {
             next_serial: first_serial(),
             serving: None,
             in_pass: false,
-            closed_in_service: false,
+            dooms: false,
             running: false,
             stopping: false,
             catch_panics,
@@ -171,10 +171,11 @@ impl EventLoop {
                     fd: channel.as_raw_fd(),
                     serial: self.next_serial,
                 };
-                self.next_serial += 1;
+                self.next_serial = self.next_serial.saturating_add(1);
                 let asked = channel.predicates() == Predicates::Anything;
                 self.asked += usize::from(asked);
-                self.watches.insert(key, Watch::new(interest, asked));
+                self.watches
+                    .insert(key.fd, Watch::new(key.serial, interest, asked));
                 self.channels.insert(key.fd, Box::new(channel));
                 // It may have things to settle, such as a connection that stands
                 // already.
@@ -364,8 +365,9 @@ impl EventLoop {
 
     /// Whether the channel of descriptor `fd`, whose method runs, was closed by its
     /// id, so that no handler of it may run any more.
+    #[inline]
     pub(crate) fn is_closed_by_id(&self, fd: RawFd) -> bool {
-        if !self.closed_in_service {
+        if !self.dooms {
             return false;
         }
         let serving = self.serving.filter(|key| key.fd == fd);
@@ -423,10 +425,10 @@ const UNLIKELY: RawFd = 1 << 16;
 
 /// Where a loop begins to count its channels: at random, and far from where any
 /// other loop counts, so that an id means nothing to a loop that did not give it.
-fn first_serial() -> u64 {
+fn first_serial() -> Serial {
     use std::hash::{BuildHasher, RandomState};
     // The low half is left to count in; bit 63 stays clear, so it never overflows.
-    ((RandomState::new().hash_one(0) >> 1) & !0xFFFF_FFFF) | 1
+    Serial::MIN | ((RandomState::new().hash_one(0) >> 1) & !0xFFFF_FFFF)
 }
 
 #[cfg(test)]

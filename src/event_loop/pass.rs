@@ -3,12 +3,14 @@
 use std::cell::Cell;
 use std::io;
 use std::mem;
+use std::os::fd::RawFd;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
 
 use super::EventLoop;
 use super::channel::Channel;
-use super::id::Key;
+use super::id::{Key, Serial};
+use super::watch::Watch;
 use crate::error::{Error, Result};
 use crate::poller::{Deadline, Event, Interest, Readiness};
 
@@ -39,7 +41,9 @@ impl EventLoop {
         impl Drop for Pass<'_> {
             fn drop(&mut self) {
                 self.0.in_pass = false;
-                self.0.closed_in_service = false;
+                if self.0.serving.is_none() {
+                    self.0.dooms = false;
+                }
             }
         }
 
@@ -97,7 +101,7 @@ impl EventLoop {
     /// tells the poller what changed.
     fn ask_channels(&mut self) -> Result<()> {
         let mut changes = mem::take(&mut self.changes);
-        let asking = Cell::new(None);
+        let asking = Cell::new(-1);
         let asked = catch_unwind(AssertUnwindSafe(|| {
             self.find_changes(&asking, &mut changes)
         }));
@@ -107,36 +111,24 @@ impl EventLoop {
         }
         self.changes = changes;
         result?;
-        match (asked, asking.get()) {
-            (Err(panic), Some(key)) => self.predicate_panicked(key, panic),
-            _ => Ok(()),
+        match asked {
+            Err(panic) => self.predicate_panicked(asking.get(), panic),
+            Ok(()) => Ok(()),
         }
     }
 
-    /// The channels that wait for something else than before. `asking` is the one
-    /// that is being asked, should it panic.
-    fn find_changes(&self, asking: &Cell<Option<Key>>, changes: &mut Vec<(Key, Option<Interest>)>) {
+    /// The channels that wait for something else than before. `asking` is the number
+    /// of the one that is being asked, should it panic.
+    fn find_changes(&self, asking: &Cell<RawFd>, changes: &mut Vec<(Key, Option<Interest>)>) {
         for (&fd, channel) in &self.channels {
-            let Some((serial, watch)) = self.watches.get(fd) else {
+            let Some(watch) = self.watches.to_ask(fd) else {
                 continue;
             };
-            if !watch.asked && !cfg!(debug_assertions) {
-                continue;
+            asking.set(fd);
+            match channel.interest(self) {
+                Some(interest) if interest == watch.interest => {}
+                interest => changes.push((changed(fd, watch, interest), interest)),
             }
-            let key = Key { fd, serial };
-            asking.set(Some(key));
-            let interest = channel.interest(self);
-            if interest == Some(watch.interest) {
-                continue;
-            }
-            if !watch.asked {
-                log::error!(
-                    "the predicates of fd {fd} changed from {:?} to {interest:?} although they \
-                     claim to depend on the channel's own state alone (Predicates::OwnState)",
-                    watch.interest
-                );
-            }
-            changes.push((key, interest));
         }
     }
 
@@ -162,44 +154,43 @@ impl EventLoop {
         // Channels from here on were not watched while the loop waited, so what
         // happened on their numbers happened to somebody else.
         let watched_until = self.next_serial;
-        let mut ready = mem::take(&mut self.ready);
-        ready.clear();
-        let waited = self.poller.wait(deadline, &mut ready);
-        let result = waited
-            .map_err(|e| Error::system("wait for descriptors", None, e))
-            .and_then(|()| self.deliver_all(&ready, watched_until));
-        self.ready = ready;
-        result
+        self.ready.clear();
+        let waited = self.poller.wait(deadline, &mut self.ready);
+        waited.map_err(|e| Error::system("wait for descriptors", None, e))?;
+        self.deliver_all(watched_until)
     }
 
-    fn deliver_all(&mut self, ready: &[Event], watched_until: u64) -> Result<usize> {
+    fn deliver_all(&mut self, watched_until: Serial) -> Result<usize> {
         let mut served = 0;
-        for event in ready {
-            let Some((serial, _)) = self.watches.get(event.fd) else {
+        let mut next = 0;
+        while let Some(&Event { fd, readiness }) = self.ready.get(next) {
+            next += 1;
+            let Some(serial) = self.watches.serial_below(fd, watched_until) else {
                 continue;
             };
-            if serial >= watched_until {
-                continue;
-            }
             served += 1;
-            let key = Key {
-                fd: event.fd,
-                serial,
-            };
-            self.serve(key, |channel, event_loop| {
-                event_loop.deliver(key, channel, event.readiness)
-            })?;
+            let key = Key { fd, serial };
+            if readiness == Readiness::READABLE {
+                self.serve(key, |channel, event_loop| {
+                    let result = channel.handle_read_event(event_loop);
+                    event_loop.police(channel, result)
+                })?;
+            } else {
+                self.serve(key, |channel, event_loop| {
+                    event_loop.deliver_several(key, channel, readiness)
+                })?;
+            }
         }
         Ok(served)
     }
 
-    /// Calls the events of one ready channel, in order: read, write, priority,
-    /// hang-up.
-    fn deliver(&mut self, key: Key, channel: &mut dyn Channel, readiness: Readiness) -> Result<()> {
-        if readiness == Readiness::READABLE {
-            let result = channel.handle_read_event(self);
-            return self.police(channel, result);
-        }
+    /// In order: read, write, priority, hang-up.
+    fn deliver_several(
+        &mut self,
+        key: Key,
+        channel: &mut dyn Channel,
+        readiness: Readiness,
+    ) -> Result<()> {
         if readiness.contains(Readiness::INVALID) {
             channel.descriptor_lost();
             let lost = Err(Error::system(
@@ -235,4 +226,18 @@ impl EventLoop {
     fn is_over(&self, key: Key, channel: &dyn Channel) -> bool {
         channel.is_closed() || self.watches.current(key).is_none_or(|watch| watch.doomed)
     }
+}
+
+/// Of which channel the interest changed.
+#[cold]
+fn changed(fd: RawFd, watch: &Watch, interest: Option<Interest>) -> Key {
+    if !watch.asked {
+        log::error!(
+            "the predicates of fd {fd} changed from {:?} to {interest:?} although they claim to \
+             depend on the channel's own state alone (Predicates::OwnState)",
+            watch.interest
+        );
+    }
+    let serial = watch.serial;
+    Key { fd, serial }
 }

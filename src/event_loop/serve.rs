@@ -3,34 +3,39 @@
 
 use std::any::Any;
 use std::mem;
+use std::os::fd::RawFd;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 
 use super::EventLoop;
 use super::channel::{Channel, InService};
 use super::id::Key;
+use super::watch::Watch;
 use crate::error::{Error, Result};
 use crate::poller::Interest;
 
 /// The service of a channel: it is out of the map, and one of its methods runs.
+/// Forgotten when that has returned, so dropped only if it panicked: then its state
+/// is unknown, and nobody else's is.
 struct Service<'a> {
     event_loop: &'a mut EventLoop,
     key: Key,
     /// The channel that is being served around this one.
     outer: Option<Key>,
-    /// None when it was put back.
-    channel: Option<Box<dyn Channel>>,
 }
 
 impl Drop for Service<'_> {
-    /// The channel was not put back: it panicked. Its state is unknown, and nobody
-    /// else's is.
     fn drop(&mut self) {
-        if let Some(channel) = self.channel.take() {
-            self.event_loop.serving = self.outer;
-            drop(self.event_loop.forget(self.key));
-            drop(channel);
-        }
+        self.event_loop.serving = self.outer;
+        drop(self.event_loop.forget(self.key));
     }
+}
+
+/// What came of visiting a channel.
+struct Served {
+    /// The exit error, and no other.
+    result: Result<()>,
+    /// What the channel waits for now; `None` if it is over.
+    interest: Option<Interest>,
 }
 
 impl EventLoop {
@@ -45,43 +50,51 @@ impl EventLoop {
         key: Key,
         visit: impl FnOnce(&mut dyn Channel, &mut Self) -> Result<()>,
     ) -> Result<()> {
-        let Some(slot) = self.channels.get_mut(&key.fd) else {
+        let Some(mut channel) = self.take_out(key) else {
             return Ok(());
         };
-        match self.watches.current_mut(key) {
-            Some(watch) if !watch.in_service => watch.in_service = true,
-            _ => return Ok(()),
-        }
-        // A box of nothing allocates nothing.
-        let channel = mem::replace(slot, Box::new(InService));
         let outer = self.serving.replace(key);
-        let mut service = Service {
+        let service = Service {
             event_loop: self,
             key,
             outer,
-            channel: Some(channel),
         };
-        let (mut result, mut interest) = (Ok(()), None);
-        if let Some(channel) = &mut service.channel {
-            let (channel, event_loop) = (&mut **channel, &mut *service.event_loop);
-            if event_loop.catch_panics {
-                (result, interest) = event_loop.visit_catching(key, channel, visit);
-            } else {
-                result = visit(channel, event_loop);
-                if !event_loop.is_doomed(key) {
-                    interest = channel.interest(event_loop);
-                }
-            }
-        }
-        let channel = service.channel.take();
-        drop(service);
+        let served = service.event_loop.visit(key, &mut *channel, visit);
+        mem::forget(service);
         self.serving = outer;
-        match channel {
-            Some(channel) => {
-                let put = self.put_back(key, channel, interest);
-                result.and(put)
-            }
-            None => result,
+        self.put_back(key, channel, served)
+    }
+
+    /// Takes a channel out of the map, and puts nothing in its place; `None` if it is
+    /// gone, or being served already.
+    #[inline(always)]
+    fn take_out(&mut self, key: Key) -> Option<Box<dyn Channel>> {
+        let watch = self.watches.current_mut(key)?;
+        if watch.in_service {
+            return None;
+        }
+        let slot = self.channels.get_mut(&key.fd)?;
+        watch.in_service = true;
+        // A box of nothing allocates nothing.
+        Some(mem::replace(slot, Box::new(InService)))
+    }
+
+    /// Visits a channel that is out of the map, and asks what it waits for then.
+    #[inline(always)]
+    fn visit(
+        &mut self,
+        key: Key,
+        channel: &mut dyn Channel,
+        visit: impl FnOnce(&mut dyn Channel, &mut Self) -> Result<()>,
+    ) -> Served {
+        if self.catch_panics {
+            return self.visit_catching(key, channel, visit);
+        }
+        let result = visit(channel, self);
+        let over = self.is_doomed(key);
+        Served {
+            result,
+            interest: if over { None } else { channel.interest(self) },
         }
     }
 
@@ -92,17 +105,24 @@ impl EventLoop {
         key: Key,
         channel: &mut dyn Channel,
         visit: impl FnOnce(&mut dyn Channel, &mut Self) -> Result<()>,
-    ) -> (Result<()>, Option<Interest>) {
+    ) -> Served {
         let visited = catch_unwind(AssertUnwindSafe(|| visit(channel, self)));
         let result = visited.unwrap_or_else(|panic| self.police_panic(key, channel, &*panic));
-        if self.is_doomed(key) {
-            return (result, None);
+        let mut served = Served {
+            result,
+            interest: None,
+        };
+        if !self.is_doomed(key) {
+            match catch_unwind(AssertUnwindSafe(|| channel.interest(self))) {
+                Ok(interest) => served.interest = interest,
+                // It cannot be watched.
+                Err(panic) => {
+                    let policed = self.police_panic(key, channel, &*panic);
+                    served.result = served.result.and(policed);
+                }
+            }
         }
-        match catch_unwind(AssertUnwindSafe(|| channel.interest(self))) {
-            Ok(interest) => (result, interest),
-            // It cannot be watched.
-            Err(panic) => (result.and(self.police_panic(key, channel, &*panic)), None),
-        }
+        served
     }
 
     #[cold]
@@ -123,31 +143,29 @@ impl EventLoop {
     }
 
     fn is_doomed(&self, key: Key) -> bool {
-        self.watches.current(key).is_none_or(|watch| watch.doomed)
+        self.dooms && self.watches.current(key).is_none_or(|watch| watch.doomed)
     }
 
-    /// Ends the service of a channel that now waits for `interest`, or for nothing
-    /// any more.
-    fn put_back(
-        &mut self,
-        key: Key,
-        channel: Box<dyn Channel>,
-        interest: Option<Interest>,
-    ) -> Result<()> {
+    /// Puts a channel back into the map, and tells the poller what it waits for now;
+    /// one that waits for nothing any more is removed.
+    #[inline(always)]
+    fn put_back(&mut self, key: Key, channel: Box<dyn Channel>, served: Served) -> Result<()> {
         // A handler may have put another loop in the place of this one. Then the
         // channel is nobody's, and dropping it closes it.
         let Some(watch) = self.watches.current_mut(key) else {
-            return Ok(());
+            return served.result;
         };
         watch.in_service = false;
-        let unchanged = interest == Some(watch.interest);
+        let unchanged = served.interest == Some(watch.interest);
         if let Some(slot) = self.channels.get_mut(&key.fd) {
-            *slot = channel;
+            // What stood there is nothing, and need not be dropped.
+            mem::forget(mem::replace(slot, channel));
         }
         if unchanged {
-            return Ok(());
+            return served.result;
         }
-        self.heed_interest(key, interest)
+        let heeded = self.heed_interest(key, served.interest);
+        served.result.and(heeded)
     }
 
     /// Tells the poller of a changed interest; removes a channel that has none any
@@ -167,9 +185,13 @@ impl EventLoop {
     #[cold]
     pub(super) fn predicate_panicked(
         &mut self,
-        key: Key,
+        fd: RawFd,
         panic: Box<dyn Any + Send>,
     ) -> Result<()> {
+        let Some(&Watch { serial, .. }) = self.watches.get(fd) else {
+            resume_unwind(panic);
+        };
+        let key = Key { fd, serial };
         if !self.catch_panics {
             drop(self.forget(key));
             resume_unwind(panic);
@@ -183,6 +205,7 @@ impl EventLoop {
 
     /// What becomes of an error that a channel's method returned: see [`Error`].
     /// Returns the exit error and no other.
+    #[inline]
     pub(super) fn police(&mut self, channel: &mut dyn Channel, result: Result<()>) -> Result<()> {
         match result {
             Ok(()) => Ok(()),
@@ -267,6 +290,7 @@ impl EventLoop {
     pub(super) fn doom(&mut self, key: Key) {
         if let Some(watch) = self.watches.current_mut(key) {
             watch.doomed = true;
+            self.dooms = true;
         }
     }
 
@@ -276,7 +300,7 @@ impl EventLoop {
             && watch.in_service
         {
             watch.doomed = true;
-            self.closed_in_service = true;
+            self.dooms = true;
             return Ok(());
         }
         match self

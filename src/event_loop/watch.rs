@@ -2,12 +2,14 @@
 
 use std::os::fd::RawFd;
 
-use super::id::Key;
+use super::id::{Key, Serial};
 use crate::poller::Interest;
 
 /// The loop's knowledge of one channel.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Watch {
+    /// Which of all that ever have that number; [`VACANT`] if there is none.
+    pub(super) serial: Serial,
     /// What the poller was told.
     pub(super) interest: Interest,
     /// Asked in every pass, and not only when touched.
@@ -22,9 +24,13 @@ pub(super) struct Watch {
     pub(super) ended: bool,
 }
 
+/// No channel has this serial number, and it is above all that have one.
+const VACANT: Serial = Serial::MAX;
+
 impl Watch {
-    pub(super) fn new(interest: Interest, asked: bool) -> Self {
+    pub(super) fn new(serial: Serial, interest: Interest, asked: bool) -> Self {
         Self {
+            serial,
             interest,
             asked,
             touched: false,
@@ -33,55 +39,82 @@ impl Watch {
             ended: false,
         }
     }
+
+    fn is_vacant(&self) -> bool {
+        self.serial == VACANT
+    }
 }
 
 /// All watches, in a table by descriptor number. The kernel gives out the lowest
 /// free number, so the table is as long as the most descriptors there ever were.
 #[derive(Debug, Default)]
-pub(super) struct Watches(Vec<Option<(u64, Watch)>>);
+pub(super) struct Watches(Vec<Watch>);
+
+/// The index of a number. One that is negative lies behind every table.
+fn index(fd: RawFd) -> usize {
+    fd as usize
+}
 
 impl Watches {
-    /// `key.fd` must not be negative.
-    pub(super) fn insert(&mut self, key: Key, watch: Watch) {
-        let number = key.fd.cast_unsigned() as usize;
+    /// `fd` must not be negative.
+    pub(super) fn insert(&mut self, fd: RawFd, watch: Watch) {
+        let number = index(fd);
         if self.0.len() <= number {
-            self.0.resize(number + 1, None);
+            let vacant = Watch::new(VACANT, Interest::empty(), false);
+            self.0.resize(number + 1, vacant);
         }
-        self.0[number] = Some((key.serial, watch));
+        self.0[number] = watch;
     }
 
-    /// The serial number and watch of whoever has that number now.
-    pub(super) fn get(&self, fd: RawFd) -> Option<(u64, Watch)> {
-        *self.0.get(usize::try_from(fd).ok()?)?
+    /// The watch of whoever has that number now.
+    pub(super) fn get(&self, fd: RawFd) -> Option<&Watch> {
+        self.0.get(index(fd)).filter(|watch| !watch.is_vacant())
+    }
+
+    /// The watch of whoever has that number now, if they must be asked in every pass.
+    /// Debug builds ask everybody, to see whether what they claim is true.
+    #[inline]
+    pub(super) fn to_ask(&self, fd: RawFd) -> Option<&Watch> {
+        let debug = cfg!(debug_assertions);
+        self.0
+            .get(index(fd))
+            .filter(|watch| watch.asked || debug && !watch.is_vacant())
+    }
+
+    /// The serial number of whoever has that number, if that is below `limit`.
+    pub(super) fn serial_below(&self, fd: RawFd, limit: Serial) -> Option<Serial> {
+        let serial = self.0.get(index(fd))?.serial;
+        (serial < limit).then_some(serial)
     }
 
     /// The watch of exactly that channel.
     pub(super) fn current(&self, key: Key) -> Option<&Watch> {
-        match self.0.get(usize::try_from(key.fd).ok()?)? {
-            Some((serial, watch)) if *serial == key.serial => Some(watch),
-            _ => None,
-        }
+        let watch = self.0.get(index(key.fd))?;
+        (watch.serial == key.serial).then_some(watch)
     }
 
     /// The watch of exactly that channel.
     pub(super) fn current_mut(&mut self, key: Key) -> Option<&mut Watch> {
-        match self.0.get_mut(usize::try_from(key.fd).ok()?)? {
-            Some((serial, watch)) if *serial == key.serial => Some(watch),
-            _ => None,
-        }
+        let watch = self.0.get_mut(index(key.fd))?;
+        (watch.serial == key.serial).then_some(watch)
     }
 
     pub(super) fn remove(&mut self, key: Key) -> Option<Watch> {
-        let watch = *self.current(key)?;
-        self.0[key.fd.cast_unsigned() as usize] = None;
-        Some(watch)
+        let watch = self.current_mut(key)?;
+        let removed = *watch;
+        watch.serial = VACANT;
+        watch.asked = false;
+        Some(removed)
     }
 
     /// Every channel, in the order of their numbers.
     pub(super) fn keys(&self) -> Vec<Key> {
-        let numbered = (0..).zip(&self.0);
+        let numbered = (0..).zip(&self.0).filter(|(_, watch)| !watch.is_vacant());
         numbered
-            .filter_map(|(fd, entry)| entry.map(|(serial, _)| Key { fd, serial }))
+            .map(|(fd, watch)| Key {
+                fd,
+                serial: watch.serial,
+            })
             .collect()
     }
 }

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::io;
 use std::os::fd::RawFd;
+use std::time::Duration;
 
 use super::pace::Pace;
 use super::{Deadline, Event, Interest, Poller, Readiness, index};
@@ -142,31 +143,55 @@ impl PollPoller {
         }
     }
 
-    /// Asks the first `count` entries; the answer is how many are ready. Those are
-    /// appended to `ready`.
-    fn ask(
-        &mut self,
-        count: usize,
-        deadline: Deadline,
-        ready: &mut Vec<Event>,
-    ) -> io::Result<usize> {
-        let found = loop {
-            match sys::poll(&mut self.entries[..count], deadline.timeout()) {
+    /// Asks the first `count` entries and does not block; whether some are ready,
+    /// which are then appended to `ready`.
+    #[inline]
+    fn ask_now(&mut self, count: usize, ready: &mut Vec<Event>) -> io::Result<bool> {
+        match sys::poll(&mut self.entries[..count], Some(Duration::ZERO)) {
+            Ok(found) => Ok(self.report(count, found, ready)),
+            // So says Linux if a signal is pending and nothing is ready.
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Asks all entries, and blocks until some are ready or the deadline has come.
+    fn ask_and_block(&mut self, deadline: Deadline, ready: &mut Vec<Event>) -> io::Result<bool> {
+        loop {
+            match sys::poll(&mut self.entries, deadline.timeout()) {
                 // The wait was clamped: the deadline is still to come.
                 Ok(0) if !deadline.has_passed() => {}
-                Ok(found) => break found,
+                Ok(found) => return Ok(self.report(self.entries.len(), found, ready)),
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) => return Err(error),
             }
-        };
-        if found > 0 {
-            ready.reserve(found);
-            collect(&self.entries[..count], found, ready);
-            if self.pace.tells_hot(self.entries.len()) {
-                self.note_active(ready);
+        }
+    }
+
+    /// Reports the `found` ones of the first `count` entries that are ready.
+    #[inline]
+    fn report(&mut self, count: usize, found: usize, ready: &mut Vec<Event>) -> bool {
+        if found == 0 {
+            return false;
+        }
+        collect(&self.entries[..count], found, ready);
+        if self.pace.tells_hot(self.entries.len()) {
+            self.note_active(ready);
+        }
+        true
+    }
+
+    /// Asks the descriptors that were active lately, if that is worth while.
+    fn ask_the_hot(&mut self, ready: &mut Vec<Event>) -> io::Result<bool> {
+        if self.pace.try_hot(self.hot, self.entries.len()) {
+            let found = self.ask_now(self.hot, ready)?;
+            self.pace.hot_found(found);
+            if found {
+                return Ok(true);
             }
         }
-        Ok(found)
+        self.cool_down(COLD);
+        Ok(false)
     }
 }
 
@@ -192,40 +217,36 @@ fn events_of(interest: Interest) -> i16 {
     events
 }
 
-/// Appends an event for each of the `found` entries that are ready. Most are not,
-/// so several are looked at in one step.
-fn collect(entries: &[PollFd], found: usize, ready: &mut Vec<Event>) {
-    const STEP: usize = 4;
-    let mut left = found;
-    let mut steps = entries.chunks_exact(STEP);
-    let mut collect_from = |entries: &[PollFd]| {
-        for entry in entries {
-            if entry.revents != 0 {
-                left = left.saturating_sub(1);
-                ready.push(Event {
-                    fd: entry.fd,
-                    readiness: readiness_of(entry),
-                });
-            }
+/// Appends an event for each of the entries that are ready, which are `left`.
+#[inline]
+fn collect(entries: &[PollFd], mut left: usize, ready: &mut Vec<Event>) {
+    for entry in entries {
+        if entry.revents == 0 {
+            continue;
         }
-        left
-    };
-    for step in &mut steps {
-        let any = step.iter().fold(0, |any, entry| any | entry.revents);
-        if any != 0 && collect_from(step) == 0 {
+        ready.push(Event {
+            fd: entry.fd,
+            readiness: readiness_of(entry),
+        });
+        left -= 1;
+        if left == 0 {
             return;
         }
     }
-    collect_from(steps.remainder());
 }
 
-/// What select(2) would have reported for the same situation, as far as it can;
-/// poll reports hang-ups and errors whether they were asked for or not.
+/// What select(2) would have reported for the same situation, as far as it can.
+#[inline]
 fn readiness_of(entry: &PollFd) -> Readiness {
-    let (wanted, found) = (entry.events, entry.revents);
-    if found == sys::POLLIN {
+    if entry.revents == sys::POLLIN {
         return Readiness::READABLE;
     }
+    unusual_readiness_of(entry)
+}
+
+/// poll reports hang-ups and errors whether they were asked for or not.
+fn unusual_readiness_of(entry: &PollFd) -> Readiness {
+    let (wanted, found) = (entry.events, entry.revents);
     let mut readiness = Readiness::empty();
     let readable = sys::POLLIN | sys::POLLHUP | sys::POLLERR;
     if wanted & sys::POLLIN != 0 && found & readable != 0 {
@@ -269,26 +290,19 @@ impl Poller for PollPoller {
     fn wait(&mut self, deadline: Deadline, ready: &mut Vec<Event>) -> io::Result<()> {
         let all = self.entries.len();
         if deadline == Deadline::Now {
-            return self.ask(all, deadline, ready).map(drop);
+            return self.ask_now(all, ready).map(drop);
         }
-        if self.hot > 0 && self.pace.try_hot(self.hot, all) {
-            let found = self.ask(self.hot, Deadline::Now, ready)? > 0;
-            self.pace.hot_found(found);
-            if found {
-                return Ok(());
-            }
-        }
-        if self.hot > 0 {
-            self.cool_down(COLD);
+        if self.hot > 0 && self.ask_the_hot(ready)? {
+            return Ok(());
         }
         if self.pace.try_probe() {
-            let found = self.ask(all, Deadline::Now, ready)? > 0;
+            let found = self.ask_now(all, ready)?;
             self.pace.probe_found(found, all);
             if found {
                 return Ok(());
             }
         }
-        let found = self.ask(all, deadline, ready)? > 0;
+        let found = self.ask_and_block(deadline, ready)?;
         self.pace.block_found(found, all);
         Ok(())
     }

@@ -4,11 +4,12 @@ use std::fmt;
 use std::io;
 use std::mem;
 use std::os::fd::RawFd;
+use std::time::Duration;
 
 use super::pace::Pace;
 use super::{Deadline, Event, Interest, Poller, Readiness, index};
 use crate::sys::fd::is_open;
-use crate::sys::select::{self as sys, Sets, Word};
+use crate::sys::select::{self as sys, Word};
 
 const BITS: usize = Word::BITS as usize;
 
@@ -23,20 +24,24 @@ const BITS: usize = Word::BITS as usize;
 /// Under load it adapts how it asks: see [`PollPoller`](crate::PollPoller#pace),
 /// which does the same.
 pub struct SelectPoller {
-    /// What is wanted: the sets of each interest, all of one length, with no
-    /// word beyond the last one that has a bit in any of them.
-    wanted: [Vec<Word>; KINDS],
+    /// What is wanted: the three sets one behind the other, each `room` words long
+    /// and empty beyond its first `words`.
+    wanted: Vec<Word>,
+    /// What the system call is given and overwrites, laid out likewise. A set that
+    /// nobody is in is not given to it, and is empty.
+    found: Vec<Word>,
+    /// At least 1.
+    room: usize,
+    /// Up to the last word that has a bit in any of the wanted sets.
+    words: usize,
+    /// One past the highest number in any.
+    nfds: usize,
     /// How many descriptors are in any of these.
     count: usize,
     /// How many descriptors are in each.
     members: [usize; KINDS],
-    /// One past the highest number in any.
-    nfds: usize,
-    /// What the system call is given and overwrites; as long as `wanted`. A set
-    /// without members is not given to it, and is empty.
-    found: [Vec<Word>; KINDS],
     /// The descriptors that were active since all were last asked, and in the time
-    /// before that. Both at least as long as `wanted`.
+    /// before that. Both `room` words long.
     active: [Vec<Word>; 2],
     /// How many are in either, or more.
     hot: usize,
@@ -47,14 +52,10 @@ pub struct SelectPoller {
     never_open: Vec<RawFd>,
 }
 
-/// The sets, in the order of select's arguments.
+/// The sets, in the order of select's arguments, which is that of the flags in
+/// [`Interest`] and [`Readiness`].
 const KINDS: usize = 3;
 const INTERESTS: [Interest; KINDS] = [Interest::READABLE, Interest::WRITABLE, Interest::PRIORITY];
-const READINESS: [Readiness; KINDS] = [
-    Readiness::READABLE,
-    Readiness::WRITABLE,
-    Readiness::PRIORITY,
-];
 
 impl Default for SelectPoller {
     fn default() -> Self {
@@ -67,12 +68,14 @@ impl SelectPoller {
     #[must_use]
     pub fn new() -> Self {
         Self {
-            wanted: Default::default(),
+            wanted: vec![0; KINDS],
+            found: vec![0; KINDS],
+            room: 1,
+            words: 0,
+            nfds: 0,
             count: 0,
             members: [0; KINDS],
-            nfds: 0,
-            found: Default::default(),
-            active: Default::default(),
+            active: [vec![0], vec![0]],
             hot: 0,
             pace: Pace::new(),
             known: -1,
@@ -86,126 +89,150 @@ impl SelectPoller {
         self.pace.set_adaptive(adaptive);
     }
 
-    fn words(&self) -> usize {
-        self.wanted[0].len()
-    }
-
-    /// The bits of word `index` in any of the wanted sets.
-    fn watched(&self, index: usize) -> Word {
-        self.wanted.iter().fold(0, |bits, set| bits | set[index])
+    /// The bits of a word in any of the wanted sets.
+    fn watched(&self, word: usize) -> Word {
+        let sets = self.wanted.chunks_exact(self.room);
+        sets.fold(0, |bits, set| bits | set[word])
     }
 
     fn is_watched(&self, number: usize) -> bool {
         let word = number / BITS;
-        word < self.words() && self.watched(word) >> (number % BITS) & 1 != 0
+        word < self.words && self.watched(word) >> (number % BITS) & 1 != 0
     }
 
-    fn resize(&mut self, words: usize) {
-        for set in self.wanted.iter_mut().chain(&mut self.found) {
-            set.resize(words, 0);
+    /// Makes room for so many words, at least twice as many as there were.
+    fn grow(&mut self, words: usize) {
+        let room = words.max(2 * self.room);
+        let mut wanted = vec![0; KINDS * room];
+        let sets = wanted.chunks_exact_mut(room);
+        for (set, old) in sets.zip(self.wanted.chunks_exact(self.room)) {
+            set[..self.room].copy_from_slice(old);
         }
+        self.wanted = wanted;
+        self.found = vec![0; KINDS * room];
         for set in &mut self.active {
-            set.resize(set.len().max(words), 0);
+            set.resize(room, 0);
+        }
+        self.room = room;
+    }
+
+    /// Asks the hot descriptors alone, or all, and does not block; whether some are
+    /// ready, which are then appended to `ready`.
+    fn ask_now(&mut self, hot_alone: bool, ready: &mut Vec<Event>) -> io::Result<bool> {
+        match self.select(hot_alone, Some(Duration::ZERO)) {
+            Ok(bits) => Ok(self.report(bits, ready)),
+            // So says Linux if a signal is pending and nothing is ready.
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => Ok(false),
+            Err(error) => self.report_closed(error, ready),
         }
     }
 
-    /// Asks the hot descriptors alone, or all; the answer is how many bits were
-    /// found. What is ready is appended to `ready`.
-    fn ask(
-        &mut self,
-        hot_alone: bool,
-        deadline: Deadline,
-        ready: &mut Vec<Event>,
-    ) -> io::Result<usize> {
+    /// Asks all, and blocks until some are ready or the deadline has come.
+    fn ask_and_block(&mut self, deadline: Deadline, ready: &mut Vec<Event>) -> io::Result<bool> {
         loop {
-            match self.select(hot_alone, deadline) {
+            match self.select(false, deadline.timeout()) {
                 // The wait was clamped: the deadline is still to come.
                 Ok(0) if !deadline.has_passed() => {}
-                Ok(bits) => {
-                    self.report(bits, ready);
-                    return Ok(bits);
-                }
+                Ok(bits) => return Ok(self.report(bits, ready)),
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) if error.raw_os_error() == Some(libc::EBADF) => {
-                    self.report_closed(ready);
+                Err(error) => {
                     // None: the number was reused in between. Ask again.
-                    if !ready.is_empty() {
-                        return Ok(ready.len());
+                    if self.report_closed(error, ready)? {
+                        return Ok(true);
                     }
                 }
-                Err(error) => return Err(error),
             }
         }
+    }
+
+    /// Asks the descriptors that were active lately, if that is worth while.
+    fn ask_the_hot(&mut self, ready: &mut Vec<Event>) -> io::Result<bool> {
+        if self.pace.try_hot(self.hot, self.count) {
+            let found = self.ask_now(true, ready)?;
+            self.pace.hot_found(found);
+            if found {
+                return Ok(true);
+            }
+        }
+        self.cool_down();
+        Ok(false)
     }
 
     /// One select(2); leaves what it found in `found`.
-    fn select(&mut self, hot_alone: bool, deadline: Deadline) -> io::Result<usize> {
-        for (found, wanted) in self.found.iter_mut().zip(&self.wanted) {
-            found.copy_from_slice(wanted);
-        }
+    #[inline(always)]
+    fn select(&mut self, hot_alone: bool, timeout: Option<Duration>) -> io::Result<usize> {
+        let (words, members) = (self.words, self.members);
+        let copy = |kind: usize, found: &mut [Word], wanted: &[Word]| {
+            if members[kind] > 0 {
+                found[..words].copy_from_slice(&wanted[..words]);
+            }
+        };
+        let [read, write, except] = split_mut(&mut self.found, self.room);
+        let wanted = split(&self.wanted, self.room);
+        copy(0, read, wanted[0]);
+        copy(1, write, wanted[1]);
+        copy(2, except, wanted[2]);
         let nfds = if hot_alone {
-            self.leave_the_hot()
+            leave_the_hot(&mut [read, write, except], &self.active)
         } else {
             self.nfds
         };
-        // What nobody waits for need not be looked at.
-        let [read, write, except] = &mut self.found;
-        let [reads, writes, excepts] = self.members.map(|members| members > 0);
-        let sets = Sets {
-            read: reads.then_some(read),
-            write: writes.then_some(write),
-            except: excepts.then_some(except),
+        let sets = sys::Sets {
+            read: (members[0] > 0).then_some(read),
+            write: (members[1] > 0).then_some(write),
+            except: (members[2] > 0).then_some(except),
         };
-        sys::select(nfds as RawFd, sets, deadline.timeout())
+        sys::select(nfds as RawFd, sets, timeout)
     }
 
-    /// Takes all but the hot descriptors out of `found`. The answer is one past the
-    /// highest of them.
-    fn leave_the_hot(&mut self) -> usize {
-        let mut nfds = 0;
-        for word in 0..self.words() {
-            let hot = self.active[0][word] | self.active[1][word];
-            let mut any = 0;
-            for set in &mut self.found {
-                set[word] &= hot;
-                any |= set[word];
-            }
-            if any != 0 {
-                nfds = (word + 1) * BITS - any.leading_zeros() as usize;
-            }
+    /// Reports what is in `found`, stopping when all `left` set bits were seen.
+    #[inline]
+    fn report(&mut self, mut left: usize, ready: &mut Vec<Event>) -> bool {
+        if left == 0 {
+            return false;
         }
-        nfds
-    }
-
-    /// Reports what is in `found`, stopping when all `bits` set bits were seen.
-    fn report(&mut self, mut bits: usize, ready: &mut Vec<Event>) {
-        let tells_hot = self.pace.tells_hot(self.count);
-        for word in 0..self.words() {
-            if bits == 0 {
-                break;
-            }
-            let [read, write, except] = &self.found;
-            let found = [read[word], write[word], except[word]];
-            let mut any = found[0] | found[1] | found[2];
-            if tells_hot {
-                let fresh = any & !(self.active[0][word] | self.active[1][word]);
-                self.hot += fresh.count_ones() as usize;
-                self.active[0][word] |= any;
-            }
-            while any != 0 {
-                let bit = any.trailing_zeros() as usize;
-                any &= any - 1;
-                let mut readiness = Readiness::empty();
-                for (found, kind) in found.iter().zip(READINESS) {
-                    if found >> bit & 1 != 0 {
-                        readiness |= kind;
-                        bits = bits.saturating_sub(1);
-                    }
+        for word in 0..self.words {
+            let found = split(&self.found, self.room).map(|set| set[word]);
+            if found != [0; KINDS] {
+                left = left.saturating_sub(self.report_word(word, found, ready));
+                if left == 0 {
+                    break;
                 }
-                let fd = (word * BITS + bit) as RawFd;
-                ready.push(Event { fd, readiness });
             }
         }
+        true
+    }
+
+    /// The part of that for one word of each set; the answer is how many bits are
+    /// set in them.
+    #[inline]
+    fn report_word(&mut self, word: usize, found: [Word; KINDS], ready: &mut Vec<Event>) -> usize {
+        let [read, write, except] = found;
+        let mut any = read | write | except;
+        if self.pace.tells_hot(self.count) {
+            self.note_active(word, any);
+        }
+        let mut bits = 0;
+        while any != 0 {
+            let bit = any.trailing_zeros() as usize;
+            any &= any - 1;
+            let flag = |set: Word| (set >> bit & 1) as u8;
+            let flags = [flag(read), flag(write), flag(except)];
+            bits += usize::from(flags[0] + flags[1] + flags[2]);
+            ready.push(Event {
+                fd: (word * BITS + bit) as RawFd,
+                readiness: Readiness::from_bits_retain(flags[0] | flags[1] << 1 | flags[2] << 2),
+            });
+        }
+        bits
+    }
+
+    /// Counts the descriptors of a word's bits among the active ones.
+    #[inline(never)]
+    fn note_active(&mut self, word: usize, bits: Word) {
+        let fresh = bits & !(self.active[0][word] | self.active[1][word]);
+        self.hot += fresh.count_ones() as usize;
+        self.active[0][word] |= bits;
     }
 
     /// Before asking all: what was active before the last time no longer counts.
@@ -219,10 +246,14 @@ impl SelectPoller {
         self.hot = active.map(|word| word.count_ones() as usize).sum();
     }
 
-    /// After EBADF: reports each watched number that is not open. select says
-    /// only that there is one, and looks at no other descriptor.
-    fn report_closed(&self, ready: &mut Vec<Event>) {
-        for word in 0..self.words() {
+    /// After EBADF: reports each watched number that is not open, if there still are
+    /// any. select says only that there is one, and looks at no other descriptor.
+    #[cold]
+    fn report_closed(&self, error: io::Error, ready: &mut Vec<Event>) -> io::Result<bool> {
+        if error.raw_os_error() != Some(libc::EBADF) {
+            return Err(error);
+        }
+        for word in 0..self.words {
             let mut watched = self.watched(word);
             while watched != 0 {
                 let fd = (word * BITS + watched.trailing_zeros() as usize) as RawFd;
@@ -232,6 +263,7 @@ impl SelectPoller {
                 }
             }
         }
+        Ok(!ready.is_empty())
     }
 
     /// Looks whether a number that is wanted for the first time is open. Kernels
@@ -257,6 +289,37 @@ impl SelectPoller {
     }
 }
 
+/// The three sets of `room` words each.
+#[inline]
+fn split(sets: &[Word], room: usize) -> [&[Word]; KINDS] {
+    let (read, rest) = sets.split_at(room);
+    let (write, except) = rest.split_at(room);
+    [read, write, except]
+}
+
+/// The same, to be changed.
+#[inline]
+fn split_mut(sets: &mut [Word], room: usize) -> [&mut [Word]; KINDS] {
+    let (read, rest) = sets.split_at_mut(room);
+    let (write, except) = rest.split_at_mut(room);
+    [read, write, except]
+}
+
+/// Takes all but the hot descriptors out of the sets. The answer is one past the
+/// highest of them.
+fn leave_the_hot(sets: &mut [&mut [Word]; KINDS], active: &[Vec<Word>; 2]) -> usize {
+    let mut nfds = 0;
+    for set in sets {
+        for (word, bits) in set.iter_mut().enumerate() {
+            *bits &= active[0][word] | active[1][word];
+            if *bits != 0 {
+                nfds = nfds.max((word + 1) * BITS - bits.leading_zeros() as usize);
+            }
+        }
+    }
+    nfds
+}
+
 fn closed(fd: RawFd) -> Event {
     Event {
         fd,
@@ -266,7 +329,7 @@ fn closed(fd: RawFd) -> Event {
 
 impl fmt::Debug for SelectPoller {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let fds = (0..self.words() * BITS).filter(|fd| self.is_watched(*fd));
+        let fds = (0..self.words * BITS).filter(|fd| self.is_watched(*fd));
         f.write_str("SelectPoller ")?;
         f.debug_set().entries(fds).finish()
     }
@@ -294,41 +357,45 @@ impl Poller for SelectPoller {
         #[cfg(not(select_grows))]
         check_limit(fd)?;
         let (word, bit) = (number / BITS, 1 << (number % BITS));
-        if self.words() <= word {
+        if self.words <= word {
             if interest.is_empty() {
                 return Ok(());
             }
-            self.resize(word + 1);
+            if self.room <= word {
+                self.grow(word + 1);
+            }
+            self.words = word + 1;
         }
         self.count -= usize::from(self.is_watched(number));
-        for ((set, members), kind) in self.wanted.iter_mut().zip(&mut self.members).zip(INTERESTS) {
-            *members -= usize::from(set[word] & bit != 0);
+        let sets = self.wanted.chunks_exact_mut(self.room);
+        let found = self.found.chunks_exact_mut(self.room);
+        for (((set, found), members), kind) in sets.zip(found).zip(&mut self.members).zip(INTERESTS)
+        {
+            let was = set[word] & bit != 0;
+            *members -= usize::from(was);
             if interest.contains(kind) {
                 set[word] |= bit;
                 *members += 1;
             } else {
                 set[word] &= !bit;
+                if was && *members == 0 {
+                    found.fill(0);
+                }
             }
         }
         if interest.is_empty() {
             // Words that hold nothing any more would be copied and scanned for ever.
-            let mut words = self.words();
-            while words > 0 && self.watched(words - 1) == 0 {
-                words -= 1;
+            while self.words > 0 && self.watched(self.words - 1) == 0 {
+                self.words -= 1;
             }
-            self.resize(words);
         } else {
             self.count += 1;
             self.look_at(fd);
         }
-        let words = self.words();
-        let top = words.checked_sub(1).map_or(0, |last| self.watched(last));
-        self.nfds = words * BITS
-            - if words > 0 {
-                top.leading_zeros() as usize
-            } else {
-                0
-            };
+        self.nfds = match self.words.checked_sub(1) {
+            Some(last) => self.words * BITS - self.watched(last).leading_zeros() as usize,
+            None => 0,
+        };
         Ok(())
     }
 
@@ -340,24 +407,19 @@ impl Poller for SelectPoller {
             }
         }
         if deadline == Deadline::Now {
-            return self.ask(false, deadline, ready).map(drop);
+            return self.ask_now(false, ready).map(drop);
         }
-        if self.hot > 0 && self.pace.try_hot(self.hot, self.count) {
-            let found = self.ask(true, Deadline::Now, ready)? > 0;
-            self.pace.hot_found(found);
-            if found {
-                return Ok(());
-            }
+        if self.hot > 0 && self.ask_the_hot(ready)? {
+            return Ok(());
         }
-        self.cool_down();
         if self.pace.try_probe() {
-            let found = self.ask(false, Deadline::Now, ready)? > 0;
+            let found = self.ask_now(false, ready)?;
             self.pace.probe_found(found, self.count);
             if found {
                 return Ok(());
             }
         }
-        let found = self.ask(false, deadline, ready)? > 0;
+        let found = self.ask_and_block(deadline, ready)?;
         self.pace.block_found(found, self.count);
         Ok(())
     }
@@ -372,11 +434,11 @@ mod tests {
         let mut poller = SelectPoller::new();
         poller.set(3, Interest::READABLE).unwrap();
         poller.set(1_000, Interest::WRITABLE).unwrap();
-        assert_eq!(poller.words(), 1_000 / BITS + 1);
+        assert_eq!(poller.words, 1_000 / BITS + 1);
         poller.set(1_000, Interest::empty()).unwrap();
-        assert_eq!(poller.words(), 1);
+        assert_eq!(poller.words, 1);
         poller.set(3, Interest::empty()).unwrap();
-        assert_eq!(poller.words(), 0);
+        assert_eq!(poller.words, 0);
     }
 
     #[test]

@@ -193,8 +193,16 @@ impl Endpoint {
 
     /// Whether it is a connection of which nothing else is to be said: an event is
     /// the handler's, and when that has returned there is nothing to see to.
+    #[inline]
     pub(crate) fn is_usual(&self) -> bool {
         self.stage == Stage::Connected && !self.is(Flags::UNUSUAL)
+    }
+
+    /// Whether there is a buffer, and something in it.
+    pub(crate) fn has_output(&self) -> bool {
+        self.output
+            .as_ref()
+            .is_some_and(|output| !output.is_empty())
     }
 
     fn set_link(&mut self, link: Link) {

@@ -233,12 +233,18 @@ impl<H: ChatHandler> Chat<H> {
             && !self.state.discarded
             && let Some(step) = self.state.scanner.step(data)
         {
-            let result = match step {
-                Step::Collect(piece) => self.collect(io, &piece),
-                Step::Found if self.state.end_piece() => self.call(io, H::found_terminator),
-                Step::Found => Ok(()),
-            };
-            self.handle_failure(io, result)?;
+            if let Step::Collect(piece) = &step {
+                let result = self.collect(io, piece);
+                self.handle_failure(io, result)?;
+                if !self.state.scanner.found() || io.is_ending() {
+                    continue;
+                }
+                self.state.scanner.take_found();
+            }
+            if self.state.end_piece() {
+                let result = self.call(io, H::found_terminator);
+                self.handle_failure(io, result)?;
+            }
         }
         Ok(())
     }
@@ -246,17 +252,27 @@ impl<H: ChatHandler> Chat<H> {
     /// Gives an error to `handle_error` here and not by way of the loop, for there
     /// may be more to scan, and nothing else may come that would wake the channel
     /// for it.
+    #[inline]
     fn handle_failure(&mut self, io: &mut Io<'_>, result: Result<()>) -> Result<()> {
         match result {
-            // After the end, nobody hears of it.
-            Err(error) if error.is_exit() || error.is_disconnected() || io.is_over() => Err(error),
-            Err(error) if !error.would_block() => {
-                self.call(io, |handler, io| handler.handle_error(io, error))
-            }
-            _ => Ok(()),
+            Ok(()) => Ok(()),
+            Err(error) => self.report(io, error),
         }
     }
 
+    #[cold]
+    fn report(&mut self, io: &mut Io<'_>, error: Error) -> Result<()> {
+        // After the end, nobody hears of it.
+        if error.is_exit() || error.is_disconnected() || io.is_over() {
+            return Err(error);
+        }
+        if error.would_block() {
+            return Ok(());
+        }
+        self.call(io, |handler, io| handler.handle_error(io, error))
+    }
+
+    #[inline]
     fn collect(&mut self, io: &mut Io<'_>, piece: &[u8]) -> Result<()> {
         if self.state.too_long {
             return Ok(());

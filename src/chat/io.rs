@@ -50,8 +50,9 @@ impl State {
     /// Counts bytes of the piece; the answer is the limit, if they go beyond it.
     pub(super) fn count(&mut self, bytes: usize) -> Option<usize> {
         self.piece += bytes;
+        let limit = self.limit?;
         let limited = self.scanner.terminator().as_bytes().is_some();
-        self.limit.filter(|limit| limited && self.piece > *limit)
+        (limited && self.piece > limit).then_some(limit)
     }
 
     pub(super) fn set_limit(&mut self, limit: Option<usize>) {

@@ -86,6 +86,16 @@ impl Scanner {
         held
     }
 
+    /// Whether the next step is [`Step::Found`].
+    pub(super) fn found(&self) -> bool {
+        self.found
+    }
+
+    /// Takes that step.
+    pub(super) fn take_found(&mut self) {
+        self.found = false;
+    }
+
     /// The next step in `data`, which is advanced past it; `None` when all of it
     /// is scanned. The terminator may be changed between any two steps.
     pub(super) fn step<'a>(&mut self, data: &mut &'a [u8]) -> Option<Step<'a>> {
@@ -105,32 +115,27 @@ impl Scanner {
                 self.found = left == 0;
                 Some(collect(data, here))
             }
-            Kind::Bytes(pattern) => {
+            Kind::Bytes(pattern) if self.matched > 0 => {
                 let pattern = Rc::clone(pattern);
-                if self.matched > 0 {
-                    self.step_from_match(&pattern, data)
-                } else {
-                    self.step_to_match(&pattern, data)
-                }
+                self.step_from_match(&pattern, data)
+            }
+            // Nothing of the terminator came before `data`.
+            Kind::Bytes(pattern) => {
+                let Some(at) = pattern.find(data) else {
+                    self.matched = pattern.matched_at_end(data);
+                    let (piece, _) = data.split_at(data.len() - self.matched);
+                    *data = &[];
+                    return (!piece.is_empty()).then_some(Step::Collect(Cow::Borrowed(piece)));
+                };
+                let (piece, rest) = data.split_at(at);
+                *data = &rest[pattern.len()..];
+                self.found = !piece.is_empty();
+                Some(match self.found {
+                    true => Step::Collect(Cow::Borrowed(piece)),
+                    false => Step::Found,
+                })
             }
         }
-    }
-
-    /// Nothing of the terminator came before `data`.
-    fn step_to_match<'a>(&mut self, pattern: &Pattern, data: &mut &'a [u8]) -> Option<Step<'a>> {
-        let Some(at) = pattern.find(data) else {
-            self.matched = pattern.matched_at_end(data);
-            let (piece, _) = data.split_at(data.len() - self.matched);
-            *data = &[];
-            return (!piece.is_empty()).then_some(Step::Collect(Cow::Borrowed(piece)));
-        };
-        let piece = &data[..at];
-        *data = &data[at + pattern.len()..];
-        if piece.is_empty() {
-            return Some(Step::Found);
-        }
-        self.found = true;
-        Some(Step::Collect(Cow::Borrowed(piece)))
     }
 
     /// The input before `data` ended with some of the terminator.

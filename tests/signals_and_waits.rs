@@ -40,11 +40,17 @@ fn this_thread() -> libc::pthread_t {
     unsafe { libc::pthread_self() }
 }
 
+/// A thread, for others to name.
+struct Thread(libc::pthread_t);
+
+// SAFETY: it is a name; on some platforms that is a pointer, which nobody follows.
+unsafe impl Sync for Thread {}
+
 /// Sends SIGALRM to `thread`, which must be running: a timer's signal would go to
 /// whichever thread takes it, and the test harness has others.
-fn interrupt(thread: libc::pthread_t) {
+fn interrupt(thread: &Thread) {
     // SAFETY: the caller has a scope that `thread` itself waits for.
-    let result = unsafe { libc::pthread_kill(thread, libc::SIGALRM) };
+    let result = unsafe { libc::pthread_kill(thread.0, libc::SIGALRM) };
     assert_eq!(result, 0);
 }
 
@@ -61,7 +67,7 @@ impl Drop for Over<'_> {
 /// most: waits that begin anew after a signal end then, far too late.
 fn interrupted<R>(test: impl FnOnce() -> R) -> R {
     let over = AtomicBool::new(false);
-    let me = this_thread();
+    let me = &Thread(this_thread());
     thread::scope(|scope| {
         let _over = Over(&over);
         scope.spawn(|| {

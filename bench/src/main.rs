@@ -73,6 +73,7 @@ fn command(words: &[&str]) -> Result<ExitCode, Box<dyn Error>> {
         ["ring-turn", rest @ ..] => ring::turn::main(rest)?,
         ["serve-echo", name] => echo::serve(name)?,
         ["serve-chat"] => chat::serve()?,
+        ["serve-recv", length] => chat::serve_recv(length.parse()?)?,
         ["plots"] => plots::draw(&report::directory(false))?,
         ["all"] => return measure(PARTS, &Effort::full()),
         ["short"] => return measure(PARTS, &Effort::short()),

@@ -3,7 +3,7 @@
 mod scan;
 
 use std::error::Error;
-use std::io::{BufRead, Write};
+use std::io::{BufRead, Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
 use std::process::Command;
 use std::time::Instant;
@@ -64,57 +64,88 @@ pub fn serve() -> Result<(), Box<dyn Error>> {
     Ok(event_loop.run()?)
 }
 
+/// The same for the least that a receiver can do: it receives as much at once, and
+/// looks at nothing.
+pub fn serve_recv(length: usize) -> Result<(), Box<dyn Error>> {
+    let listener = TcpListener::bind("127.0.0.1:0")?;
+    println!("{}", listener.local_addr()?.port());
+    let (mut stream, _) = listener.accept()?;
+    let mut buffer = vec![0; 64 * 1024];
+    let mut bytes = 0;
+    loop {
+        match stream.read(&mut buffer)? {
+            0 => break,
+            received => bytes += received,
+        }
+    }
+    println!("{} {}", bytes / length, bytes / length * (length - 2));
+    Ok(())
+}
+
 pub fn run(contest: &Contest, effort: &Effort) -> Result<Report, Box<dyn Error>> {
     let mut report = Report::new("chat", "Chat: lines per second");
     report.notes.push(format!(
         "One connection sends lines over TCP on the loopback interface as fast as they are taken; \
          the server cuts them apart, joins the pieces of each, and counts. The median of {} \
-         rounds.",
+         rounds. `recv alone` receives as much at once and looks at nothing: what the sockets \
+         allow.",
         effort.rounds
     ));
-    let mut table = Table::new("", &["line", "fdloop", "asynchat", "ratio"]);
+    let mut table = Table::new("", &["line", "fdloop", "recv alone", "asynchat", "ratio"]);
     for length in LINES {
-        let (ours, theirs) = measure(contest, effort, length)?;
+        let Rates { ours, recv, theirs } = measure(contest, effort, length)?;
         let ratio = theirs.map(|theirs| ours / theirs);
         table.rows.push(vec![
             format!("{length} bytes"),
             number(ours),
+            number(recv),
             theirs.map_or("left out".to_owned(), number),
             ratio.map_or(String::new(), |ratio| format!("{}×", number(ratio))),
         ]);
         report.data.push(json!({
             "line_bytes": length,
             "fdloop_lines_per_second": ours,
+            "recv_alone_lines_per_second": recv,
             "asynchat_lines_per_second": theirs,
             "ratio": ratio,
         }));
-        if length == LINES[0] {
-            let what = format!("chat, lines of {length} bytes, times asynchat");
-            report.goals.push(Goal::at_least(what, 50.0, ratio));
-        }
+        let what = format!("chat, lines of {length} bytes, times asynchat");
+        report.goals.push(Goal::at_least(what, 50.0, ratio));
     }
     report.tables.push(table);
     scan::measure(effort, &mut report)?;
     Ok(report)
 }
 
-fn measure(
-    contest: &Contest,
-    effort: &Effort,
-    length: usize,
-) -> Result<(f64, Option<f64>), Box<dyn Error>> {
+/// Lines per second.
+struct Rates {
+    ours: f64,
+    /// Of a receiver that looks at nothing.
+    recv: f64,
+    /// Of asynchat.
+    theirs: Option<f64>,
+}
+
+fn measure(contest: &Contest, effort: &Effort, length: usize) -> Result<Rates, Box<dyn Error>> {
     let own = contest.peer("fdloop/poll").ok_or("fdloop is not here")?;
-    let (mut ours, mut theirs) = (Vec::new(), Vec::new());
+    let (mut ours, mut recv, mut theirs) = (Vec::new(), Vec::new(), Vec::new());
     for _ in 0..effort.rounds {
         let mut command = own.command();
         command.arg("serve-chat");
         ours.push(rate(command, length, effort.chat_bytes)?);
+        let mut command = own.command();
+        command.args(["serve-recv", &length.to_string()]);
+        recv.push(rate(command, length, effort.chat_bytes)?);
         if let Some(python) = &contest.python {
             let command = python_command(python, ASYNCHAT);
             theirs.push(rate(command, length, effort.asynchat_bytes)?);
         }
     }
-    Ok((median(&ours).ok_or("no round")?, median(&theirs)))
+    Ok(Rates {
+        ours: median(&ours).ok_or("no round")?,
+        recv: median(&recv).ok_or("no round")?,
+        theirs: median(&theirs),
+    })
 }
 
 /// Lines per second.

@@ -11,7 +11,7 @@ use serde_json::json;
 
 use super::{LINES, lines};
 use crate::effort::Effort;
-use crate::report::{Report, Table, median, number};
+use crate::report::{Goal, Report, Table, median, number};
 
 /// How much a chat receives at once, unless told otherwise.
 const CHUNK: usize = 64 * 1024;
@@ -76,6 +76,10 @@ pub fn measure(effort: &Effort, report: &mut Report) -> Result<(), Box<dyn Error
             number(theirs),
             format!("{}×", number(ours / theirs)),
         ]);
+        let what = format!("scanning lines of {length} bytes, times memchr alone");
+        report
+            .goals
+            .push(Goal::at_least(what, 0.5, Some(ours / theirs)));
         report.data.push(json!({
             "line_bytes": length,
             "chat_scans_bytes_per_second": ours,

@@ -97,9 +97,9 @@ pub struct EventLoop {
     running: bool,
     stopping: bool,
     catch_panics: bool,
-    /// Kept from pass to pass for its memory; empty in between.
+    /// What the last wait found. Nobody but a pass looks at it.
     ready: Vec<Event>,
-    /// Likewise.
+    /// Kept from pass to pass for its memory; empty in between.
     changes: Vec<(Key, Option<Interest>)>,
     /// Shared by all channels that receive into a buffer of the loop's.
     buffer: Vec<u8>,

@@ -53,14 +53,20 @@ impl Pace {
         };
     }
 
-    /// Whether it is worth knowing which of `all` descriptors are active.
+    /// Whether it is worth knowing which of `all` descriptors are active: if those
+    /// may be asked alone in this wait or the next.
+    #[inline]
     pub(super) fn tells_hot(&self, all: usize) -> bool {
-        self.adaptive && all >= MANY
+        self.adaptive && all >= MANY && self.hot.is_due_next()
     }
 
     /// Whether to ask the `hot` ones of `all` descriptors alone.
     pub(super) fn try_hot(&mut self, hot: usize, all: usize) -> bool {
-        if !self.tells_hot(all) || hot == 0 || hot > all / 2 || !self.hot.is_due() {
+        if !self.tells_hot(all) || !self.hot.is_due() {
+            return false;
+        }
+        if hot > all / 2 {
+            self.hot.tried(false);
             return false;
         }
         if self.hot_waits >= HOT_WAITS {
@@ -130,6 +136,11 @@ impl Trial {
 
     fn is_due(&self) -> bool {
         self.left == 0
+    }
+
+    /// Whether it is, or will be after one more wait.
+    fn is_due_next(&self) -> bool {
+        self.left <= 1
     }
 
     fn tried(&mut self, worked: bool) {

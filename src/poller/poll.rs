@@ -24,8 +24,9 @@ use crate::sys::poll::{self as sys, PollFd};
 /// begins more than a millisecond after they were last asked, and whenever the
 /// active ones have nothing. So an event of a descriptor that was idle may be
 /// reported that much later, while others are busy; never later, and nothing is
-/// lost. A loop that sleeps most of the time makes one call a wait, but for one in
-/// 64. [`set_adaptive`](PollPoller::set_adaptive) turns all of it off.
+/// lost. What finds nothing is tried ever more seldom, down to once in 64 waits: a
+/// loop that sleeps most of the time makes one call a wait otherwise.
+/// [`set_adaptive`](PollPoller::set_adaptive) turns all of it off.
 pub struct PollPoller {
     /// What the system call is given. Each descriptor stands once: first those
     /// that were active lately, then the others.
@@ -65,7 +66,8 @@ impl PollPoller {
     /// every wait is one call, over all descriptors, that may block.
     pub fn set_adaptive(&mut self, adaptive: bool) {
         self.pace.set_adaptive(adaptive);
-        self.cool_down(0);
+        self.hot = 0;
+        self.idle.clear();
     }
 
     fn place(&self, number: usize) -> Option<usize> {
@@ -121,6 +123,11 @@ impl PollPoller {
 
     /// After asking all: counts those among the others that were idle too often.
     fn cool_down(&mut self, most: u8) {
+        if !self.pace.tells_hot(self.entries.len()) {
+            self.hot = 0;
+            self.idle.clear();
+            return;
+        }
         let mut place = 0;
         while place < self.hot {
             if self.idle[place] >= most {

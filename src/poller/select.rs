@@ -237,9 +237,6 @@ impl SelectPoller {
 
     /// Before asking all: what was active before the last time no longer counts.
     fn cool_down(&mut self) {
-        if self.hot == 0 {
-            return;
-        }
         self.active.swap(0, 1);
         self.active[0].fill(0);
         let active = self.active[1].iter();

@@ -154,10 +154,9 @@ impl<H: Handler> Dispatcher<H> {
         event_loop: &mut EventLoop,
         visit: impl FnOnce(&mut H, &mut Io<'_>) -> Result<R>,
     ) -> Result<R> {
-        visit(
-            &mut self.handler,
-            &mut Io::new(&mut self.endpoint, event_loop),
-        )
+        self.endpoint.begin_handler();
+        let mut io = Io::new(&mut self.endpoint, event_loop);
+        visit(&mut self.handler, &mut io)
     }
 
     /// Calls a method of the handler. That there is nothing to do now is no error,
@@ -167,6 +166,7 @@ impl<H: Handler> Dispatcher<H> {
         event_loop: &mut EventLoop,
         method: fn(&mut H, &mut Io<'_>) -> Result<()>,
     ) -> Result<()> {
+        self.endpoint.begin_handler();
         let mut io = Io::new(&mut self.endpoint, event_loop);
         let result = method(&mut self.handler, &mut io);
         io.heed_close();
@@ -377,6 +377,7 @@ impl<H: Handler + 'static> Channel for Dispatcher<H> {
     }
 
     fn settle(&mut self, event_loop: &mut EventLoop) -> Result<()> {
+        self.endpoint.begin_handler();
         self.finish(event_loop)
     }
 

@@ -82,11 +82,11 @@ bitflags! {
         const CLOSE_HANDLED = 1 << 8;
         /// Something was put into the buffer since it was last written from.
         const UNFLUSHED = 1 << 9;
+        /// Whatever makes an event, or the end of a handler, more than usual.
+        const UNUSUAL = 0b11_1111_1111;
+
         /// Something was sent at once by the handler that runs.
         const SENT = 1 << 10;
-        /// Whatever makes an event, or the end of a handler, more than usual.
-        const UNUSUAL = 0b111_1111_1111;
-
         /// The handler received something, or tried, since this was last cleared.
         const RECEIVED = 1 << 11;
         /// Input is read before the channel closes, even if it is not wanted now.

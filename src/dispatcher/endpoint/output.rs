@@ -342,10 +342,15 @@ impl Endpoint {
         self.is(Flags::FLUSHED)
     }
 
+    /// A handler begins: its first send is written at once.
+    #[inline]
+    pub(crate) fn begin_handler(&mut self) {
+        self.flags -= Flags::SENT;
+    }
+
     /// A handler has returned: writes what it left, unless there is no room. A
     /// close that waits is left to a write event, as in asynchat.
     pub(crate) fn end_of_handler(&mut self) -> Result<()> {
-        self.set(Flags::SENT, false);
         if !self.is(Flags::UNFLUSHED) || self.is(Flags::BLOCKED) || self.stage == Stage::Closed {
             return Ok(());
         }

@@ -49,9 +49,11 @@ const BACKLOG: u32 = 1024;
 /// assert_eq!(client.join().unwrap()?, "hello\n");
 /// # Ok::<(), fdloop::Error>(())
 /// ```
+#[repr(C)]
 pub struct Dispatcher<H> {
-    endpoint: Endpoint,
+    // Side by side with what an event needs of the endpoint.
     handler: H,
+    endpoint: Endpoint,
 }
 
 impl<H: Handler> Dispatcher<H> {
@@ -169,7 +171,12 @@ impl<H: Handler> Dispatcher<H> {
         self.endpoint.begin_handler();
         let mut io = Io::new(&mut self.endpoint, event_loop);
         let result = method(&mut self.handler, &mut io);
-        io.heed_close();
+        self.end_call(event_loop, result)
+    }
+
+    /// The part of that behind the handler.
+    fn end_call(&mut self, event_loop: &mut EventLoop, result: Result<()>) -> Result<()> {
+        Io::new(&mut self.endpoint, event_loop).heed_close();
         match result {
             Err(error) if error.would_block() => Ok(()),
             result => result,
@@ -188,6 +195,37 @@ impl<H: Handler> Dispatcher<H> {
             self.endpoint.set_connected(false);
         }
         result.map(|()| true)
+    }
+
+    /// A read event, in all other cases than the usual one.
+    #[inline(never)]
+    fn unusual_read_event(&mut self, event_loop: &mut EventLoop) -> Result<()> {
+        if !self.endpoint.has_events() {
+            return Ok(());
+        }
+        if self.endpoint.accepting() {
+            self.call(event_loop, H::handle_accept)?;
+        } else {
+            if self.endpoint.connecting() && !self.connect_event(event_loop)? {
+                return self.finish(event_loop);
+            }
+            if !self.endpoint.is_over() && !self.endpoint.input_ended() {
+                self.endpoint.begin_read_event();
+                let put_off = self.endpoint.is_broken();
+                self.call(event_loop, H::handle_read)?;
+                if put_off {
+                    self.endpoint.end_read_event();
+                }
+            }
+        }
+        self.finish(event_loop)
+    }
+
+    /// The end of a usual event that turned out otherwise.
+    #[inline(never)]
+    fn end_unusual(&mut self, event_loop: &mut EventLoop, result: Result<()>) -> Result<()> {
+        self.end_call(event_loop, result)?;
+        self.finish(event_loop)
     }
 
     /// Does what became due while a handler ran.
@@ -306,28 +344,15 @@ impl<H: Handler + 'static> Channel for Dispatcher<H> {
 
     fn handle_read_event(&mut self, event_loop: &mut EventLoop) -> Result<()> {
         if self.endpoint.is_usual() {
-            self.call(event_loop, H::handle_read)?;
-            return self.finish(event_loop);
-        }
-        if !self.endpoint.has_events() {
-            return Ok(());
-        }
-        if self.endpoint.accepting() {
-            self.call(event_loop, H::handle_accept)?;
-        } else {
-            if self.endpoint.connecting() && !self.connect_event(event_loop)? {
-                return self.finish(event_loop);
+            self.endpoint.begin_handler();
+            let mut io = Io::new(&mut self.endpoint, event_loop);
+            let result = self.handler.handle_read(&mut io);
+            if result.is_ok() && !event_loop.has_dooms() && self.endpoint.is_usual() {
+                return Ok(());
             }
-            if !self.endpoint.is_over() && !self.endpoint.input_ended() {
-                self.endpoint.begin_read_event();
-                let put_off = self.endpoint.is_broken();
-                self.call(event_loop, H::handle_read)?;
-                if put_off {
-                    self.endpoint.end_read_event();
-                }
-            }
+            return self.end_unusual(event_loop, result);
         }
-        self.finish(event_loop)
+        self.unusual_read_event(event_loop)
     }
 
     fn handle_write_event(&mut self, event_loop: &mut EventLoop) -> Result<()> {

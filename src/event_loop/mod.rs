@@ -363,6 +363,12 @@ impl EventLoop {
         self.stopping = true;
     }
 
+    /// Whether some channel may have been doomed while one of its methods ran.
+    #[inline]
+    pub(crate) fn has_dooms(&self) -> bool {
+        self.dooms
+    }
+
     /// Whether the channel of descriptor `fd`, whose method runs, was closed by its
     /// id, so that no handler of it may run any more.
     #[inline]

@@ -18,15 +18,15 @@ use crate::poller::Interest;
 /// is unknown, and nobody else's is.
 struct Service<'a> {
     event_loop: &'a mut EventLoop,
-    key: Key,
     /// The channel that is being served around this one.
     outer: Option<Key>,
 }
 
 impl Drop for Service<'_> {
     fn drop(&mut self) {
-        self.event_loop.serving = self.outer;
-        drop(self.event_loop.forget(self.key));
+        if let Some(key) = mem::replace(&mut self.event_loop.serving, self.outer) {
+            drop(self.event_loop.forget(key));
+        }
     }
 }
 
@@ -56,7 +56,6 @@ impl EventLoop {
         let outer = self.serving.replace(key);
         let service = Service {
             event_loop: self,
-            key,
             outer,
         };
         let served = service.event_loop.visit(key, &mut *channel, visit);

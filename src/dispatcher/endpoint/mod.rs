@@ -32,26 +32,29 @@ use crate::sys;
 /// it here, and `handle_close` follows when the handler returns; the methods
 /// themselves answer 0. So a channel that another one's handler writes to can be
 /// gone without that handler having to know: each channel hears of its own end.
+#[repr(C)]
 pub struct Endpoint {
+    // What an event needs comes first, so that it lies together, behind a handler:
+    // of many channels most are in no cache when their event comes.
     /// None before there is a socket, and after the descriptor was given up.
     link: Option<Link>,
+    flags: Flags,
     /// The number of the descriptor, kept for messages when it is gone.
     fd: RawFd,
     stage: Stage,
-    flags: Flags,
     /// Output is kept and written when there is room; without it, a send writes
     /// what there is room for.
     output: Option<Output>,
+    low_watermark: usize,
+    high_watermark: usize,
+    /// Why the channel closes.
+    reason: Option<Error>,
     addr: Option<Address>,
     /// While a connection is being made.
     attempts: Option<Box<Attempts>>,
     /// Of a listener: a descriptor in reserve, to refuse connections with when there
     /// is no other.
     spare: Option<OwnedFd>,
-    low_watermark: usize,
-    high_watermark: usize,
-    /// Why the channel closes.
-    reason: Option<Error>,
 }
 
 bitflags! {

@@ -10,7 +10,7 @@ use std::os::unix::net::UnixStream;
 use std::rc::Rc;
 
 use common::{Probe, Seen, settle, turn_once, turn_until, turn_until_empty, with_every_loop};
-use fdloop::{ChannelId, Dispatcher, DispatcherWithSend, Error, EventLoop, Io, Result};
+use fdloop::{ChannelId, Dispatcher, DispatcherWithSend, Error, EventLoop, Handler, Io, Result};
 
 type Id = ChannelId<Dispatcher<Probe>>;
 
@@ -286,5 +286,28 @@ fn close_when_done_ends_the_channel_when_its_output_is_written() {
         assert!(reader.join().unwrap().unwrap() == data);
         assert_eq!(seen.count("close"), 1);
         assert_eq!(seen.reason(), None);
+    });
+}
+
+#[test]
+fn whoever_waits_for_congested_output_hears_when_the_watermarks_are_raised() {
+    struct Waits(Rc<Cell<usize>>);
+    impl Handler for Waits {
+        fn handle_drain(&mut self, _: &mut Io<'_>) -> Result<()> {
+            self.0.set(self.0.get() + 1);
+            Ok(())
+        }
+    }
+    with_every_loop(|event_loop| {
+        let (ours, _theirs) = UnixStream::pair().unwrap();
+        let drains = Rc::new(Cell::new(0));
+        let mut channel = DispatcherWithSend::new(ours, Waits(Rc::clone(&drains))).unwrap();
+        channel.send(&vec![0; 1 << 20]).unwrap();
+        assert!(channel.is_congested());
+        channel.set_watermarks(2 << 20, 4 << 20);
+        assert!(!channel.is_congested());
+        event_loop.add(channel).unwrap();
+        settle(event_loop);
+        assert_eq!(drains.get(), 1);
     });
 }

@@ -5,6 +5,7 @@ mod common;
 
 use std::cell::RefCell;
 use std::io::{self, Write};
+use std::net::TcpStream;
 use std::os::fd::{AsRawFd, RawFd};
 use std::os::unix::net::UnixStream;
 use std::rc::Rc;
@@ -212,5 +213,38 @@ fn only_the_channel_whose_handler_failed_is_affected() {
                 _ => assert_eq!(seen.events(), ["read"]),
             }
         }
+    });
+}
+
+/// A listener whose `handle_accepted` returns `error`, after somebody connected.
+fn heard_by_listener(event_loop: &mut EventLoop, error: Error) -> Rc<Seen> {
+    let (probe, seen) = Probe::new();
+    let mut error = Some(error);
+    let probe = probe.on_accepted(move |_, _, _| error.take().map_or(Ok(()), Err));
+    let listener = Dispatcher::listen("127.0.0.1:0", probe).unwrap();
+    let address = listener.local_addr().unwrap();
+    event_loop.add(listener).unwrap();
+    let _client = TcpStream::connect(("127.0.0.1", address.port().unwrap())).unwrap();
+    turn_once(event_loop);
+    seen
+}
+
+#[test]
+fn an_error_of_handle_accepted_is_the_listeners() {
+    with_every_loop(|event_loop| {
+        let seen = heard_by_listener(event_loop, Error::other("disk full"));
+        assert_eq!(seen.events(), ["accepted", "error", "close"]);
+        assert_eq!(seen.errors(), ["disk full"]);
+        assert!(event_loop.is_empty());
+    });
+}
+
+#[test]
+fn a_connection_that_is_gone_when_it_is_accepted_is_nothing_to_its_listener() {
+    with_every_loop(|event_loop| {
+        let seen = heard_by_listener(event_loop, errno(libc::ENOTCONN));
+        assert_eq!(seen.events(), ["accepted"]);
+        assert_eq!(event_loop.len(), 1);
+        event_loop.close_all(false).unwrap();
     });
 }

@@ -5,15 +5,15 @@
 mod common;
 
 use std::fmt::Debug;
-use std::io::{self, ErrorKind};
+use std::io::{self, ErrorKind, Read, Write};
 use std::net::{Ipv4Addr, TcpListener, UdpSocket};
 use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 use std::os::unix::net::UnixStream;
 
-use common::{Probe, settle, with_every_loop};
+use common::{PATIENCE, Probe, settle, turn_until_empty, with_every_loop};
 use fdloop::{
-    Address, Backend, Channel, Dispatcher, Error, EventLoop, Family, FileDispatcher, Result,
-    Socket, SocketType,
+    Address, Backend, Channel, Dispatcher, DispatcherWithSend, Error, EventLoop, Family,
+    FileDispatcher, Result, RunOptions, Socket, SocketType,
 };
 
 /// `result` is a misuse of that kind, whose message names `fd` and has `words`.
@@ -382,5 +382,70 @@ fn a_number_that_is_far_from_any_descriptor_is_refused_and_takes_no_memory() {
         assert_eq!(error.kind(), ErrorKind::InvalidInput);
         assert!(error.to_string().contains("2147483647"), "{error}");
         assert!(event_loop.is_empty());
+    });
+}
+
+#[test]
+fn what_was_told_to_end_takes_no_more_and_goes_on_receiving() {
+    with_every_loop(|event_loop| {
+        let (ours, mut theirs) = UnixStream::pair().unwrap();
+        let (probe, seen) = Probe::new();
+        let mut channel = DispatcherWithSend::new(ours, probe).unwrap();
+        let fd = channel.as_raw_fd();
+        channel.send(b"question").unwrap();
+        channel.shutdown_when_done().unwrap();
+        let sent = channel.send(b"more");
+        assert_misuse(sent, ErrorKind::InvalidInput, fd, &["end", "shutdown"]);
+        event_loop.add(channel).unwrap();
+        settle(event_loop);
+        theirs.write_all(b"answer").unwrap();
+        let mut question = String::new();
+        theirs.read_to_string(&mut question).unwrap();
+        assert_eq!(question, "question");
+        drop(theirs);
+        turn_until_empty(event_loop);
+        assert_eq!(seen.received(), b"answer");
+    });
+}
+
+#[test]
+fn running_the_loop_from_a_handler_is_refused_and_forgets_no_stop() {
+    with_every_loop(|event_loop| {
+        let (ours, mut theirs) = UnixStream::pair().unwrap();
+        let (probe, seen) = Probe::new();
+        let probe = probe.on_read(|io| {
+            io.recv(&mut [0; 10])?;
+            io.event_loop().stop();
+            io.event_loop().run()
+        });
+        event_loop
+            .add(Dispatcher::new(ours, probe).unwrap())
+            .unwrap();
+        theirs.write_all(b"x").unwrap();
+        event_loop
+            .run_with(RunOptions::new().timeout(PATIENCE))
+            .unwrap();
+        assert!(
+            seen.errors()[0].contains("middle of a pass"),
+            "{:?}",
+            seen.errors()
+        );
+    });
+}
+
+#[test]
+fn a_socket_that_is_connected_can_be_set() {
+    with_every_loop(|event_loop| {
+        let (ours, mut theirs) = UnixStream::pair().unwrap();
+        let (probe, seen) = Probe::new();
+        let mut channel = Dispatcher::unconnected(probe);
+        channel.set_socket(Socket::adopt(ours).unwrap()).unwrap();
+        assert!(channel.connected());
+        event_loop.add(channel).unwrap();
+        theirs.write_all(b"hello").unwrap();
+        drop(theirs);
+        turn_until_empty(event_loop);
+        assert_eq!(seen.received(), b"hello");
+        assert_eq!(seen.events(), ["read", "read", "eof", "close"]);
     });
 }

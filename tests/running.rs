@@ -195,3 +195,23 @@ fn the_exit_error_passes_through_every_handler() {
         }
     });
 }
+
+#[test]
+fn what_became_due_before_the_exit_error_is_done_when_the_loop_runs_again() {
+    with_every_loop(|event_loop| {
+        let (ours, theirs) = UnixStream::pair().unwrap();
+        let (probe, seen) = Probe::new();
+        let probe = probe.on_read(|io| match io.recv(&mut [0; 10])? {
+            0 => Err(Error::ExitNow),
+            _ => Ok(()),
+        });
+        event_loop
+            .add(Dispatcher::new(ours, probe).unwrap())
+            .unwrap();
+        drop(theirs);
+        assert!(matches!(event_loop.run(), Err(Error::ExitNow)));
+        assert_eq!(seen.take(), ["read"]);
+        event_loop.run().unwrap();
+        assert_eq!(seen.take(), ["eof", "close"]);
+    });
+}

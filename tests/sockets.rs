@@ -5,7 +5,7 @@ mod common;
 
 use std::cell::RefCell;
 use std::io::{self, Read, Write};
-use std::net::{Ipv4Addr, TcpListener, TcpStream, UdpSocket};
+use std::net::{Ipv4Addr, Shutdown, TcpListener, TcpStream, UdpSocket};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::{UnixDatagram, UnixListener, UnixStream};
 use std::rc::Rc;
@@ -229,6 +229,45 @@ impl Transport for Scrambled {
         let scrambled: Vec<u8> = data.iter().map(|byte| byte ^ 0x55).collect();
         self.0.write(&scrambled)
     }
+    fn shutdown_write(&mut self) -> io::Result<()> {
+        self.0.shutdown(Shutdown::Write)
+    }
+}
+
+#[test]
+fn a_transport_of_ones_own_can_end_its_output() {
+    with_every_loop(|event_loop| {
+        let (ours, mut theirs) = UnixStream::pair().unwrap();
+        ours.set_nonblocking(true).unwrap();
+        let mut channel = DispatcherWithSend::over(Scrambled(ours), Probe::silent());
+        channel.shutdown_when_done().unwrap();
+        event_loop.add(channel).unwrap();
+        settle(event_loop);
+        assert_eq!(theirs.read(&mut [0; 16]).unwrap(), 0);
+        assert_eq!(event_loop.len(), 1);
+    });
+}
+
+#[test]
+fn anything_that_owns_a_socket_makes_a_dispatcher() {
+    /// As another library would have one.
+    struct Theirs(UnixStream);
+    impl From<Theirs> for OwnedFd {
+        fn from(theirs: Theirs) -> Self {
+            theirs.0.into()
+        }
+    }
+    with_every_loop(|event_loop| {
+        let (ours, mut theirs) = UnixStream::pair().unwrap();
+        let (probe, seen) = Probe::new();
+        event_loop
+            .add(Dispatcher::new(Theirs(ours), probe).unwrap())
+            .unwrap();
+        theirs.write_all(b"hello").unwrap();
+        drop(theirs);
+        turn_until_empty(event_loop);
+        assert_eq!(seen.received(), b"hello");
+    });
 }
 
 #[test]

@@ -58,7 +58,8 @@ pub trait ChatHandler {
     fn handle_accept(&mut self, io: &mut ChatIo<'_>) -> Result<()> {
         accept_some(io, |io, socket, peer| {
             match self.handle_accepted(io, socket, peer) {
-                Err(error) if !error.is_exit() => {
+                // Of the connection: a listener has none.
+                Err(error) if error.is_disconnected() => {
                     self.log_info(io, &unaccepted(&error), Level::Error)
                 }
                 result => result,
@@ -85,9 +86,10 @@ pub trait ChatHandler {
         Ok(())
     }
 
-    /// There is an exceptional condition, such as out-of-band data. By default it
-    /// is logged.
+    /// There is an exceptional condition, such as out-of-band data: see
+    /// [`Handler::handle_expt`](crate::Handler::handle_expt).
     fn handle_expt(&mut self, io: &mut ChatIo<'_>) -> Result<()> {
+        io.note_unhandled_priority();
         self.log_info(io, "unhandled incoming priority event", Level::Warn)
     }
 

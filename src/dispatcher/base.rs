@@ -3,11 +3,12 @@
 use std::fmt;
 use std::ops::{Deref, DerefMut};
 use std::os::fd::{AsRawFd, RawFd};
+use std::time::Duration;
 
 use super::endpoint::{Duty, Endpoint};
 use super::handler::Handler;
 use super::io::{Io, View};
-use super::socket::{IntoSocket, Socket, SocketType};
+use super::socket::{IntoSocket, Socket};
 use super::transport::Transport;
 use crate::address::ToAddresses;
 use crate::error::{Error, Result};
@@ -16,6 +17,9 @@ use crate::poller::Interest;
 
 /// How many connections may wait to be accepted, unless said otherwise.
 const BACKLOG: u32 = 1024;
+
+/// How long a listener that can neither accept nor refuse is left alone.
+const PAUSE: Duration = Duration::from_millis(100);
 
 /// A channel over a socket whose events reach a [`Handler`]. asyncore's
 /// `dispatcher`.
@@ -85,10 +89,7 @@ impl<H: Handler> Dispatcher<H> {
         let mut failure = Error::other("there is no address to listen on");
         for address in address.to_addresses()? {
             let mut endpoint = Endpoint::unconnected(false);
-            endpoint.create_socket(address.family(), SocketType::Stream)?;
-            endpoint.set_reuse_addr()?;
-            let bound = endpoint.bind(&address);
-            match bound.and_then(|()| endpoint.listen(BACKLOG)) {
+            match endpoint.listen_on(&address, BACKLOG) {
                 Ok(()) => return Ok(Self { endpoint, handler }),
                 Err(error) => failure = error,
             }
@@ -205,6 +206,9 @@ impl<H: Handler> Dispatcher<H> {
         }
         if self.endpoint.accepting() {
             self.call(event_loop, H::handle_accept)?;
+            if self.endpoint.is_paused() {
+                event_loop.settle_later(PAUSE);
+            }
         } else {
             if self.endpoint.connecting() && !self.connect_event(event_loop)? {
                 return self.finish(event_loop);
@@ -240,12 +244,18 @@ impl<H: Handler> Dispatcher<H> {
     fn perform_duties(&mut self, event_loop: &mut EventLoop) -> Result<()> {
         self.endpoint.end_of_handler()?;
         self.put_off_close(event_loop);
-        while let Some(duty) = self.endpoint.take_duty() {
+        // A handler that fills what has drained could go on for ever where all is taken
+        // at once. The next drain comes with the next event, so that others have theirs.
+        let mut drained = false;
+        while let Some(duty) = self.endpoint.take_duty(!drained) {
             match duty {
                 Duty::Connect => drop(self.connect_event(event_loop)?),
                 Duty::Eof => self.call(event_loop, H::handle_eof)?,
                 Duty::Close => self.run_handle_close(event_loop)?,
-                Duty::Drain => self.call(event_loop, H::handle_drain)?,
+                Duty::Drain => {
+                    drained = true;
+                    self.call(event_loop, H::handle_drain)?;
+                }
             }
             self.endpoint.end_of_handler()?;
             self.put_off_close(event_loop);
@@ -286,7 +296,9 @@ impl<H: Handler> Dispatcher<H> {
         if endpoint.is_broken() {
             return false;
         }
-        endpoint.has_output() || self.handler.writable(&View::new(endpoint, event_loop))
+        endpoint.has_output()
+            || endpoint.is_drain_due()
+            || self.handler.writable(&View::new(endpoint, event_loop))
     }
 }
 
@@ -330,7 +342,8 @@ impl<H: Handler + 'static> Channel for Dispatcher<H> {
             return Some(interest);
         }
         if Channel::readable(self, event_loop) {
-            interest |= Interest::READABLE | Interest::PRIORITY;
+            interest |= Interest::READABLE;
+            interest.set(Interest::PRIORITY, self.endpoint.wants_priority());
         }
         if !self.accepting() && Channel::writable(self, event_loop) {
             interest |= Interest::WRITABLE;
@@ -403,11 +416,16 @@ impl<H: Handler + 'static> Channel for Dispatcher<H> {
 
     fn settle(&mut self, event_loop: &mut EventLoop) -> Result<()> {
         self.endpoint.begin_handler();
+        self.endpoint.resume();
         self.finish(event_loop)
     }
 
     fn close_descriptor(&mut self) -> Result<()> {
         self.endpoint.close_link()
+    }
+
+    fn ends_by_hangup(&mut self) -> bool {
+        self.endpoint.ends_by_hangup()
     }
 
     fn descriptor_lost(&mut self) {

@@ -77,8 +77,12 @@ pub trait Handler {
     }
 
     /// There is an exceptional condition: mostly out-of-band data, for
-    /// [`recv_oob`](crate::Endpoint::recv_oob).
+    /// [`recv_oob`](crate::Endpoint::recv_oob). It is there until it is received, so
+    /// this is called again and again otherwise. By default it is logged, and no
+    /// more of them are asked for after the second in a row, until there is
+    /// something to read.
     fn handle_expt(&mut self, io: &mut Io<'_>) -> Result<()> {
+        io.note_unhandled_priority();
         self.log_info(io, "unhandled incoming priority event", Level::Warn)
     }
 
@@ -90,12 +94,15 @@ pub trait Handler {
 
     /// A listener has connections to accept. By default accepts them and calls
     /// [`handle_accepted`](Handler::handle_accepted) with each, some dozens at
-    /// most in a pass. An error of that is one connection's, and not the
-    /// listener's: it is logged, and the listener goes on.
+    /// most in a pass. An error of that, as of any handler, goes to
+    /// [`handle_error`](Handler::handle_error), which by default closes the listener:
+    /// see there to what concerns one connection alone. That a connection is gone
+    /// already is logged, and no error.
     fn handle_accept(&mut self, io: &mut Io<'_>) -> Result<()> {
         accept_some(io, |io, socket, peer| {
             match self.handle_accepted(io, socket, peer) {
-                Err(error) if !error.is_exit() => {
+                // Of the connection: a listener has none.
+                Err(error) if error.is_disconnected() => {
                     self.log_info(io, &unaccepted(&error), Level::Error)
                 }
                 result => result,

@@ -1,5 +1,6 @@
 //! Sockets that are owned, non-blocking and close-on-exec.
 
+use std::any::Any;
 use std::io::{self, IoSlice};
 use std::net::{TcpListener, TcpStream, UdpSocket};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
@@ -284,9 +285,8 @@ impl From<Socket> for OwnedFd {
     }
 }
 
-/// What a dispatcher can be built on: a [`Socket`], any socket of the standard
-/// library, or an `OwnedFd` that is one. For other types that own a socket, see
-/// [`Socket::adopt`].
+/// What a dispatcher can be built on: a [`Socket`], and whatever owns one and turns
+/// into an `OwnedFd`, such as the sockets of the standard library.
 pub trait IntoSocket {
     /// Turns it into a socket.
     ///
@@ -296,26 +296,21 @@ pub trait IntoSocket {
     fn into_socket(self) -> Result<Socket>;
 }
 
-impl IntoSocket for Socket {
+impl<T: Into<OwnedFd> + 'static> IntoSocket for T {
     fn into_socket(self) -> Result<Socket> {
-        Ok(self)
-    }
-}
-
-impl IntoSocket for OwnedFd {
-    fn into_socket(self) -> Result<Socket> {
-        Socket::adopt(self)
-    }
-}
-
-macro_rules! standard_sockets {
-    ($($type:ty),+) => {$(
-        impl IntoSocket for $type {
-            fn into_socket(self) -> Result<Socket> {
-                Socket::adopt(self)
-            }
+        // A socket of ours is one, and knows more than its descriptor.
+        let mut this = Some(self);
+        let any: &mut dyn Any = &mut this;
+        match (any.downcast_mut().and_then(Option::take), this) {
+            (Some(socket), _) => Ok(socket),
+            (None, Some(other)) => Socket::adopt(other),
+            (None, None) => Err(Error::other("there is no socket")),
         }
+    }
+}
 
+macro_rules! from_socket {
+    ($($type:ty),+) => {$(
         impl From<Socket> for $type {
             /// It stays non-blocking.
             fn from(socket: Socket) -> Self {
@@ -325,7 +320,7 @@ macro_rules! standard_sockets {
     )+};
 }
 
-standard_sockets!(
+from_socket!(
     TcpListener,
     TcpStream,
     UdpSocket,

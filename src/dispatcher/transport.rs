@@ -4,6 +4,7 @@ use std::io::{self, IoSlice};
 use std::os::fd::{AsFd, BorrowedFd};
 
 use super::socket::Socket;
+use crate::sys;
 
 /// What a dispatcher reads from and writes to: a [`Socket`], a
 /// [`FileWrapper`](crate::FileWrapper), or your own, such as a TLS connection
@@ -54,7 +55,8 @@ pub trait Transport: 'static {
     fn shutdown_write(&mut self) -> io::Result<()> {
         Err(io::Error::new(
             io::ErrorKind::Unsupported,
-            "only a socket can end its output and stay open; close it when done instead",
+            "it is not a socket, which alone can end its output and stay open; close it when \
+             done instead",
         ))
     }
 
@@ -117,6 +119,23 @@ impl Link {
         match self {
             Self::Socket(socket) => socket.send_vectored(bufs),
             Self::Other(transport) => transport.send_vectored(bufs),
+        }
+    }
+
+    /// Whether something has come in and was not received yet.
+    pub(super) fn has_unread(&self) -> bool {
+        match self {
+            Self::Socket(socket) => socket.has_unread(),
+            Self::Other(transport) => transport.as_fd().is_some_and(sys::fd::has_unread),
+        }
+    }
+
+    /// Whether the other side is gone, so that nobody reads what is written. (A
+    /// socket's send tells.)
+    pub(super) fn has_hung_up(&self) -> bool {
+        match self {
+            Self::Socket(_) => false,
+            Self::Other(transport) => transport.as_fd().is_some_and(sys::fd::has_hung_up),
         }
     }
 

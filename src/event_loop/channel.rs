@@ -164,6 +164,14 @@ pub trait Channel: AsRawFd + Any {
         Ok(())
     }
 
+    /// The other side has hung up while the channel does not wait to read, so that
+    /// reading will not tell. Whether this ends the channel, as it does by default:
+    /// `handle_close` follows. If not, the channel must no longer wait to write
+    /// either, or it hears of this again at once.
+    fn ends_by_hangup(&mut self) -> bool {
+        true
+    }
+
     /// Closes the channel on behalf of [`EventLoop::close`], which then drops it.
     /// By default nothing is left to do, since dropping closes the descriptor;
     /// override it to say what closing answered.
@@ -254,6 +262,9 @@ macro_rules! forward_channel {
             }
             fn settle(&mut self, event_loop: &mut $crate::EventLoop) -> $crate::Result<()> {
                 self.0.settle(event_loop)
+            }
+            fn ends_by_hangup(&mut self) -> bool {
+                self.0.ends_by_hangup()
             }
             fn close_descriptor(&mut self) -> $crate::Result<()> {
                 self.0.close_descriptor()

@@ -16,7 +16,7 @@ use std::fmt;
 use std::io;
 use std::mem;
 use std::os::fd::RawFd;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 pub use builder::Builder;
 pub(crate) use channel::forward_channel;
@@ -82,6 +82,8 @@ pub struct EventLoop {
     /// Channels to settle and ask before the next wait; each is marked so in its
     /// watch, and stands here once.
     touched: VecDeque<Key>,
+    /// Channels to settle at some time, by [`settle_later`](EventLoop::settle_later).
+    later: Vec<(Instant, Key)>,
     /// How many channels must be asked in every pass.
     asked: usize,
     /// The serial number of the next channel. Channels of the pass that is being
@@ -142,6 +144,7 @@ impl EventLoop {
             watches: Watches::default(),
             poller,
             touched: VecDeque::new(),
+            later: Vec::new(),
             asked: 0,
             next_serial: first_serial(),
             serving: None,
@@ -379,6 +382,12 @@ impl EventLoop {
         let serving = self.serving.filter(|key| key.fd == fd);
         let watch = serving.and_then(|key| self.watches.current(key));
         watch.is_some_and(|watch| watch.doomed)
+    }
+
+    /// Has the channel whose method runs settled after a while.
+    pub(crate) fn settle_later(&mut self, delay: Duration) {
+        self.later
+            .extend(self.serving.map(|key| (Instant::now() + delay, key)));
     }
 
     /// A buffer of at least `size` bytes, to be [returned](EventLoop::return_buffer)

@@ -5,7 +5,7 @@ use std::io;
 use std::mem;
 use std::os::fd::RawFd;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::EventLoop;
 use super::channel::Channel;
@@ -47,13 +47,18 @@ impl EventLoop {
             }
         }
 
+        self.check_not_in_pass()?;
+        self.in_pass = true;
+        part(Pass(self).0)
+    }
+
+    pub(super) fn check_not_in_pass(&self) -> Result<()> {
         if self.in_pass {
             let message = "the loop is in the middle of a pass: a handler cannot run it again; \
                            return from the handler instead";
             return Err(Error::misuse(io::ErrorKind::Unsupported, message));
         }
-        self.in_pass = true;
-        part(Pass(self).0)
+        Ok(())
     }
 
     /// Notes that a channel must be settled and asked before the next wait.
@@ -67,25 +72,23 @@ impl EventLoop {
     }
 
     fn settle_and_ask(&mut self) -> Result<()> {
-        // What is asked may panic and then handle an error, which touches others.
-        loop {
-            if !self.touched.is_empty() {
-                self.settle_touched()?;
-            }
-            if self.asked == 0 && !cfg!(debug_assertions) {
-                return Ok(());
-            }
-            self.ask_channels()?;
-            if self.touched.is_empty() {
-                return Ok(());
-            }
+        if !self.touched.is_empty() {
+            self.settle_touched()?;
         }
+        if self.asked > 0 || cfg!(debug_assertions) {
+            self.ask_channels()?;
+        }
+        Ok(())
     }
 
-    /// Settles and asks every touched channel. Settling may touch others; each
-    /// has only so many things to settle, so this ends.
+    /// Settles and asks every touched channel. Settling may touch others: those are
+    /// settled in the next pass, for which this one does not wait. (Two that fill
+    /// each other's output could go on for ever.)
     fn settle_touched(&mut self) -> Result<()> {
-        while let Some(key) = self.touched.pop_front() {
+        for _ in 0..self.touched.len() {
+            let Some(key) = self.touched.pop_front() else {
+                break;
+            };
             if let Some(watch) = self.watches.current_mut(key) {
                 watch.touched = false;
                 self.serve(key, |channel, event_loop| {
@@ -146,11 +149,20 @@ impl EventLoop {
 
     fn wait_and_deliver(&mut self, deadline: Deadline) -> Result<usize> {
         let deadline = match deadline {
-            // Settling may have stopped the loop, or closed the last channel.
+            // Settling may have stopped the loop, touched others, or closed the last
+            // channel.
             _ if self.running && self.stopping => Deadline::Now,
+            _ if !self.touched.is_empty() => Deadline::Now,
             Deadline::Never if self.channels.is_empty() => return Ok(0),
             deadline => deadline,
         };
+        if !self.later.is_empty() {
+            return self.wait_with_later(deadline);
+        }
+        self.wait_until(deadline)
+    }
+
+    fn wait_until(&mut self, deadline: Deadline) -> Result<usize> {
         // Channels from here on were not watched while the loop waited, so what
         // happened on their numbers happened to somebody else.
         let watched_until = self.next_serial;
@@ -158,6 +170,28 @@ impl EventLoop {
         let waited = self.poller.wait(deadline, &mut self.ready);
         waited.map_err(|e| Error::system("wait for descriptors", None, e))?;
         self.deliver_all(watched_until)
+    }
+
+    /// The same while channels are to be settled at some time.
+    #[cold]
+    fn wait_with_later(&mut self, deadline: Deadline) -> Result<usize> {
+        let first = self.later.iter().map(|(time, _)| *time).min();
+        let served = self.wait_until(match (deadline, first) {
+            (Deadline::Never, Some(first)) => Deadline::At(first),
+            (Deadline::At(time), Some(first)) => Deadline::At(time.min(first)),
+            (deadline, _) => deadline,
+        })?;
+        let now = Instant::now();
+        let mut later = mem::take(&mut self.later);
+        later.retain(|(time, key)| {
+            let due = *time <= now;
+            if due {
+                self.touch(*key);
+            }
+            !due
+        });
+        self.later.append(&mut later);
+        Ok(served)
     }
 
     fn deliver_all(&mut self, watched_until: Serial) -> Result<usize> {
@@ -216,7 +250,8 @@ impl EventLoop {
         }
         // What is readable is read to its end, and then closes itself.
         let gone = readiness.intersects(Readiness::HANGUP | Readiness::ERROR);
-        if gone && !readiness.contains(Readiness::READABLE) && !self.is_over(key, channel) {
+        let tells = !readiness.contains(Readiness::READABLE) && !self.is_over(key, channel);
+        if gone && tells && channel.ends_by_hangup() {
             return self.end(channel, None);
         }
         Ok(())

@@ -65,6 +65,7 @@ impl EventLoop {
     ///
     /// As for [`turn`](EventLoop::turn).
     pub fn run_with(&mut self, options: RunOptions) -> Result<()> {
+        self.check_not_in_pass()?;
         self.running = true;
         let result = self.make_passes(options);
         self.running = false;

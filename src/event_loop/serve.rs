@@ -61,7 +61,12 @@ impl EventLoop {
         let served = service.event_loop.visit(key, &mut *channel, visit);
         mem::forget(service);
         self.serving = outer;
-        self.put_back(key, channel, served)
+        let result = self.put_back(key, channel, served);
+        if result.is_err() {
+            // What became due is done when the loop runs again.
+            self.touch(key);
+        }
+        result
     }
 
     /// Takes a channel out of the map, and puts nothing in its place; `None` if it is

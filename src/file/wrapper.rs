@@ -136,6 +136,16 @@ impl FileWrapper {
         }
     }
 
+    /// A terminal says EIO where a pipe says EPIPE: nobody is there to read.
+    fn tell_hangup(&self, written: io::Result<usize>) -> io::Result<usize> {
+        match written {
+            Err(e) if self.kind == FileKind::Terminal && e.raw_os_error() == Some(libc::EIO) => {
+                Err(io::Error::from_raw_os_error(libc::EPIPE))
+            }
+            written => written,
+        }
+    }
+
     /// Standard input and output are often one terminal, opened once: when the
     /// first wrapper of it puts the flags back, the others must not block. Whoever
     /// finds that takes over the duty to put them back. (Terminals are slow, so
@@ -205,12 +215,14 @@ impl Transport for FileWrapper {
 
     fn send(&mut self, data: &[u8]) -> io::Result<usize> {
         self.stay_nonblocking()?;
-        fd::write(self.open()?, data)
+        let written = fd::write(self.open()?, data);
+        self.tell_hangup(written)
     }
 
     fn send_vectored(&mut self, bufs: &[IoSlice<'_>]) -> io::Result<usize> {
         self.stay_nonblocking()?;
-        fd::write_vectored(self.open()?, bufs)
+        let written = fd::write_vectored(self.open()?, bufs);
+        self.tell_hangup(written)
     }
 
     fn close(mut self: Box<Self>) -> io::Result<()> {

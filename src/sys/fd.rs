@@ -94,9 +94,7 @@ pub(crate) enum FileKind {
     Terminal,
     /// A regular file, directory or block device: always ready, never EAGAIN.
     Regular,
-    /// A socket.
-    Socket,
-    /// A pipe, a FIFO or another character device.
+    /// A socket, a pipe, a FIFO or another character device.
     Other,
 }
 
@@ -105,7 +103,6 @@ pub(crate) fn kind(fd: BorrowedFd<'_>) -> io::Result<FileKind> {
     let mode = nix::sys::stat::fstat(fd)?.st_mode & libc::S_IFMT;
     Ok(match mode {
         libc::S_IFREG | libc::S_IFDIR | libc::S_IFBLK => FileKind::Regular,
-        libc::S_IFSOCK => FileKind::Socket,
         libc::S_IFCHR if nix::unistd::isatty(fd).unwrap_or(false) => FileKind::Terminal,
         _ => FileKind::Other,
     })
@@ -132,13 +129,37 @@ pub(crate) fn number(fd: &impl AsFd) -> RawFd {
     fd.as_fd().as_raw_fd()
 }
 
+/// Whether something waits in `fd` to be read, an end not counted. See FIONREAD in
+/// ioctl_tty(2); sockets and pipes know it as well.
+pub(crate) fn has_unread(fd: BorrowedFd<'_>) -> bool {
+    let mut bytes: libc::c_int = 0;
+    // SAFETY: the request writes one int to the pointer, which is to one that is
+    // exclusively borrowed; the descriptor is borrowed for the call.
+    let result = unsafe { libc::ioctl(fd.as_raw_fd(), libc::FIONREAD, &raw mut bytes) };
+    check(result).is_ok() && bytes > 0
+}
+
 /// Whether `fd` is ready for writing at this moment, or has failed.
 pub(crate) fn is_writable(fd: BorrowedFd<'_>) -> bool {
+    poll_now(fd, libc::POLLOUT) != 0
+}
+
+/// Whether the other side of `fd` has hung up, as far as the platform tells: on
+/// Apple systems not for terminals.
+pub(crate) fn has_hung_up(fd: BorrowedFd<'_>) -> bool {
+    poll_now(fd, 0) & libc::POLLHUP != 0
+}
+
+/// What poll(2) says of one descriptor at this moment.
+fn poll_now(fd: BorrowedFd<'_>, events: libc::c_short) -> libc::c_short {
     let mut entry = libc::pollfd {
         fd: fd.as_raw_fd(),
-        events: libc::POLLOUT,
+        events,
         revents: 0,
     };
     // SAFETY: the array is one entry long, exclusively borrowed for the call.
-    check(unsafe { libc::poll(&raw mut entry, 1, 0) }).is_ok_and(|ready| ready > 0)
+    match check(unsafe { libc::poll(&raw mut entry, 1, 0) }) {
+        Ok(_) => entry.revents,
+        Err(_) => 0,
+    }
 }

@@ -47,6 +47,11 @@ impl Seen {
         self.received.borrow().clone()
     }
 
+    /// Adds to that: for a probe that receives in a way of its own.
+    pub fn receive(&self, data: &[u8]) {
+        self.received.borrow_mut().extend_from_slice(data);
+    }
+
     pub fn received_len(&self) -> usize {
         self.received.borrow().len()
     }

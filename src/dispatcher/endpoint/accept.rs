@@ -19,8 +19,10 @@ impl Endpoint {
     ///
     /// When the process or the system has too many descriptors (EMFILE, ENFILE),
     /// the connections that wait are refused, with one that the listener holds in
-    /// reserve: left alone, they would keep the loop awake. That is logged once,
-    /// as an error, and ends by itself when there are descriptors again.
+    /// reserve: left alone, they would keep the loop awake. If there is not even
+    /// that, or no memory (ENOBUFS, ENOMEM), the listener is left alone for a tenth
+    /// of a second. Either is logged once, as an error, and ends by itself when
+    /// there are descriptors again.
     ///
     /// # Errors
     ///
@@ -43,6 +45,10 @@ impl Endpoint {
                     self.refuse(&error);
                     Ok(None)
                 }
+                Some(libc::ENOBUFS | libc::ENOMEM) => {
+                    self.pause(&error);
+                    Ok(None)
+                }
                 Some(errno) if is_passing(errno) => Ok(None),
                 _ => Err(Error::system("accept a connection", Some(fd), error)),
             },
@@ -52,10 +58,7 @@ impl Endpoint {
     /// Accepts what waits and closes it, with the spare descriptor.
     #[cold]
     fn refuse(&mut self, error: &io::Error) {
-        if !self.is(Flags::REFUSING) {
-            log::error!("fd {}: refusing connections: {error}", self.fd);
-            self.set(Flags::REFUSING, true);
-        }
+        self.log_refusing(error);
         let Some(socket) = self.link.as_ref().and_then(|link| link.socket()) else {
             return;
         };
@@ -65,9 +68,42 @@ impl Endpoint {
                 break;
             }
         }
-        // Should another thread have taken its place meanwhile, there is none the
-        // next time either, and the loop asks until there is.
         self.spare = sys::fd::duplicate(socket.as_fd()).ok();
+        // Another thread may have taken its place meanwhile, and the last connection
+        // to be refused may still be there.
+        if self.spare.is_none() {
+            self.pause(error);
+        }
+    }
+
+    /// Asks for no events for a while, since they would only repeat themselves.
+    #[cold]
+    fn pause(&mut self, error: &io::Error) {
+        self.log_refusing(error);
+        self.set(Flags::PAUSED, true);
+    }
+
+    fn log_refusing(&mut self, error: &io::Error) {
+        if !self.is(Flags::REFUSING) {
+            log::error!("fd {}: refusing connections: {error}", self.fd);
+            self.set(Flags::REFUSING, true);
+        }
+    }
+
+    /// Whether the listener asks for no events for a while.
+    pub(crate) fn is_paused(&self) -> bool {
+        self.is(Flags::PAUSED)
+    }
+
+    /// The while is over.
+    pub(crate) fn resume(&mut self) {
+        if self.is(Flags::PAUSED) {
+            self.set(Flags::PAUSED, false);
+            if self.spare.is_none() {
+                let socket = self.link.as_ref().and_then(|link| link.as_fd());
+                self.spare = socket.and_then(|socket| sys::fd::duplicate(socket).ok());
+            }
+        }
     }
 }
 
@@ -87,7 +123,5 @@ fn is_passing(errno: i32) -> bool {
             | libc::EHOSTDOWN
             | libc::EHOSTUNREACH
             | libc::EPERM
-            | libc::ENOBUFS
-            | libc::ENOMEM
     )
 }

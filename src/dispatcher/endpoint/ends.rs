@@ -13,17 +13,19 @@ impl Endpoint {
     ///
     /// # Errors
     ///
-    /// `NotConnected` if the channel is closed or has no socket; `Unsupported` if
-    /// the transport is not a socket.
+    /// `NotConnected` if the channel is closed or has no socket; what the transport
+    /// answers: `Unsupported` if it is neither a socket nor a transport of yours that
+    /// knows how. (If output waits, `handle_error` gets that when it is written.)
     pub fn shutdown_when_done(&mut self) -> Result<()> {
-        self.socket_for("end the output")?;
+        self.link_for("end the output")?;
         match &mut self.output {
             Some(output) if !output.is_empty() || self.stage != Stage::Connected => {
                 output.push_shutdown();
-                Ok(())
             }
-            _ => self.shutdown_now(),
+            _ => self.shutdown_now()?,
         }
+        self.set(Flags::OUTPUT_ENDED, true);
+        Ok(())
     }
 
     /// Closes when everything that waits is written: `handle_close` follows then,
@@ -119,11 +121,11 @@ impl Endpoint {
     /// Whether events make sense: a channel that is over has none, nor has a socket
     /// that was told nothing yet, or failed to connect.
     pub(crate) fn has_events(&self) -> bool {
-        !self.is_over() && !self.is(Flags::IDLE)
+        !self.is_over() && !self.is(Flags::IDLE | Flags::PAUSED)
     }
 
-    /// The next thing that is due, which then no longer is.
-    pub(crate) fn take_duty(&mut self) -> Option<Duty> {
+    /// The next thing that is due, which then no longer is; a drain only `with_drain`.
+    pub(crate) fn take_duty(&mut self, with_drain: bool) -> Option<Duty> {
         if !self.flags.intersects(Flags::DUE) || self.stage == Stage::Closed {
             return None;
         }
@@ -143,12 +145,20 @@ impl Endpoint {
             self.set(Flags::CLOSE_HANDLED, true);
             return Some(Duty::Close);
         }
-        if self.is(Flags::DRAIN_DUE) {
+        if self.is(Flags::DRAIN_DUE) && with_drain {
             self.set(Flags::DRAIN_DUE, false);
             return Some(Duty::Drain);
         }
-        self.set(Flags::EOF_DUE, false);
-        Some(Duty::Eof)
+        if self.is(Flags::EOF_DUE) {
+            self.set(Flags::EOF_DUE, false);
+            return Some(Duty::Eof);
+        }
+        None
+    }
+
+    /// Whether a drain is due, which a write event is to be waited for.
+    pub(crate) fn is_drain_due(&self) -> bool {
+        self.is(Flags::DRAIN_DUE)
     }
 
     /// Puts off the close that is due: there is something to be read before.

@@ -2,7 +2,6 @@
 
 use std::io;
 
-use super::super::socket::Socket;
 use super::super::transport::Link;
 use super::{Endpoint, Flags, Stage};
 use crate::address::Address;
@@ -83,6 +82,9 @@ impl Endpoint {
         if self.is(Flags::BROKEN) {
             self.set(Flags::CLOSE_DUE, true);
         }
+        if self.has_output() && self.link.as_ref().is_some_and(Link::has_hung_up) {
+            self.lose_output();
+        }
         let cut_off = self.is(Flags::BROKEN) && !self.is_broken_pipe();
         if !cut_off {
             self.set(Flags::INPUT_ENDED, true);
@@ -94,7 +96,7 @@ impl Endpoint {
     /// The peer had closed its side in order when the send failed.
     fn is_broken_pipe(&self) -> bool {
         let reason = self.reason.as_ref();
-        reason.is_some_and(|reason| reason.kind() == io::ErrorKind::BrokenPipe)
+        reason.is_none_or(|reason| reason.kind() == io::ErrorKind::BrokenPipe)
     }
 
     /// What becomes of an error of the transport: an end of the connection is
@@ -125,7 +127,7 @@ impl Endpoint {
 
     /// A read event begins.
     pub(crate) fn begin_read_event(&mut self) {
-        self.set(Flags::RECEIVED, false);
+        self.flags -= Flags::RECEIVED | Flags::EXPT_UNHANDLED | Flags::EXPT_MUTE;
     }
 
     /// A read event is over. A channel that was to close when its input is read
@@ -137,11 +139,35 @@ impl Endpoint {
         }
     }
 
+    /// The other side has hung up while input is not wanted. Whether that ends the
+    /// channel now: not if it keeps what is to be read, and there is some.
+    pub(crate) fn ends_by_hangup(&mut self) -> bool {
+        if !self.keeps_unread() || self.stage != Stage::Connected {
+            return true;
+        }
+        self.set(Flags::BROKEN, true);
+        if self.has_output() {
+            self.lose_output();
+        }
+        let ends = !self.may_have_unread();
+        self.set(Flags::CLOSE_DUE, ends);
+        ends
+    }
+
+    /// Nobody is there any more to read what waits to be written, and no event may
+    /// ever tell: select(2) does not.
+    fn lose_output(&mut self) {
+        let gone = io::Error::from_raw_os_error(libc::EPIPE);
+        self.set(Flags::BROKEN, true);
+        self.drop_output();
+        self.fail(Error::system("send", Some(self.fd), gone));
+    }
+
     /// Whether there may be something to be read although a send failed.
     pub(crate) fn may_have_unread(&self) -> bool {
         self.is(Flags::BROKEN)
             && !self.is(Flags::INPUT_ENDED)
-            && self.socket().is_some_and(Socket::has_unread)
+            && self.link.as_ref().is_some_and(Link::has_unread)
     }
 
     /// Whether that is to be read even if it is not wanted now.
@@ -154,8 +180,9 @@ impl Endpoint {
     ///
     /// # Errors
     ///
-    /// `Unsupported` if the transport is not a socket; `InvalidInput` if there is
-    /// none; else as for [`recv`](Endpoint::recv).
+    /// `Unsupported` if the transport is not a socket; `NotConnected` if the channel
+    /// is closed; `InvalidInput` if there is no such data; else as for
+    /// [`recv`](Endpoint::recv).
     pub fn recv_oob(&mut self, buf: &mut [u8]) -> Result<usize> {
         let result = self.socket_for("receive out of band")?.recv_oob(buf);
         result.or_else(|e| self.lost(Error::system("receive out of band", Some(self.fd), e)))
@@ -167,7 +194,8 @@ impl Endpoint {
     /// # Errors
     ///
     /// `WouldBlock` if there is none now; `Unsupported` if the transport is not a
-    /// socket; else what recvfrom(2) answers.
+    /// socket; `NotConnected` if the channel is closed; else what recvfrom(2)
+    /// answers.
     pub fn recv_from(&mut self, buf: &mut [u8]) -> Result<(usize, Address)> {
         let socket = self.socket_for("receive a datagram")?;
         socket

@@ -85,29 +85,37 @@ bitflags! {
         const CLOSE_HANDLED = 1 << 8;
         /// Something was put into the buffer since it was last written from.
         const UNFLUSHED = 1 << 9;
+        /// Nobody handled the last priority event.
+        const EXPT_UNHANDLED = 1 << 10;
+        /// Nor the one before it: no more of them until there is something to read.
+        const EXPT_MUTE = 1 << 11;
+        /// A listener that can neither accept nor refuse, for a while.
+        const PAUSED = 1 << 12;
         /// Whatever makes an event, or the end of a handler, more than usual.
-        const UNUSUAL = 0b11_1111_1111;
+        const UNUSUAL = 0b1_1111_1111_1111;
 
         /// Something was sent at once by the handler that runs.
-        const SENT = 1 << 10;
+        const SENT = 1 << 13;
         /// The handler received something, or tried, since this was last cleared.
-        const RECEIVED = 1 << 11;
+        const RECEIVED = 1 << 14;
         /// Input is read before the channel closes, even if it is not wanted now.
-        const KEEPS_UNREAD = 1 << 12;
+        const KEEPS_UNREAD = 1 << 15;
         /// The socket failed to connect, and is of no use for another attempt.
-        const SPENT = 1 << 13;
+        const SPENT = 1 << 16;
         /// Nobody handles write events: see [`Endpoint::mute_writes`].
-        const MUTE = 1 << 14;
+        const MUTE = 1 << 17;
         /// Sends wait until the handler returns.
-        const GATHER = 1 << 15;
+        const GATHER = 1 << 18;
         /// The last write found no room for all that waited.
-        const BLOCKED = 1 << 16;
+        const BLOCKED = 1 << 19;
         /// Output was written, or tried, during the write event that is going on.
-        const FLUSHED = 1 << 17;
+        const FLUSHED = 1 << 20;
         /// The high watermark was reached, and since then not the low one.
-        const CONGESTED = 1 << 18;
+        const CONGESTED = 1 << 21;
         /// Connections are being refused, which was logged.
-        const REFUSING = 1 << 19;
+        const REFUSING = 1 << 22;
+        /// The output was told to end: see [`Endpoint::shutdown_when_done`].
+        const OUTPUT_ENDED = 1 << 23;
     }
 }
 
@@ -152,30 +160,36 @@ impl Endpoint {
     }
 
     /// An endpoint over a socket that is connected, listening, or neither.
-    pub(crate) fn adopt(mut socket: Socket, buffered: bool) -> Result<Self> {
+    pub(crate) fn adopt(socket: Socket, buffered: bool) -> Result<Self> {
         let mut endpoint = Self::unconnected(buffered);
+        endpoint.take_up(socket)?;
+        Ok(endpoint)
+    }
+
+    /// Takes a socket for its own, at the stage that it is at.
+    fn take_up(&mut self, mut socket: Socket) -> Result<()> {
         let peer = match socket.take_peer() {
             Some(peer) => Ok(peer),
             None => socket.peer_addr(),
         };
         match peer {
             Ok(peer) => {
-                endpoint.stage = Stage::Connected;
-                endpoint.addr = Some(peer);
+                self.stage = Stage::Connected;
+                self.addr = Some(peer);
             }
             // Not connected (some systems say EINVAL when it no longer is).
             Err(error) => match error.raw_os_error() {
                 Some(libc::ENOTCONN | libc::EINVAL) if socket.is_listening() => {
-                    endpoint.stage = Stage::Accepting;
-                    endpoint.spare = sys::fd::duplicate(socket.as_fd()).ok();
-                    endpoint.addr = socket.local_addr().ok();
+                    self.stage = Stage::Accepting;
+                    self.spare = sys::fd::duplicate(socket.as_fd()).ok();
+                    self.addr = socket.local_addr().ok();
                 }
                 Some(libc::ENOTCONN | libc::EINVAL) => {}
                 _ => return Err(error),
             },
         }
-        endpoint.set_link(Link::Socket(socket));
-        Ok(endpoint)
+        self.set_link(Link::Socket(socket));
+        Ok(())
     }
 
     /// An endpoint over any other transport, which is connected by nature.
@@ -312,6 +326,19 @@ impl Endpoint {
             Some(output) => !output.is_empty(),
             None => !self.is(Flags::MUTE),
         }
+    }
+
+    /// Nobody handled a priority event. They would come for ever: those that are not
+    /// handled twice in a row are not asked for until there is something to read.
+    pub(crate) fn note_unhandled_priority(&mut self) {
+        let again = self.is(Flags::EXPT_UNHANDLED);
+        self.set(Flags::EXPT_MUTE, again);
+        self.set(Flags::EXPT_UNHANDLED, true);
+    }
+
+    /// Whether priority events are of use.
+    pub(crate) fn wants_priority(&self) -> bool {
+        !self.is(Flags::EXPT_MUTE)
     }
 
     /// Stops [`writable`](Endpoint::writable) from answering true for ever: what

@@ -21,8 +21,11 @@ impl Endpoint {
     /// # Errors
     ///
     /// `NotConnected` if the channel is closed, has no socket (with a buffer one may
-    /// send before), or is a listener; else what the transport answers, for reasons
-    /// other than that the connection is gone.
+    /// send before), or is a listener; `InvalidInput` after
+    /// [`shutdown_when_done`](Endpoint::shutdown_when_done); else what the transport
+    /// answers, for reasons other than that the connection is gone. If it is gone,
+    /// that is no error here: what is sent from then on is dropped (0), and
+    /// `handle_close` tells of it.
     pub fn send(&mut self, data: &[u8]) -> Result<usize> {
         if self.output.is_none() {
             self.check_can_send()?;
@@ -88,6 +91,12 @@ impl Endpoint {
 
     /// With a buffer, one may send before there is even a socket.
     fn check_can_send(&mut self) -> Result<()> {
+        if self.is(Flags::OUTPUT_ENDED) {
+            let fd = self.fd;
+            let message =
+                format!("cannot send on fd {fd}: its output was told to end (shutdown_when_done)");
+            return Err(Error::misuse(io::ErrorKind::InvalidInput, message));
+        }
         match self.stage {
             Stage::Accepting => Err(self.listens("send")),
             Stage::Unconnected if self.output.is_some() => Ok(()),
@@ -206,7 +215,7 @@ impl Endpoint {
     /// # Errors
     ///
     /// `WouldBlock` if there is no room now; `Unsupported` if the transport is not
-    /// a socket; else what sendto(2) answers.
+    /// a socket; `NotConnected` if the channel is closed; else what sendto(2) answers.
     pub fn send_to(&mut self, data: &[u8], to: &Address) -> Result<usize> {
         let socket = self.socket_for("send a datagram")?;
         socket
@@ -284,6 +293,10 @@ impl Endpoint {
     pub(super) fn shutdown_now(&mut self) -> Result<()> {
         let result = self.link_for("end the output")?.shutdown_write();
         match result {
+            Err(error) if error.kind() == io::ErrorKind::Unsupported => {
+                let message = format!("cannot end the output of fd {}: {error}", self.fd);
+                Err(Error::misuse(io::ErrorKind::Unsupported, message))
+            }
             // The connection is gone, and its output with it.
             Err(error) if error.kind() == io::ErrorKind::NotConnected => Ok(()),
             Err(error) => Err(Error::system("end the output", Some(self.fd), error)),
@@ -293,11 +306,16 @@ impl Endpoint {
 
     /// Sets how much may wait to be written before the output is
     /// [`congested`](Endpoint::is_congested), and how little again before it no
-    /// longer is, in bytes; 65,536 and 16,384 unless set. `low` is cut to `high`.
+    /// longer is, in bytes; 16,384 and 65,536 unless set. `low` is cut to `high`.
     pub fn set_watermarks(&mut self, low: usize, high: usize) {
         self.low_watermark = low.min(high);
         self.high_watermark = high;
-        self.set(Flags::CONGESTED, self.pending() >= high.max(1));
+        let congested = self.pending() >= high.max(1);
+        // Whoever waits for it to end hears of that.
+        if self.is(Flags::CONGESTED) && !congested {
+            self.set(Flags::DRAIN_DUE, true);
+        }
+        self.set(Flags::CONGESTED, congested);
     }
 
     /// Whether so much waits to be written that whoever makes it should stop. Once

@@ -17,10 +17,8 @@ impl Endpoint {
         if self.stage == Stage::Closed || self.link.is_none() {
             return Err(self.no_link(action));
         }
-        match &mut self.link {
-            Some(link) => Ok(link),
-            None => Err(Error::misuse(io::ErrorKind::NotConnected, action)),
-        }
+        // There is one, as was seen above: the borrow checker cannot see it there.
+        self.link.as_mut().ok_or_else(|| Error::other(action))
     }
 
     #[cold]
@@ -77,20 +75,22 @@ impl Endpoint {
         self.set_socket(Socket::new(family, socket_type)?)
     }
 
-    /// Takes `socket`, which must not be connected yet, for its own.
+    /// Takes `socket` for its own, which may be connected, listening, or neither.
     ///
     /// # Errors
     ///
-    /// `AlreadyExists` if there is one.
+    /// `AlreadyExists` if there is one; `NotConnected` if the channel is closed;
+    /// else what getpeername(2) answers.
     pub fn set_socket(&mut self, socket: Socket) -> Result<()> {
         self.check_unconnected("take another socket")?;
         if self.link.is_some() {
             let message = format!("the channel has a socket already, fd {}", self.fd);
             return Err(Error::misuse(io::ErrorKind::AlreadyExists, message));
         }
+        let stream = socket.is_stream();
+        self.take_up(socket)?;
         // A datagram socket receives without being connected.
-        self.set(Flags::IDLE, socket.is_stream());
-        self.set_link(Link::Socket(socket));
+        self.set(Flags::IDLE, stream && self.stage == Stage::Unconnected);
         Ok(())
     }
 
@@ -148,6 +148,14 @@ impl Endpoint {
         self.stage = Stage::Accepting;
         self.set(Flags::IDLE, false);
         Ok(())
+    }
+
+    /// Makes a socket that listens on an address, with address reuse.
+    pub(crate) fn listen_on(&mut self, address: &Address, backlog: u32) -> Result<()> {
+        self.create_socket(address.family(), SocketType::Stream)?;
+        self.set_reuse_addr()?;
+        self.bind(address)?;
+        self.listen(backlog)
     }
 
     /// Begins to connect, and makes the socket if there is none. If `address`

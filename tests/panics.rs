@@ -5,6 +5,7 @@ mod common;
 
 use std::cell::{Cell, RefCell};
 use std::io::{self, Write};
+use std::net::TcpListener;
 use std::os::fd::{AsRawFd, RawFd};
 use std::os::unix::net::UnixStream;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -241,5 +242,32 @@ fn a_pass_can_be_made_again_after_a_panic_left_one() {
         // Neither "in the middle of a pass" nor anything left of it.
         assert_eq!(event_loop.turn(Some(std::time::Duration::ZERO)).unwrap(), 0);
         assert!(event_loop.serving::<Dispatcher<Probe>>().is_none());
+    });
+}
+
+#[test]
+fn handle_connect_is_called_again_after_a_panic_that_is_forgiven_as_after_an_error() {
+    on_every_backend(|backend| {
+        let mut event_loop = catching(backend);
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let (probe, seen) = Probe::new();
+        let mut calls = 0;
+        let probe = probe
+            .on_connect(move |_| {
+                calls += 1;
+                assert!(calls > 1, "the first one fails");
+                Ok(())
+            })
+            .on_error(|_, _| Ok(()));
+        let address = listener.local_addr().unwrap();
+        let id = event_loop
+            .add(Dispatcher::connect(address, probe).unwrap())
+            .unwrap();
+        turn_until(&mut event_loop, "it is called again", || {
+            seen.count("connect") == 2
+        });
+        settle(&mut event_loop);
+        assert_eq!(seen.events(), ["connect", "error", "connect"]);
+        assert!(event_loop.get(id).unwrap().connected());
     });
 }

@@ -190,11 +190,9 @@ impl<H: Handler> Dispatcher<H> {
         if !self.endpoint.check_connection()? {
             return Ok(false);
         }
-        self.endpoint.set_connected(true);
+        self.endpoint.begin_connect();
         let result = self.call(event_loop, H::handle_connect);
-        if result.is_err() {
-            self.endpoint.set_connected(false);
-        }
+        self.endpoint.end_connect(result.is_ok());
         result.map(|()| true)
     }
 
@@ -409,6 +407,7 @@ impl<H: Handler + 'static> Channel for Dispatcher<H> {
             self.endpoint.close();
             return Ok(());
         }
+        self.endpoint.end_connect(false);
         let mut io = Io::new(&mut self.endpoint, event_loop);
         self.handler.handle_error(&mut io, error)?;
         self.finish(event_loop)

@@ -28,11 +28,12 @@ bitflags! {
 bitflags! {
     /// What a descriptor is ready for.
     ///
-    /// Both backends report the same situation with the same flags. A hang-up or
-    /// an error makes a descriptor readable, if it is waited for as readable,
-    /// since a read will not block and tells which it is; an error makes it
-    /// writable likewise. So with these two backends `HANGUP` and `ERROR` appear
-    /// only where neither of the first two flags can tell.
+    /// Both backends report the same situation with the same flags, but for one: a
+    /// hang-up or an error makes a descriptor readable, if it is waited for as
+    /// readable, since a read will not block and tells which it is; an error makes
+    /// it writable likewise. `HANGUP` and `ERROR` appear only where neither of the
+    /// first two flags can tell, and then poll(2) alone reports them: select(2) has
+    /// no word for it.
     #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
     pub struct Readiness: u8 {
         /// A read will not block.

@@ -70,7 +70,8 @@ impl Endpoint {
     /// has sent goes out, as far as there is room; what waits beyond that is dropped
     /// (see [`close_when_done`](Endpoint::close_when_done)). The loop gives the
     /// descriptor up when the handler returns, or before it next waits if the
-    /// channel was reached from outside.
+    /// channel was reached from outside; a channel that is in no loop keeps it until
+    /// it is dropped.
     pub fn close(&mut self) {
         self.write_gathered();
         self.close_now();

@@ -32,6 +32,45 @@ use crate::sys;
 /// it here, and `handle_close` follows when the handler returns; the methods
 /// themselves answer 0. So a channel that another one's handler writes to can be
 /// gone without that handler having to know: each channel hears of its own end.
+/// (What a buffer took before that was known is lost with the connection.)
+///
+/// ```
+/// use fdloop::{DispatcherWithSend, EventLoop, Handler, Io, Result};
+///
+/// /// Answers what it gets, says goodbye at the end, and says why it ended.
+/// struct Polite;
+/// impl Handler for Polite {
+///     fn handle_read(&mut self, io: &mut Io<'_>) -> Result<()> {
+///         let mut buf = [0; 1024];
+///         let n = io.recv(&mut buf)?; // 0 at the end: handle_eof follows
+///         io.send(&buf[..n])?;
+///         Ok(())
+///     }
+///     fn handle_eof(&mut self, io: &mut Io<'_>) -> Result<()> {
+///         io.send(b"goodbye")?;
+///         io.close_when_done();
+///         Ok(())
+///     }
+///     fn handle_close(&mut self, io: &mut Io<'_>) -> Result<()> {
+///         assert!(io.input_ended() && io.reason().is_none());
+///         Ok(())
+///     }
+/// }
+///
+/// use std::io::{Read, Write};
+/// let (ours, mut theirs) = std::os::unix::net::UnixStream::pair()?;
+/// let channel = DispatcherWithSend::new(ours, Polite)?;
+/// assert!(channel.connected() && !channel.accepting()); // methods of the endpoint
+/// let mut event_loop = EventLoop::new()?;
+/// event_loop.add(channel)?;
+/// theirs.write_all(b"hello ")?;
+/// theirs.shutdown(std::net::Shutdown::Write)?;
+/// event_loop.run()?;
+/// let mut answer = String::new();
+/// theirs.read_to_string(&mut answer)?;
+/// assert_eq!(answer, "hello goodbye");
+/// # Ok::<(), fdloop::Error>(())
+/// ```
 #[repr(C)]
 pub struct Endpoint {
     // What an event needs comes first, so that it lies together, behind a handler:
@@ -91,31 +130,33 @@ bitflags! {
         const EXPT_MUTE = 1 << 11;
         /// A listener that can neither accept nor refuse, for a while.
         const PAUSED = 1 << 12;
+        /// `handle_connect` runs, or has panicked.
+        const CONNECT_RUNS = 1 << 13;
         /// Whatever makes an event, or the end of a handler, more than usual.
-        const UNUSUAL = 0b1_1111_1111_1111;
+        const UNUSUAL = 0b11_1111_1111_1111;
 
         /// Something was sent at once by the handler that runs.
-        const SENT = 1 << 13;
+        const SENT = 1 << 14;
         /// The handler received something, or tried, since this was last cleared.
-        const RECEIVED = 1 << 14;
+        const RECEIVED = 1 << 15;
         /// Input is read before the channel closes, even if it is not wanted now.
-        const KEEPS_UNREAD = 1 << 15;
+        const KEEPS_UNREAD = 1 << 16;
         /// The socket failed to connect, and is of no use for another attempt.
-        const SPENT = 1 << 16;
+        const SPENT = 1 << 17;
         /// Nobody handles write events: see [`Endpoint::mute_writes`].
-        const MUTE = 1 << 17;
+        const MUTE = 1 << 18;
         /// Sends wait until the handler returns.
-        const GATHER = 1 << 18;
+        const GATHER = 1 << 19;
         /// The last write found no room for all that waited.
-        const BLOCKED = 1 << 19;
+        const BLOCKED = 1 << 20;
         /// Output was written, or tried, during the write event that is going on.
-        const FLUSHED = 1 << 20;
+        const FLUSHED = 1 << 21;
         /// The high watermark was reached, and since then not the low one.
-        const CONGESTED = 1 << 21;
+        const CONGESTED = 1 << 22;
         /// Connections are being refused, which was logged.
-        const REFUSING = 1 << 22;
+        const REFUSING = 1 << 23;
         /// The output was told to end: see [`Endpoint::shutdown_when_done`].
-        const OUTPUT_ENDED = 1 << 23;
+        const OUTPUT_ENDED = 1 << 24;
     }
 }
 

@@ -258,8 +258,23 @@ impl Endpoint {
         Ok(self.is(Flags::CONNECT_DUE))
     }
 
-    /// The connection stands, unless its handler says otherwise.
-    pub(crate) fn set_connected(&mut self, connected: bool) {
+    /// `handle_connect` begins: the connection stands, unless that says otherwise.
+    pub(crate) fn begin_connect(&mut self) {
+        self.set_connected(true);
+        self.set(Flags::CONNECT_RUNS, true);
+    }
+
+    /// `handle_connect` has returned, or panicked.
+    pub(crate) fn end_connect(&mut self, succeeded: bool) {
+        if self.is(Flags::CONNECT_RUNS) {
+            self.set(Flags::CONNECT_RUNS, false);
+            if !succeeded {
+                self.set_connected(false);
+            }
+        }
+    }
+
+    fn set_connected(&mut self, connected: bool) {
         if self.stage == Stage::Closed {
             return;
         }

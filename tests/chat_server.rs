@@ -37,8 +37,8 @@ class Someone:
         self.hears('* welcome; what is your nickname?')
 
     def says(self, *lines):
-        for line in lines:
-            self.s.sendall(line.encode() + b'\n')
+        # At once: what stands behind a /quit must not find the connection gone.
+        self.s.sendall(b''.join(line.encode() + b'\n' for line in lines))
         return self
 
     def hears(self, *expected):

@@ -32,7 +32,7 @@ use std::time::Instant;
 
 use common::{Arguments, Failure};
 use fdloop::{Backend, Dispatcher, EventLoop, Handler, Io, Predicates, Result, View};
-use nix::sys::resource::{Resource, getrlimit, setrlimit};
+use nix::sys::resource::{Resource, getrlimit, rlim_t, setrlimit};
 use plotters::prelude::*;
 
 const USAGE: &str = "\
@@ -246,7 +246,7 @@ fn numbers(list: &OsStr) -> Result<Vec<usize>, Failure> {
 /// How many descriptors this process may have, which is as many as it can get.
 fn descriptors_for_us() -> usize {
     /// Some systems refuse more, although they set no limit.
-    const ENOUGH: u64 = 10_240;
+    const ENOUGH: rlim_t = 10_240;
     let Ok((soft, hard)) = getrlimit(Resource::RLIMIT_NOFILE) else {
         return 0;
     };

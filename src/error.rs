@@ -19,7 +19,9 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 /// - an error that says that the connection is gone
 ///   ([`is_disconnected`](Error::is_disconnected)) calls `handle_close`;
 /// - any other calls `handle_error`, which by default logs it and closes.
-#[derive(Debug)]
+///
+/// Its `Debug` is for people too: it shows what `Display` shows, and those causes
+/// that it leaves out. So a `main` that returns an error says what went wrong.
 #[non_exhaustive]
 pub enum Error {
     /// Leaves the loop: passed through every handler, and returned from `run`.
@@ -237,6 +239,22 @@ impl fmt::Display for Error {
     }
 }
 
+impl fmt::Debug for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // This is what a user sees when `main` returns it.
+        let mut text = self.to_string();
+        let mut cause = self.source();
+        while let Some(error) = cause {
+            let because = error.to_string();
+            if !text.contains(&because) {
+                text = format!("{text}: {because}");
+            }
+            cause = error.source();
+        }
+        f.write_str(&text)
+    }
+}
+
 impl StdError for Error {
     fn source(&self) -> Option<&(dyn StdError + 'static)> {
         match self {
@@ -307,6 +325,41 @@ mod tests {
         assert_eq!(
             io::Error::from(error).kind(),
             io::ErrorKind::ConnectionRefused
+        );
+    }
+
+    #[test]
+    fn what_main_returns_is_shown_in_words() {
+        let in_use = io::Error::from_raw_os_error(libc::EADDRINUSE);
+        let error = Error::system("bind to 127.0.0.1:8080", Some(3), in_use);
+        assert_eq!(format!("{error:?}"), error.to_string());
+        assert_eq!(format!("{:?}", Error::ExitNow), Error::ExitNow.to_string());
+        assert_eq!(format!("{:?}", Error::other("no greeting")), "no greeting");
+    }
+
+    #[derive(Debug)]
+    struct Caused(&'static str, Option<Box<Caused>>);
+
+    impl fmt::Display for Caused {
+        fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str(self.0)
+        }
+    }
+
+    impl StdError for Caused {
+        fn source(&self) -> Option<&(dyn StdError + 'static)> {
+            self.1.as_deref().map(|cause| cause as _)
+        }
+    }
+
+    #[test]
+    fn causes_that_are_not_in_the_text_are_shown_behind_it() {
+        let cause = Caused("no such host", Some(Box::new(Caused("no route", None))));
+        let error = Error::other(Caused("cannot reach it: no such host", Some(cause.into())));
+        assert_eq!(error.to_string(), "cannot reach it: no such host");
+        assert_eq!(
+            format!("{error:?}"),
+            "cannot reach it: no such host: no route"
         );
     }
 

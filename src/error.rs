@@ -49,6 +49,8 @@ pub struct SystemError {
     action: String,
     fd: Option<RawFd>,
     source: io::Error,
+    /// What to do about it, where that can be known.
+    advice: Option<&'static str>,
 }
 
 impl SystemError {
@@ -71,7 +73,11 @@ impl fmt::Display for SystemError {
             Some(fd) => write!(f, "{} (fd {fd})", self.action),
             None => f.write_str(&self.action),
         }?;
-        write!(f, ": {}", self.source)
+        write!(f, ": {}", self.source)?;
+        match self.advice {
+            Some(advice) => write!(f, "; {advice}"),
+            None => Ok(()),
+        }
     }
 }
 
@@ -133,7 +139,17 @@ impl Error {
             action: action.into(),
             fd,
             source,
+            advice: None,
         }))
+    }
+
+    /// Adds what to do about a failed system call.
+    #[cold]
+    pub(crate) fn advise(mut self, advice: &'static str) -> Self {
+        if let Self::System(error) = &mut self {
+            error.advice = Some(advice);
+        }
+        self
     }
 
     /// A misuse, with a message that says what to do instead.

@@ -178,7 +178,14 @@ impl Socket {
 
     pub(super) fn bind(&self, address: &Address) -> Result<()> {
         let result = sys::socket::bind(self.as_fd(), address);
-        self.context(&format!("bind to {address}"), result)
+        let result = self.context(&format!("bind to {address}"), result);
+        result.map_err(|error| match address {
+            // The file of a Unix socket outlives whoever made it.
+            Address::Path(_) if error.kind() == io::ErrorKind::AddrInUse => {
+                error.advise("if no server runs there, remove the file")
+            }
+            _ => error,
+        })
     }
 
     pub(super) fn listen(&self, backlog: u32) -> Result<()> {

@@ -24,7 +24,8 @@ use fdloop::{Address, DispatcherWithSend, Handler, Io, Predicates, Result, Socke
 
 const USAGE: &str = "\
 usage: echo_server [--backend select|poll] [ADDR]
-  ADDR is IPV4:PORT, [IPV6]:PORT or the path of a Unix socket; 127.0.0.1:8080 by default";
+  ADDR is HOST:PORT, IPV4:PORT, [IPV6]:PORT, a path with a slash, unix:PATH or @NAME;
+  127.0.0.1:8080 by default";
 
 /// How much may wait for a client before no more is read from it.
 const LIMIT: usize = 256 * 1024;

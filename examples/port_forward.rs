@@ -35,7 +35,7 @@ use fdloop::{
 
 const USAGE: &str = "\
 usage: port_forward [--backend select|poll] LISTEN REMOTE
-  each is IPV4:PORT, [IPV6]:PORT, HOST:PORT or the path of a Unix socket";
+  each is HOST:PORT, IPV4:PORT, [IPV6]:PORT, a path with a slash, unix:PATH or @NAME";
 
 /// How much waits for one side at most.
 const LIMIT: usize = 256 * 1024;

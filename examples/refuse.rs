@@ -20,7 +20,8 @@ use fdloop::Handler;
 
 const USAGE: &str = "\
 usage: refuse [--backend select|poll] [ADDR]
-  ADDR is IPV4:PORT, [IPV6]:PORT or the path of a Unix socket; 127.0.0.1:8080 by default";
+  ADDR is HOST:PORT, IPV4:PORT, [IPV6]:PORT, a path with a slash, unix:PATH or @NAME;
+  127.0.0.1:8080 by default";
 
 struct Refuse;
 

@@ -100,24 +100,41 @@ impl FromStr for Address {
     ///
     /// `InvalidInput`, saying what forms there are.
     fn from_str(text: &str) -> io::Result<Self> {
-        if let Some(address) = parse_unix(text)? {
-            return Ok(address);
-        }
-        if let Ok(address) = text.parse::<SocketAddr>() {
-            return Ok(Self::Inet(address));
-        }
-        if let Some(address) = parse_scoped(text)? {
-            return Ok(Self::Inet(address));
-        }
-        Err(invalid(format!(
-            "{text:?} is no address: expected IPV4:PORT, [IPV6]:PORT, [IPV6%SCOPE]:PORT, \
-             a path with a slash, unix:PATH or @NAME"
-        )))
+        parse(text)?.ok_or_else(|| no_address(text, ""))
     }
+}
+
+/// The address that `text` spells, if it has the form of one.
+fn parse(text: &str) -> io::Result<Option<Address>> {
+    if let Some(address) = parse_unix(text)? {
+        return Ok(Some(address));
+    }
+    if let Ok(address) = text.parse::<SocketAddr>() {
+        return Ok(Some(Address::Inet(address)));
+    }
+    Ok(parse_scoped(text)?.map(Address::Inet))
 }
 
 fn invalid(message: String) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidInput, message)
+}
+
+/// What is wrong with `text`: its port, or that it has none of the forms there
+/// are, and `also`.
+fn no_address(text: &str, also: &str) -> io::Error {
+    if let Some((host, port)) = text.rsplit_once(':')
+        && !host.is_empty()
+        && host.starts_with('[') == host.ends_with(']')
+        && port.parse::<u16>().is_err()
+    {
+        return invalid(format!(
+            "{text:?} is no address: the port must be a number from 0 to 65535"
+        ));
+    }
+    invalid(format!(
+        "{text:?} is no address: expected {also}IPV4:PORT, [IPV6]:PORT, [IPV6%SCOPE]:PORT, \
+         a path with a slash, unix:PATH or @NAME"
+    ))
 }
 
 /// The Unix address that `text` spells, if it has that form.
@@ -193,15 +210,17 @@ fn resolve(target: impl ToSocketAddrs, shown: &dyn fmt::Display) -> io::Result<V
 
 impl ToAddresses for str {
     fn to_addresses(&self) -> io::Result<Vec<Address>> {
-        match self.parse() {
-            Ok(address) => Ok(vec![address]),
-            Err(error) => match self.rsplit_once(':') {
-                // What has brackets is an address gone wrong, not a host name.
-                Some((host, _)) if !host.is_empty() && !self.starts_with('[') => {
-                    resolve(self, &self)
-                }
-                _ => Err(error),
-            },
+        if let Some(address) = parse(self)? {
+            return Ok(vec![address]);
+        }
+        match self.rsplit_once(':') {
+            // What has brackets is an address gone wrong, not a host name.
+            Some((host, port))
+                if !host.is_empty() && !host.starts_with('[') && port.parse::<u16>().is_ok() =>
+            {
+                resolve(self, &self)
+            }
+            _ => Err(no_address(self, "HOST:PORT, ")),
         }
     }
 }
@@ -359,6 +378,38 @@ mod tests {
         ] {
             let error = text.to_addresses().unwrap_err();
             assert_eq!(error.kind(), io::ErrorKind::InvalidInput, "{text:?}");
+        }
+    }
+
+    #[test]
+    fn a_host_name_is_offered_where_one_is_resolved() {
+        let offered = |error: io::Error| error.to_string().contains("expected HOST:PORT, IPV4:");
+        assert!(offered("nonsense".to_addresses().unwrap_err()));
+        assert!(!offered("nonsense".parse::<Address>().unwrap_err()));
+    }
+
+    #[test]
+    fn a_port_that_is_none_is_what_is_wrong() {
+        for text in [
+            "127.0.0.1:80999",
+            "127.0.0.1:",
+            "localhost:-1",
+            "localhost:http",
+            "[::1]:99999",
+        ] {
+            for error in [
+                text.to_addresses().unwrap_err(),
+                text.parse::<Address>().unwrap_err(),
+            ] {
+                assert_eq!(error.kind(), io::ErrorKind::InvalidInput, "{text:?}");
+                let expected = "is no address: the port must be a number from 0 to 65535";
+                assert_eq!(error.to_string(), format!("{text:?} {expected}"));
+            }
+        }
+        // Not in these: they have no port.
+        for text in ["[::1]", "[::1", ":80", "localhost"] {
+            let error = text.to_addresses().unwrap_err().to_string();
+            assert!(error.contains("expected HOST:PORT"), "{error}");
         }
     }
 

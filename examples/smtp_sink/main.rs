@@ -38,7 +38,8 @@ use session::{COMMAND_LIMIT, Session};
 
 const USAGE: &str = "\
 usage: smtp_sink [--backend select|poll] [--maildir DIR] [--size-limit BYTES] [ADDR]
-  ADDR is IPV4:PORT, [IPV6]:PORT or the path of a Unix socket; 127.0.0.1:2525 by default
+  ADDR is HOST:PORT, IPV4:PORT, [IPV6]:PORT, a path with a slash, unix:PATH or @NAME;
+  127.0.0.1:2525 by default
   DIR is made if it is not there
   BYTES is how large a message may be; 33554432 by default";
 

@@ -193,12 +193,12 @@ fn run(mut arguments: Arguments) -> Result<(), Failure> {
     }
 
     let names: Vec<_> = Backend::ALL.iter().map(Backend::to_string).collect();
-    print(&format!(
+    common::print(&format!(
         "Built in: {}. Nanoseconds per event, {active} active:\n\n",
         names.join(", ")
     ))?;
     let columns: String = names.iter().map(|name| format!("{name:>12}")).collect();
-    print(&format!("{:>12}{columns}\n", "descriptors"))?;
+    common::print(&format!("{:>12}{columns}\n", "descriptors"))?;
     let mut rows = Vec::new();
     for fds in fds {
         let row = row(fds, active)?;
@@ -207,7 +207,7 @@ fn run(mut arguments: Arguments) -> Result<(), Failure> {
             .iter()
             .map(|ns| format!("{ns:>12.0}"))
             .collect();
-        print(&format!("{fds:>12}{columns}\n"))?;
+        common::print(&format!("{fds:>12}{columns}\n"))?;
         rows.push(row);
     }
     if let Some(path) = svg {
@@ -216,14 +216,6 @@ fn run(mut arguments: Arguments) -> Result<(), Failure> {
         })?;
     }
     Ok(())
-}
-
-/// Prints some of the table at once, since the next line takes its time.
-fn print(text: &str) -> Result<(), Failure> {
-    let mut stdout = io::stdout();
-    write!(stdout, "{text}")
-        .and_then(|()| stdout.flush())
-        .map_err(|error| Failure::operation(format!("cannot write to stdout: {error}")))
 }
 
 /// A number that is not 0.

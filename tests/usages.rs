@@ -25,6 +25,7 @@ fn every_example_has_a_usage() {
         "chat_server",
         "smtp_sink",
         "compare",
+        "conformance",
     ] {
         for ask in ["-h", "--help"] {
             let ended = run(name, &[ask]);

@@ -27,6 +27,8 @@ const NAME: &str = env!("CARGO_CRATE_NAME");
 pub enum Failure {
     /// The arguments make no sense: the usage is shown, and the exit code is 2.
     Usage(String),
+    /// A file that the user wrote makes no sense; the exit code is 2.
+    Input(String),
     /// What was asked for could not be done; the exit code is 1.
     Operation(String),
 }
@@ -35,6 +37,11 @@ impl Failure {
     /// Arguments that make no sense.
     pub fn usage(message: impl Into<String>) -> Self {
         Self::Usage(message.into())
+    }
+
+    /// A file that makes no sense.
+    pub fn input(message: impl Into<String>) -> Self {
+        Self::Input(message.into())
     }
 
     /// Something that could not be done.
@@ -69,6 +76,10 @@ pub fn main(usage: &str, program: impl FnOnce(Arguments) -> Result<(), Failure>)
         Err(Failure::Usage(message)) => {
             complain(&message);
             let _ = writeln!(io::stderr(), "{usage}");
+            ExitCode::from(2)
+        }
+        Err(Failure::Input(message)) => {
+            complain(&message);
             ExitCode::from(2)
         }
         Err(Failure::Operation(message)) => {
@@ -249,7 +260,8 @@ pub fn serve(
     };
     let address = channel.local_addr()?;
     let _file = SocketFile::of(&address);
-    announce(&address)?;
+    // Whoever started the server learns the port from this.
+    print(&format!("listening on {address}\n"))?;
     // Until a signal has come. `run` would do but for the listener: without it, a
     // server that goes on would only look alive.
     while event_loop.get(stopper).is_some() {
@@ -262,11 +274,12 @@ pub fn serve(
     Ok(())
 }
 
-/// Whoever started the server learns the port from this, so it must not wait in a
-/// buffer.
-fn announce(address: &Address) -> Result<(), Failure> {
+/// Writes to stdout, at once: whoever waits for it must not wait for a buffer to be
+/// full. (`println` panics when nobody reads it any more.)
+pub fn print(text: &str) -> Result<(), Failure> {
     let mut stdout = io::stdout();
-    writeln!(stdout, "listening on {address}")
+    stdout
+        .write_all(text.as_bytes())
         .and_then(|()| stdout.flush())
         .map_err(|error| Failure::operation(format!("cannot write to stdout: {error}")))
 }

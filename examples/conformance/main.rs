@@ -2,8 +2,14 @@
 //! and raw, blocking peers outside it. Prints what happened, as one JSON object a
 //! line, so that it can be compared with what asyncore does with the same.
 //!
+//! The scenarios are in `tests/scenarios`: what asyncore answers to `NAME.json`
+//! stands beside it, in `NAME.trace.json`.
+//!
+//! Try it:
+//!
 //! ```text
-//! cargo run --example conformance -- --backend poll tests/scenarios/echo.json
+//! cargo run --example conformance -- tests/scenarios/two-servers.json
+//! cargo run --example conformance -- --backend select tests/scenarios/chat-counts.json
 //! ```
 //!
 //! - `scenario.rs` reads scenarios;
@@ -11,9 +17,10 @@
 //!   what the scenario says;
 //! - `stage.rs` performs the steps;
 //! - `peer.rs` has the raw peers, and `trace.rs` what is printed.
-#![allow(clippy::print_stdout, clippy::print_stderr, reason = "a program")]
 
 mod actor;
+#[path = "../common/mod.rs"]
+mod common;
 mod peer;
 mod scenario;
 mod stage;
@@ -21,39 +28,36 @@ mod trace;
 
 use std::process::ExitCode;
 
+use common::{Arguments, Failure};
 use fdloop::Backend;
 use serde_json::Value;
 
 use scenario::Scenario;
 
-const USAGE: &str = "usage: conformance --backend select|poll SCENARIO.json...";
+const USAGE: &str = "\
+usage: conformance [--backend select|poll] SCENARIO.json...
+  what happens in each SCENARIO is printed as a line of JSON; tests/scenarios has some";
 
 fn main() -> ExitCode {
-    let mut backend = Backend::default();
+    common::main(USAGE, run)
+}
+
+fn run(mut arguments: Arguments) -> Result<(), Failure> {
+    let backend = arguments.backend()?;
     let mut files = Vec::new();
-    let mut args = std::env::args().skip(1);
-    while let Some(arg) = args.next() {
-        if arg == "--backend" {
-            match args.next().unwrap_or_default().parse() {
-                Ok(named) => backend = named,
-                Err(error) => return fail(&format!("{error}\n{USAGE}")),
-            }
-        } else if arg.starts_with('-') {
-            return fail(&format!("unknown option {arg}\n{USAGE}"));
-        } else {
-            files.push(arg);
-        }
+    while let Some(file) = arguments.operand()? {
+        files.push(file);
     }
+    arguments.finish()?;
     if files.is_empty() {
-        return fail(USAGE);
+        return Err(Failure::usage("SCENARIO.json is missing"));
     }
     for file in files {
-        match perform(&file, backend) {
-            Ok(line) => println!("{line}"),
-            Err(error) => return fail(&format!("{file}: {error}")),
-        }
+        let happened = perform(&file, backend);
+        let happened = happened.map_err(|error| Failure::input(format!("{file}: {error}")))?;
+        common::print(&format!("{happened}\n"))?;
     }
-    ExitCode::SUCCESS
+    Ok(())
 }
 
 fn perform(file: &str, backend: Backend) -> Result<Value, String> {
@@ -61,9 +65,4 @@ fn perform(file: &str, backend: Backend) -> Result<Value, String> {
     let value = serde_json::from_str(&text).map_err(|e| e.to_string())?;
     let scenario = Scenario::parse(&value)?;
     stage::perform(&scenario, backend)
-}
-
-fn fail(message: &str) -> ExitCode {
-    eprintln!("conformance: {message}");
-    ExitCode::from(2)
 }

@@ -18,6 +18,11 @@ pub struct Scenario {
 impl Scenario {
     pub fn parse(value: &Value) -> Result<Self> {
         let scenario = Node::new(value, String::new()).object()?;
+        if scenario.get("trace").is_some() && scenario.get("steps").is_none() {
+            let message = "key steps is missing: this is the trace of a scenario; give the file \
+                           without .trace in its name";
+            return Err(message.to_owned());
+        }
         let family = match scenario.get("family") {
             None => Family::Inet,
             Some(family) => match family.text()? {

@@ -338,15 +338,16 @@ impl Drop for Temporary {
 }
 
 impl Target {
-    fn file(path: &Path) -> Result<Self, Failure> {
-        let opening = |path: &Path, error: io::Error| {
-            Failure::operation(format!("cannot write {}: {error}", path.display()))
+    fn file(named: &Path) -> Result<Self, Failure> {
+        // Named as the user did, not by the name of the hidden file.
+        let failed = |error: io::Error| {
+            Failure::operation(format!("cannot write {}: {error}", named.display()))
         };
         // A link stays one: the file that it names is replaced.
-        let path = fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
+        let path = fs::canonicalize(named).unwrap_or_else(|_| named.to_owned());
         if fs::metadata(&path).is_ok_and(|is| !is.is_file()) {
             let file = OpenOptions::new().write(true).open(&path);
-            return file.map(Self::Directly).map_err(|e| opening(&path, e));
+            return file.map(Self::Directly).map_err(failed);
         }
         let Some(name) = path.file_name() else {
             let message = format!("-o: {:?} is not the name of a file", path.display());
@@ -359,7 +360,7 @@ impl Target {
             .create_new(true)
             .open(&beside);
         Ok(Self::Beside {
-            file: file.map_err(|e| opening(&beside, e))?,
+            file: file.map_err(failed)?,
             written: Temporary(Some(beside)),
             path,
         })

@@ -1,0 +1,26 @@
+//! What the example `http_client` says of a file that it cannot write.
+#![allow(clippy::expect_used, clippy::panic, reason = "tests")]
+
+#[allow(dead_code, reason = "each test binary uses a part of it")]
+#[path = "support/example_directory.rs"]
+mod directory;
+#[allow(dead_code, reason = "each test binary uses a part of it")]
+#[path = "support/example_program.rs"]
+mod program;
+
+use std::process::Command;
+
+use directory::Directory;
+use program::{Program, example};
+
+#[test]
+fn a_file_that_cannot_be_made_is_named_as_the_user_named_it() {
+    let directory = Directory::new();
+    let file = directory.file("nonexistent/../nonexistent/x");
+    let mut command = Command::new(example("http_client"));
+    command.args(["http://127.0.0.1:1/", "-o", &file]);
+    let ended = Program::start("http_client", command).finish();
+    assert_eq!(ended.code, Some(1), "{ended:?}");
+    let said = format!("http_client: cannot write {file}: No such file or directory");
+    assert!(ended.stderr.starts_with(&said), "{ended:?}");
+}

@@ -16,6 +16,7 @@ mod program;
 use std::fs;
 use std::path::Path;
 use std::process::Command;
+use std::thread;
 
 use directory::Directory;
 use fdloop::Backend;
@@ -67,11 +68,11 @@ impl Sink {
 
 /// Does the same with a sink on each backend, and ends that.
 #[track_caller]
-fn with_each_sink(options: &[&str], test: impl Fn(&Sink)) {
+fn with_each_sink(options: &[&str], test: impl Fn(&mut Sink)) {
     for (backend, signal) in Backend::ALL.iter().zip(["TERM", "INT"]) {
         println!("with {backend}:");
-        let sink = Sink::start(*backend, options);
-        test(&sink);
+        let mut sink = Sink::start(*backend, options);
+        test(&mut sink);
         sink.end(signal);
     }
 }
@@ -194,7 +195,19 @@ assert len(expected) == 1000
 assert set(arrived.values()) == expected and len(arrived) == 1000
 assert not names('tmp')
 "#;
-    with_client(script);
+    with_each_sink(&[], |sink| {
+        let arguments = [sink.address.as_str(), &sink.maildir()];
+        let client = Program::python(&format!("{CLIENT}\n{script}"), &arguments);
+        thread::scope(|scope| {
+            scope.spawn(|| client.succeed());
+            // More lines than a pipe holds: somebody has to read them.
+            for number in 1..=1000 {
+                let line = sink.program.line();
+                assert!(line.starts_with(&format!("message {number}: ")), "{line}");
+                assert!(line.ends_with(" for 2 recipients"), "{line}");
+            }
+        });
+    });
 }
 
 #[test]
@@ -554,7 +567,7 @@ assert client('QUIT') == 221
         let ended = sink.succeed();
         assert_eq!(
             String::from_utf8_lossy(&ended.stdout),
-            "message 1: 7 bytes from <from@example.org> for 1 recipients\n\
+            "message 1: 7 bytes from <from@example.org> for 1 recipient\n\
              message 2: 0 bytes from <> for 3 recipients\n"
         );
     }

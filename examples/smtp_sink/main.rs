@@ -8,7 +8,7 @@
 //!
 //! With `--maildir` each message becomes a file in DIR/new, which appears there
 //! complete, with the bytes of the message as they were sent. Without, messages
-//! are dropped, and a line on stdout tells of each.
+//! are dropped. A line on stdout tells of each.
 //!
 //! Try it:
 //!
@@ -64,21 +64,19 @@ impl Server {
         Ok(())
     }
 
-    /// Notes that a message has reached its end, and says so where nothing else
-    /// tells of it.
+    /// Notes that a message has reached its end, and says so.
     fn note(&mut self, envelope: &session::Envelope, delivered: &Delivered) {
         self.delivered += 1;
-        if self.maildir.is_none() {
-            // If nobody reads it, it is still a sink.
-            let _ = writeln!(
-                io::stdout(),
-                "message {}: {} bytes from <{}> for {} recipients",
-                self.delivered,
-                delivered.size,
-                envelope.sender,
-                envelope.recipients,
-            );
-        }
+        // If nobody reads it, it is still a sink.
+        let _ = writeln!(
+            io::stdout(),
+            "message {}: {} bytes from <{}> for {} recipient{}",
+            self.delivered,
+            delivered.size,
+            envelope.sender,
+            envelope.recipients,
+            if envelope.recipients == 1 { "" } else { "s" },
+        );
     }
 }
 

@@ -133,7 +133,7 @@ impl Member {
     /// A nameless member said how it is called.
     fn enter(&mut self, io: &mut ChatIo<'_>, nick: String) {
         if let Err(objection) = self.may_be_called(io, &nick) {
-            return tell(io, &objection);
+            return tell(io, &format!("{objection}; what is your nickname?"));
         }
         let id = io.event_loop().serving();
         let (Some(room), Some(id)) = (self.room(io), id) else {
@@ -150,17 +150,16 @@ impl Member {
         self.stage = Stage::Named(nick);
     }
 
+    /// Whether it may, and else the objection, to which the caller adds what to do.
     fn may_be_called(&self, io: &mut ChatIo<'_>, nick: &str) -> Result<(), String> {
         let valid = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == '-';
         if nick.is_empty() || nick.len() > NICK_LIMIT || !nick.chars().all(valid) {
             return Err(format!(
-                "* a nickname has up to {NICK_LIMIT} letters, digits, - and _; what is yours?"
+                "* a nickname has up to {NICK_LIMIT} letters, digits, - and _"
             ));
         }
         match self.room(io) {
-            Some(room) if room.has(nick) => Err(format!(
-                "* there is a {nick} already; what is your nickname?"
-            )),
+            Some(room) if room.has(nick) => Err(format!("* there is a {nick} already")),
             _ => Ok(()),
         }
     }
@@ -190,7 +189,8 @@ impl Member {
         if !old.eq_ignore_ascii_case(new)
             && let Err(objection) = self.may_be_called(io, new)
         {
-            return tell(io, &objection);
+            // No question: the answer would be said to the room.
+            return tell(io, &format!("{objection}; say /nick NAME"));
         }
         let id = io.event_loop().serving();
         if let Some(room) = self.room(io)

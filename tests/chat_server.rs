@@ -56,7 +56,8 @@ class Someone:
         self.s.close()
 
 HELP = '* /who lists the members, /nick NAME changes your name, /quit leaves'
-NICKNAME = '* a nickname has up to 16 letters, digits, - and _; what is yours?'
+NICKNAME = '* a nickname has up to 16 letters, digits, - and _; '
+ASKED = 'what is your nickname?'
 
 def member(nick, *others, **options):
     'Somebody in the room, in which all others know it.'
@@ -121,13 +122,13 @@ for clash in 'ann', 'ANN', ' Ann ', 'ann\r':
     someone.says(clash)
     someone.hears('* there is a %s already; what is your nickname?' % clash.strip())
 for wrong in '', ' ', 'a b', 'x' * 17, '/who', '/quit', 'ännchen', 'a:', 'a\0/b', '*':
-    someone.says(wrong).hears(NICKNAME)
+    someone.says(wrong).hears(NICKNAME + ASKED)
 someone.says('x' * 16).hears('* hello %s, here are ann' % ('x' * 16), HELP)
 ann.hears('* %s has joined' % ('x' * 16))
 # Renaming.
-someone.says('/nick ann').hears('* there is a ann already; what is your nickname?')
-someone.says('/nick').hears(NICKNAME)
-someone.says('/nick a b').hears(NICKNAME)
+someone.says('/nick ann').hears('* there is a ann already; say /nick NAME')
+someone.says('/nick').hears(NICKNAME + 'say /nick NAME')
+someone.says('/nick a b').hears(NICKNAME + 'say /nick NAME')
 someone.says('/nick bob').hears('* you are bob now')
 ann.hears('* %s is bob now' % ('x' * 16))
 someone.says('/nick Bob').hears('* you are Bob now')

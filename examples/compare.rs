@@ -23,6 +23,7 @@ mod common;
 
 use std::cell::Cell;
 use std::ffi::OsStr;
+use std::fs::OpenOptions;
 use std::io::{self, Write};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
@@ -176,8 +177,10 @@ fn run(mut arguments: Arguments) -> Result<(), Failure> {
         Some(list) => {
             let fds = numbers(&list)?;
             if let Some(fds) = fds.iter().find(|fds| !fits(**fds, room)) {
-                let message =
-                    format!("{fds} pairs are more than this process may open; see `ulimit -n`");
+                let message = format!(
+                    "--fds {fds}: so many descriptors, and as many to send on, are more than \
+                     this process may open; see `ulimit -n`"
+                );
                 return Err(Failure::operation(message));
             }
             fds
@@ -190,6 +193,17 @@ fn run(mut arguments: Arguments) -> Result<(), Failure> {
     if let Some(fds) = fds.iter().find(|fds| **fds < active) {
         let message = format!("--active {active}: there are only {fds} descriptors");
         return Err(Failure::usage(message));
+    }
+    if fds.is_empty() {
+        let message = format!(
+            "--active {active}: there are fewer descriptors; give --fds, or see `ulimit -n`"
+        );
+        return Err(Failure::usage(message));
+    }
+    if let Some(path) = &svg {
+        // Better now than after all the measuring.
+        let opened = OpenOptions::new().append(true).create(true).open(path);
+        opened.map_err(|error| cannot_write(path, &error))?;
     }
 
     let names: Vec<_> = Backend::ALL.iter().map(Backend::to_string).collect();
@@ -211,11 +225,14 @@ fn run(mut arguments: Arguments) -> Result<(), Failure> {
         rows.push(row);
     }
     if let Some(path) = svg {
-        draw(Path::new(&path), &rows).map_err(|error| {
-            Failure::operation(format!("cannot draw {}: {error}", common::shown(&path)))
-        })?;
+        draw(Path::new(&path), &rows).map_err(|error| cannot_write(&path, &*error))?;
+        common::print(&format!("\nThe plot is in {}\n", common::shown(&path)))?;
     }
     Ok(())
+}
+
+fn cannot_write(path: &OsStr, error: &dyn std::error::Error) -> Failure {
+    Failure::operation(format!("cannot write {}: {error}", common::shown(path)))
 }
 
 /// A number that is not 0.
@@ -223,7 +240,7 @@ fn count(option: &str, text: &OsStr) -> Result<usize, Failure> {
     match text.to_str().map(str::parse) {
         Some(Ok(number)) if number > 0 => Ok(number),
         _ => Err(Failure::usage(format!(
-            "{option}: {text:?} is no number of descriptors"
+            "{option}: {text:?} is not a number from 1 up"
         ))),
     }
 }
@@ -257,28 +274,35 @@ fn fits(pairs: usize, room: usize) -> bool {
 
 /// A plot over two logarithmic scales.
 fn draw(path: &Path, rows: &[Row]) -> Result<(), Box<dyn std::error::Error>> {
+    let fds = || rows.iter().map(|row| row.fds as f64);
     let values = || rows.iter().flat_map(|row| row.nanoseconds.iter().copied());
-    let (Some(first), Some(last)) = (rows.first(), rows.last()) else {
+    let (fewest, most) = (fds().fold(f64::MAX, f64::min), fds().fold(0.0, f64::max));
+    let (lowest, highest) = (
+        values().fold(f64::MAX, f64::min),
+        values().fold(0.0, f64::max),
+    );
+    let ticks = ticks(lowest * 0.95, highest * 1.05);
+    let (Some(&bottom), Some(&top)) = (ticks.first(), ticks.last()) else {
         return Ok(());
     };
-    let lowest = values().fold(f64::MAX, f64::min) * 0.8;
-    let highest = values().fold(0.0, f64::max) * 1.2;
-    let (left, right) = (first.fds as f64 * 0.9, last.fds as f64 * 1.1);
+    let x = (fewest * 0.9..most * 1.1).log_scale();
+    let y = (bottom..top).log_scale();
 
     let area = SVGBackend::new(path, (720, 420)).into_drawing_area();
     area.fill(&WHITE)?;
     let mut chart = ChartBuilder::on(&area)
-        .caption("select and poll: nanoseconds per event", ("sans-serif", 18))
+        .caption("select and poll: what an event costs", ("sans-serif", 18))
         .margin(12)
         .x_label_area_size(40)
-        .y_label_area_size(70)
-        .build_cartesian_2d((left..right).log_scale(), (lowest..highest).log_scale())?;
+        .y_label_area_size(80)
+        .build_cartesian_2d(x.with_key_points(fds().collect()), y.with_key_points(ticks))?;
     chart
         .configure_mesh()
         .light_line_style(TRANSPARENT)
-        .x_desc("descriptors")
+        .x_desc("descriptors waited for")
+        .y_desc("nanoseconds per event")
         .x_label_formatter(&|fds| format!("{fds:.0}"))
-        .y_label_formatter(&|nanoseconds| format!("{nanoseconds:.0}"))
+        .y_label_formatter(&|nanoseconds| format!("{nanoseconds:.0} ns"))
         .draw()?;
     for (index, backend) in Backend::ALL.iter().enumerate() {
         let colour = [RED, BLUE][index % 2];
@@ -297,4 +321,20 @@ fn draw(path: &Path, rows: &[Row]) -> Result<(), Box<dyn std::error::Error>> {
         .draw()?;
     area.present()?;
     Ok(())
+}
+
+/// 1, 2 and 5 of each decade, from the last that is not above `lowest` to the
+/// first that is not below `highest`. (The library would show powers of ten, of
+/// which there may be but one.)
+fn ticks(lowest: f64, highest: f64) -> Vec<f64> {
+    let decade = |value: f64| value.log10().floor() as i32;
+    let all: Vec<f64> = (decade(lowest)..=decade(highest) + 1)
+        .flat_map(|decade| [1.0, 2.0, 5.0].map(|tick| tick * 10f64.powi(decade)))
+        .collect();
+    let first = all.iter().rposition(|tick| *tick <= lowest);
+    let last = all.iter().position(|tick| *tick >= highest);
+    match (first, last) {
+        (Some(first), Some(last)) => all[first..=last].to_vec(),
+        _ => all,
+    }
 }

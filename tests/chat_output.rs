@@ -1,16 +1,18 @@
 //! The output of a chat: nothing that was pushed is lost, it
 //! leaves in few system calls, and producers wait for the reader.
-#![allow(clippy::unwrap_used, reason = "helpers of tests")]
+#![allow(clippy::unwrap_used, clippy::panic, reason = "helpers of tests")]
 
 mod chat_support;
 mod common;
 
 use std::cell::Cell;
+use std::io::Write;
+use std::os::unix::net::UnixStream;
 use std::rc::Rc;
 
 use chat_support::{Meter, Recorder, chat, metered_chat, pattern};
-use common::{settle, turn_once, turn_until, turn_until_empty, with_every_loop};
-use fdloop::{ChatIo, Error, IterProducer, Producer, Result};
+use common::{on_every_backend, settle, turn_once, turn_until, turn_until_empty, with_every_loop};
+use fdloop::{AsyncChat, ChatIo, Error, EventLoop, IterProducer, Producer, Result};
 
 /// More than a socket holds.
 const MUCH: usize = 4 << 20;
@@ -350,6 +352,78 @@ fn a_chat_may_go_on_after_a_producer_that_failed() {
         let error = "error: no more";
         assert_eq!(records.events(), [error, error, "close"]);
     });
+}
+
+/// Makes two pieces, and then panics.
+struct Panicking(u8);
+
+impl Producer for Panicking {
+    fn more(&mut self) -> Result<Vec<u8>> {
+        self.0 += 1;
+        match self.0 {
+            1 => Ok(b"one; ".to_vec()),
+            2 => Ok(b"two; ".to_vec()),
+            _ => panic!("no third"),
+        }
+    }
+}
+
+#[test]
+fn what_a_producer_made_before_it_panicked_is_sent() {
+    on_every_backend(|backend| {
+        let builder = EventLoop::builder().backend(backend).catch_panics(true);
+        let event_loop = &mut builder.build().unwrap();
+        let (recorder, records) = Recorder::new();
+        let recorder = recorder.on_error(|_, _| Ok(()));
+        let (id, mut peer) = chat(event_loop, recorder, "\n");
+        let chat = event_loop.get_mut(id).unwrap();
+        chat.push("before; ").unwrap();
+        chat.push_with_producer(Panicking(0)).unwrap();
+        chat.push("after").unwrap();
+        chat.close_when_done();
+        let heard = peer.hear_to_end(event_loop);
+        assert_eq!(heard.escape_ascii().to_string(), "before; one; two; after");
+        let error = "error: a handler panicked: no third";
+        assert_eq!(records.events(), [error, "close"]);
+    });
+}
+
+#[test]
+fn the_out_buffer_size_is_how_much_is_taken_from_a_producer_at_once() {
+    with_every_loop(|event_loop| {
+        for (out_buffer_size, pieces) in [(None, 7), (Some(1), 1), (Some(25_000), 3)] {
+            let made = Rc::new(Cell::new(0));
+            let producer = {
+                let made = Rc::clone(&made);
+                IterProducer::new((0..100).map(move |_| {
+                    made.set(made.get() + 1);
+                    vec![b'x'; 10_000]
+                }))
+            };
+            let (ours, _theirs) = full_stream();
+            let mut chat = AsyncChat::new(ours, Recorder::silent()).unwrap();
+            if let Some(bytes) = out_buffer_size {
+                chat.set_out_buffer_size(bytes);
+            }
+            chat.push_with_producer(producer).unwrap();
+            let id = event_loop.add(chat).unwrap();
+            settle(event_loop);
+            // So much was asked for, to be written; and no more, as nothing was.
+            assert_eq!(made.get(), pieces, "{out_buffer_size:?}");
+            assert_eq!(event_loop.get(id).unwrap().pending(), pieces * 10_000);
+            event_loop.close(id).unwrap();
+        }
+    });
+}
+
+/// A socket that takes no byte more, and its other side.
+fn full_stream() -> (UnixStream, UnixStream) {
+    let (ours, theirs) = UnixStream::pair().unwrap();
+    ours.set_nonblocking(true).unwrap();
+    for size in [4096, 1] {
+        while (&ours).write(&[b'x'; 4096][..size]).is_ok() {}
+    }
+    (ours, theirs)
 }
 
 #[test]

@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 use std::fmt;
 use std::io::IoSlice;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 
 use super::producer::Producer;
 use super::transport::Link;
@@ -176,34 +177,25 @@ impl Output {
         Ok(!matches!(self.queue.front(), Some(Entry::Bytes(_))))
     }
 
-    /// If it is a producer's turn, puts some pieces of it in front of it.
+    /// If it is a producer's turn, puts some pieces of it in front of it. What it
+    /// made before it failed or panicked is kept; the producer then is not.
     fn pull_from_producer(&mut self) -> Result<()> {
         while let Some(Entry::Producer(_)) = self.queue.front() {
             let Some(Entry::Producer(mut producer)) = self.queue.pop_front() else {
                 return Ok(());
             };
             let mut pieces = Vec::new();
-            let mut gathered = 0;
-            let mut end = None;
-            while end.is_none() && gathered < self.pull && pieces.len() < MAX_SLICES {
-                match producer.more() {
-                    Ok(piece) if piece.is_empty() => end = Some(Ok(())),
-                    Ok(piece) => {
-                        gathered += piece.len();
-                        pieces.push(piece);
-                    }
-                    Err(error) => end = Some(Err(error)),
-                }
-            }
-            if end.is_none() {
+            let pulled = catch_unwind(AssertUnwindSafe(|| {
+                pull(&mut *producer, self.pull, &mut pieces)
+            }));
+            if let Ok(Ok(Pulled::Enough)) = pulled {
                 self.queue.push_front(Entry::Producer(producer));
             }
-            self.pending += gathered;
             for piece in pieces.into_iter().rev() {
+                self.pending += piece.len();
                 self.queue.push_front(Entry::Bytes(piece));
             }
-            // What it made before it failed stands in the queue.
-            end.unwrap_or(Ok(()))?;
+            pulled.unwrap_or_else(|panic| resume_unwind(panic))?;
         }
         Ok(())
     }
@@ -258,6 +250,29 @@ impl Output {
             _ => None,
         }
     }
+}
+
+/// Why a producer is asked for no more.
+enum Pulled {
+    /// There is enough for one write.
+    Enough,
+    /// It has no more.
+    End,
+}
+
+/// Gets at least `bytes` from a producer, as far as it has them and one write can
+/// take the pieces.
+fn pull(producer: &mut dyn Producer, bytes: usize, pieces: &mut Vec<Vec<u8>>) -> Result<Pulled> {
+    let mut gathered = 0;
+    while gathered < bytes && pieces.len() < MAX_SLICES {
+        let piece = producer.more()?;
+        if piece.is_empty() {
+            return Ok(Pulled::End);
+        }
+        gathered += piece.len();
+        pieces.push(piece);
+    }
+    Ok(Pulled::Enough)
 }
 
 #[cfg(test)]

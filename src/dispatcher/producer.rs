@@ -30,7 +30,9 @@ pub trait Producer: 'static {
     ///
     /// # Errors
     ///
-    /// Any; it is the channel's, whose output then lacks the rest.
+    /// Any; it is the channel's, whose output then has what was made before, lacks
+    /// the rest, and goes on with what was sent behind it, if the channel does. (A
+    /// panic that the loop catches is like any other error.)
     fn more(&mut self) -> Result<Vec<u8>>;
 }
 

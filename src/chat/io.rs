@@ -30,6 +30,8 @@ pub(super) struct State {
     pub(super) too_long: bool,
     /// What was received is to be dropped, since the buffers were discarded.
     pub(super) discarded: bool,
+    /// The input has ended, and `handle_eof` was not called yet.
+    pub(super) eof_due: bool,
 }
 
 impl Default for State {
@@ -42,6 +44,7 @@ impl Default for State {
             piece: 0,
             too_long: false,
             discarded: false,
+            eof_due: false,
         }
     }
 }
@@ -59,22 +62,37 @@ impl State {
         self.limit = limit;
     }
 
+    /// Changes the terminator. With one of another kind the piece is counted from
+    /// here, and is no longer too long, unless its end was seen already.
+    pub(super) fn set_terminator(&mut self, terminator: Terminator) {
+        if !terminator.is_like(self.scanner.terminator()) && !self.scanner.found() {
+            self.drop_too_long();
+            self.too_long = false;
+            self.piece = 0;
+        }
+        self.scanner.set_terminator(terminator);
+    }
+
     /// Forgets all input that was received, collected or held back.
     pub(super) fn discard(&mut self) {
         self.discarded = true;
         self.scanner.discard();
         self.data = Vec::new();
+        self.piece = 0;
+    }
+
+    /// What was collected of a piece that is too long is neither the beginning of
+    /// the next nor a tail.
+    pub(super) fn drop_too_long(&mut self) {
+        if self.too_long {
+            self.data = Vec::new();
+        }
     }
 
     /// The piece ends. Whether it was within the limit.
     pub(super) fn end_piece(&mut self) -> bool {
         self.piece = 0;
-        let complete = !mem::take(&mut self.too_long);
-        if !complete {
-            // What was collected of it is no beginning of the next.
-            self.data.clear();
-        }
-        complete
+        !mem::take(&mut self.too_long)
     }
 }
 
@@ -113,7 +131,7 @@ impl<'a> ChatIo<'a> {
     /// Sets what ends a piece of input, from the very next byte on: bytes, a
     /// count, or none. A count holds for one piece, and is none afterwards.
     pub fn set_terminator(&mut self, terminator: impl Into<Terminator>) {
-        self.state.scanner.set_terminator(terminator.into());
+        self.state.set_terminator(terminator.into());
     }
 
     /// What ends a piece; of a count, what is left of it.
@@ -123,10 +141,15 @@ impl<'a> ChatIo<'a> {
     }
 
     /// Sets the most bytes that a piece which ends with a terminator of bytes may
-    /// have; without, memory is the limit. Of a longer one, `handle_error` hears
-    /// with [`Error::LineTooLong`](crate::Error::LineTooLong) as soon as it is
-    /// known; if the channel goes on, the rest of that piece is dropped, and no
-    /// `found_terminator` called for it.
+    /// have; without, memory is the limit. Counted are those that came since such a
+    /// terminator was set in place of none or a count, or the buffers discarded.
+    ///
+    /// Of a longer piece, `handle_error` hears with
+    /// [`Error::LineTooLong`](crate::Error::LineTooLong) as soon as it is known. If
+    /// the channel goes on, the whole piece is dropped: what was collected of it
+    /// when `handle_error` returns, the rest as it comes, and no `found_terminator`
+    /// is called for it. It ends with its terminator, or where a count or none is
+    /// set; not with [`discard_buffers`](ChatIo::discard_buffers).
     pub fn set_limit(&mut self, bytes: impl Into<Option<usize>>) {
         self.state.set_limit(bytes.into());
     }

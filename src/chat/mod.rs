@@ -4,6 +4,7 @@ mod async_chat;
 mod bytes;
 mod handler;
 mod io;
+mod pieces;
 mod scanner;
 mod terminator;
 

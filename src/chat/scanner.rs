@@ -17,10 +17,11 @@ pub(super) struct Scanner {
     /// How much of the terminator the input ended with so far; less than all of
     /// it. Always 0 if the terminator is not bytes.
     matched: usize,
-    /// What was matched of a terminator that was then changed: input that is still
-    /// to be scanned, before any other.
+    /// What was matched of a terminator that was then changed, or was left when
+    /// scanning broke off: input that is still to be scanned, before any other.
     unscanned: Vec<u8>,
-    /// Some of that was not scanned because a handler left the loop.
+    /// Scanning broke off, by the exit error or a panic, and should go on without
+    /// waiting for more input.
     interrupted: bool,
     /// The piece that was handed out ends here.
     found: bool,
@@ -59,20 +60,21 @@ impl Scanner {
 
     /// Input to be scanned before any other, if there is some.
     pub(super) fn take_unscanned(&mut self) -> Vec<u8> {
+        self.interrupted = false;
         mem::take(&mut self.unscanned)
     }
 
-    /// Puts back what was not scanned because a handler left the loop.
-    pub(super) fn put_unscanned(&mut self, rest: &[u8]) {
+    /// Scanning broke off: puts back what was not scanned.
+    pub(super) fn interrupt(&mut self, rest: &[u8]) {
         self.unscanned.splice(..0, rest.iter().copied());
         self.interrupted = true;
     }
 
-    /// Whether there is input to scan at the end of all input. (What is held back
+    /// Whether scanning broke off and was not taken up again. (What is held back
     /// when the terminator is changed is not scanned for the new one unless more
     /// input comes, as in asynchat.)
-    pub(super) fn take_interrupted(&mut self) -> bool {
-        mem::take(&mut self.interrupted)
+    pub(super) fn is_interrupted(&self) -> bool {
+        self.interrupted
     }
 
     /// At the end of all input: what was held back since it might have been the

@@ -1,6 +1,7 @@
 //! Where a piece of input ends.
 
 use std::fmt;
+use std::mem;
 use std::rc::Rc;
 
 use memchr::memmem::Finder;
@@ -71,6 +72,13 @@ impl Terminator {
             Kind::Count(count) => Some(*count),
             _ => None,
         }
+    }
+}
+
+impl Terminator {
+    /// Whether the other is of the same kind: bytes, a count or none.
+    pub(super) fn is_like(&self, other: &Self) -> bool {
+        mem::discriminant(&self.0) == mem::discriminant(&other.0)
     }
 }
 

@@ -72,6 +72,26 @@ impl<H: Handler> FileDispatcher<H> {
             DispatcherWithSend::over(wrapper, handler).into_inner(),
         ))
     }
+
+    /// The dispatcher alone: for code that takes one over whatever, and to have
+    /// the handler back.
+    ///
+    /// ```
+    /// use fdloop::{FileDispatcher, Handler};
+    ///
+    /// struct Quiet;
+    /// impl Handler for Quiet {}
+    ///
+    /// let (reader, _writer) = std::io::pipe()?;
+    /// let channel = FileDispatcher::new(&reader, Quiet)?;
+    /// // Closes the duplicate, and puts the flags of the file back.
+    /// let Quiet = channel.into_inner().into_handler();
+    /// # Ok::<(), fdloop::Error>(())
+    /// ```
+    #[must_use]
+    pub fn into_inner(self) -> Dispatcher<H> {
+        self.0
+    }
 }
 
 forward_channel!(FileDispatcher<H: Handler + 'static>);

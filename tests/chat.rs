@@ -4,14 +4,15 @@
 mod chat_support;
 mod common;
 
-use std::borrow::Cow;
-use std::io::Cursor;
+use std::cell::Cell;
+use std::io::{Cursor, ErrorKind};
+use std::rc::Rc;
 
 use chat_support::{Recorder, chat};
 use common::{Simulated, settle, turn_once, turn_until, turn_until_empty, with_every_loop};
 use fdloop::{
-    AsyncChat, EventLoop, IterProducer, Producer, ReadProducer, Readiness, Result, SimpleProducer,
-    Socket, Terminator,
+    Address, AsyncChat, ChatHandler, ChatIo, EventLoop, IterProducer, Producer, ReadProducer,
+    Readiness, Result, SimpleProducer, Socket, Terminator,
 };
 
 #[test]
@@ -152,27 +153,75 @@ fn close_when_done_closes_behind_what_was_pushed() {
 }
 
 #[test]
-fn bytes_and_text_owned_and_borrowed_can_be_pushed() {
+fn another_channel_can_go_on_where_a_chat_ended() {
     with_every_loop(|event_loop| {
-        let (id, mut peer) = chat(event_loop, Recorder::silent(), "\n");
-        let (text, bytes) = (String::from("a &String, "), b"a &Vec<u8>, ".to_vec());
-        let chat = event_loop.get_mut(id).unwrap();
-        chat.push("a &str, ").unwrap();
-        chat.push(b"a &[u8; N], ").unwrap();
-        chat.push(&b"a &[u8], "[..]).unwrap();
-        chat.push(String::from("a String, ")).unwrap();
-        chat.push(&text).unwrap();
-        chat.push(b"a Vec<u8>, ".to_vec()).unwrap();
-        chat.push(&bytes).unwrap();
-        chat.push(Box::from(&b"a Box<[u8]>, "[..])).unwrap();
-        chat.push(Cow::from(&b"a Cow<[u8]>."[..])).unwrap();
-        chat.close_when_done();
-        let heard = String::from_utf8(peer.hear_to_end(event_loop)).unwrap();
+        let (recorder, records) = Recorder::new();
+        let recorder = recorder.on_found(|io, piece| {
+            if piece == b"upgrade" {
+                io.set_terminator("\0\0\0");
+            }
+            io.event_loop().stop();
+            Ok(())
+        });
+        let (id, mut peer) = chat(event_loop, recorder, "\n");
+        peer.say("upgrade\n\0\0");
+        event_loop.run().unwrap();
+        let mut chat = event_loop.remove(id).unwrap();
+        // Held back, for it may be the beginning of a terminator.
+        assert_eq!(chat.take_input(), b"\0\0");
+        assert_eq!(chat.take_input(), b"");
+        let (socket, _) = chat.into_parts();
+        assert_eq!(records.events(), ["\"upgrade\""]);
+
+        let (recorder, records) = Recorder::new();
+        let mut chat = AsyncChat::new(socket.unwrap(), recorder).unwrap();
+        chat.set_terminator("\n");
+        let id = event_loop.add(chat).unwrap();
+        peer.say("next\n");
+        turn_once(event_loop);
+        assert_eq!(records.events(), ["\"next\""]);
+        event_loop.close(id).unwrap();
+    });
+}
+
+#[test]
+fn a_chat_may_listen() {
+    /// Is the listener, and each connection.
+    struct Both(Rc<Cell<usize>>);
+    impl ChatHandler for Both {
+        fn handle_accepted(
+            &mut self,
+            io: &mut ChatIo<'_>,
+            socket: Socket,
+            _: Address,
+        ) -> Result<()> {
+            let mut chat = AsyncChat::new(socket, Self(Rc::clone(&self.0)))?;
+            chat.set_terminator("\n");
+            io.event_loop().add(chat)?;
+            io.close();
+            Ok(())
+        }
+
+        fn found_terminator(&mut self, _: &mut ChatIo<'_>) -> Result<()> {
+            self.0.set(self.0.get() + 1);
+            Ok(())
+        }
+    }
+    with_every_loop(|event_loop| {
+        let lines = Rc::default();
+        let mut listener = AsyncChat::listen("127.0.0.1:0", Both(Rc::clone(&lines))).unwrap();
+        assert!(listener.accepting());
         assert_eq!(
-            heard,
-            "a &str, a &[u8; N], a &[u8], a String, a &String, a Vec<u8>, a &Vec<u8>, \
-             a Box<[u8]>, a Cow<[u8]>."
+            listener.push("to nobody").unwrap_err().kind(),
+            ErrorKind::NotConnected
         );
+        let port = listener.local_addr().unwrap().port().unwrap();
+        event_loop.add(listener).unwrap();
+        let mut client = std::net::TcpStream::connect(("127.0.0.1", port)).unwrap();
+        std::io::Write::write_all(&mut client, b"one\ntwo\n").unwrap();
+        drop(client);
+        turn_until_empty(event_loop);
+        assert_eq!(lines.get(), 2);
     });
 }
 
@@ -245,8 +294,8 @@ fn readiness_that_was_only_a_hint_is_no_error() {
 fn discard_buffers_forgets_input_and_output_and_the_chat_goes_on() {
     with_every_loop(|event_loop| {
         struct Discards;
-        impl fdloop::ChatHandler for Discards {
-            fn found_terminator(&mut self, io: &mut fdloop::ChatIo<'_>) -> Result<()> {
+        impl ChatHandler for Discards {
+            fn found_terminator(&mut self, io: &mut ChatIo<'_>) -> Result<()> {
                 let line = io.take_data();
                 io.push(line)?;
                 io.push(";")

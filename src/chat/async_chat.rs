@@ -6,12 +6,12 @@ use std::os::fd::{AsRawFd, RawFd};
 
 use super::bytes::IntoBytes;
 use super::handler::ChatHandler;
-use super::io::{ChatIo, push, push_with_producer};
+use super::io::{ChatIo, push, push_with_producer, refuse};
 use super::pieces::Chat;
 use super::terminator::Terminator;
 use crate::address::ToAddresses;
 use crate::dispatcher::{
-    Dispatcher, DispatcherWithSend, Endpoint, IntoSocket, Producer, Transport,
+    Dispatcher, DispatcherWithSend, Endpoint, IntoSocket, Producer, Socket, Transport,
 };
 use crate::error::Result;
 use crate::event_loop::{EventLoop, forward_channel};
@@ -67,6 +67,18 @@ impl<H: ChatHandler> AsyncChat<H> {
         DispatcherWithSend::new(socket, Chat::new(handler)).map(Self::from_dispatcher)
     }
 
+    /// A listener with the handler of a chat: its
+    /// [`handle_accepted`](ChatHandler::handle_accepted) gets the connections. For
+    /// programs that have one handler for both, as in asynchat; else a
+    /// [`Dispatcher`] listens as well.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Dispatcher::listen`].
+    pub fn listen(address: impl ToAddresses, handler: H) -> Result<Self> {
+        Dispatcher::listen(address, Chat::new(handler)).map(Self)
+    }
+
     /// A chat over a connection that is to be made; see [`Endpoint::connect`].
     ///
     /// # Errors
@@ -106,6 +118,61 @@ impl<H: ChatHandler> AsyncChat<H> {
         self.0.into_handler().handler
     }
 
+    /// Gives the socket back, if there is one and it was not given up, and the
+    /// handler: for when something else than a chat is to go on with the connection.
+    /// What waits to be sent is dropped, so wait until [`pending`](Endpoint::pending)
+    /// is 0; for what was received, see [`take_input`](AsyncChat::take_input).
+    ///
+    /// ```
+    /// use fdloop::{AsyncChat, ChatHandler, ChatIo, EventLoop, Result, Terminator};
+    /// use std::io::Write;
+    ///
+    /// /// Waits for the line after which another protocol is spoken.
+    /// struct BeforeUpgrade;
+    /// impl ChatHandler for BeforeUpgrade {
+    ///     fn found_terminator(&mut self, io: &mut ChatIo<'_>) -> Result<()> {
+    ///         if io.take_data() == b"UPGRADE" {
+    ///             // What follows is no line, and not for this handler.
+    ///             io.set_terminator(Terminator::none());
+    ///             io.event_loop().stop();
+    ///         }
+    ///         Ok(())
+    ///     }
+    /// }
+    ///
+    /// let (ours, mut theirs) = std::os::unix::net::UnixStream::pair()?;
+    /// let mut chat = AsyncChat::new(ours, BeforeUpgrade)?;
+    /// chat.set_terminator("\n");
+    /// let mut event_loop = EventLoop::new()?;
+    /// let id = event_loop.add(chat)?;
+    /// theirs.write_all(b"UPGRADE\nhello")?;
+    /// event_loop.run()?;
+    ///
+    /// let mut chat = event_loop.remove(id).unwrap();
+    /// let received = chat.take_input();
+    /// let (socket, BeforeUpgrade) = chat.into_parts();
+    /// // Now a handler of the other protocol can go on with both.
+    /// assert_eq!(received, b"hello");
+    /// assert!(socket.is_some());
+    /// # Ok::<(), fdloop::Error>(())
+    /// ```
+    #[must_use]
+    pub fn into_parts(self) -> (Option<Socket>, H) {
+        let (socket, chat) = self.0.into_parts();
+        (socket, chat.handler)
+    }
+
+    /// Takes what was received of a piece that is not complete: what
+    /// [`ChatIo::collect`] has of it, and what is held back because it may be the
+    /// beginning of a terminator, or was not looked at yet.
+    ///
+    /// After a change to TLS in the middle of a connection, as by STARTTLS, drop
+    /// this: it came in the clear, whoever sent it.
+    #[must_use]
+    pub fn take_input(&mut self) -> Vec<u8> {
+        self.0.handler_mut().state.take_input()
+    }
+
     /// Calls `visit` as though it were one of the handler's methods: see
     /// [`Dispatcher::enter`].
     ///
@@ -141,7 +208,9 @@ impl<H: ChatHandler> AsyncChat<H> {
     /// See [`ChatIo::set_terminator`].
     pub fn set_terminator(&mut self, terminator: impl Into<Terminator>) {
         let state = &mut self.0.handler_mut().state;
-        state.set_terminator(terminator.into());
+        if let Err(error) = state.set_terminator(terminator.into()) {
+            refuse(&mut self.0, error);
+        }
     }
 
     /// See [`ChatIo::get_terminator`].

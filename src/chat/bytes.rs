@@ -1,28 +1,22 @@
 //! What can be pushed.
 
 use std::borrow::Cow;
+use std::rc::Rc;
+use std::sync::Arc;
 
-/// Bytes or text, owned or borrowed. What is owned is pushed without copying it.
+/// Bytes or text, owned, shared or borrowed.
+///
+/// What is owned (`Vec<u8>`, `String`, a box) is pushed without copying it, from
+/// 4,096 bytes on. Less is gathered in blocks, so that many small pushes leave
+/// together, and what is borrowed or shared has to be copied.
 pub trait IntoBytes<'a> {
     /// Turns it into bytes.
     fn into_bytes(self) -> Cow<'a, [u8]>;
 }
 
-macro_rules! borrowed {
-    ($($type:ty),+) => {$(
-        impl<'a> IntoBytes<'a> for $type {
-            fn into_bytes(self) -> Cow<'a, [u8]> {
-                Cow::Borrowed(self.as_ref())
-            }
-        }
-    )+};
-}
-
-borrowed!(&'a [u8], &'a str, &'a String, &'a Vec<u8>);
-
-impl<'a, const N: usize> IntoBytes<'a> for &'a [u8; N] {
+impl<'a, T: AsRef<[u8]> + ?Sized> IntoBytes<'a> for &'a T {
     fn into_bytes(self) -> Cow<'a, [u8]> {
-        Cow::Borrowed(self)
+        Cow::Borrowed(self.as_ref())
     }
 }
 
@@ -38,8 +32,42 @@ macro_rules! owned {
 
 owned!(String, Vec<u8>, Box<[u8]>);
 
+impl<'a> IntoBytes<'a> for Box<str> {
+    fn into_bytes(self) -> Cow<'a, [u8]> {
+        Cow::Owned(self.into_boxed_bytes().into())
+    }
+}
+
+impl<'a, const N: usize> IntoBytes<'a> for [u8; N] {
+    fn into_bytes(self) -> Cow<'a, [u8]> {
+        Cow::Owned(self.into())
+    }
+}
+
+macro_rules! shared {
+    ($($type:ty),+) => {$(
+        impl<'a> IntoBytes<'a> for $type {
+            fn into_bytes(self) -> Cow<'a, [u8]> {
+                let bytes: &[u8] = (*self).as_ref();
+                Cow::Owned(bytes.to_vec())
+            }
+        }
+    )+};
+}
+
+shared!(Rc<[u8]>, Arc<[u8]>, Rc<str>, Arc<str>);
+
 impl<'a> IntoBytes<'a> for Cow<'a, [u8]> {
     fn into_bytes(self) -> Self {
         self
+    }
+}
+
+impl<'a> IntoBytes<'a> for Cow<'a, str> {
+    fn into_bytes(self) -> Cow<'a, [u8]> {
+        match self {
+            Cow::Borrowed(text) => text.into_bytes(),
+            Cow::Owned(text) => Cow::Owned(text.into()),
+        }
     }
 }

@@ -9,7 +9,7 @@ use super::bytes::IntoBytes;
 use super::scanner::Scanner;
 use super::terminator::Terminator;
 use crate::dispatcher::{Endpoint, Io, Producer};
-use crate::error::Result;
+use crate::error::{Error, Result};
 
 /// How much is received at once, unless said otherwise. asynchat's
 /// `ac_in_buffer_size`.
@@ -64,13 +64,27 @@ impl State {
 
     /// Changes the terminator. With one of another kind the piece is counted from
     /// here, and is no longer too long, unless its end was seen already.
-    pub(super) fn set_terminator(&mut self, terminator: Terminator) {
+    ///
+    /// # Errors
+    ///
+    /// As for [`Terminator::check`].
+    pub(super) fn set_terminator(&mut self, terminator: Terminator) -> Result<()> {
+        let terminator = terminator.check()?;
         if !terminator.is_like(self.scanner.terminator()) && !self.scanner.found() {
             self.drop_too_long();
             self.too_long = false;
             self.piece = 0;
         }
         self.scanner.set_terminator(terminator);
+        Ok(())
+    }
+
+    /// Takes what was received and did not become a piece.
+    pub(super) fn take_input(&mut self) -> Vec<u8> {
+        let mut input = mem::take(&mut self.data);
+        input.extend(self.scanner.take_held());
+        self.piece = 0;
+        input
     }
 
     /// Forgets all input that was received, collected or held back.
@@ -108,8 +122,9 @@ impl<'a> ChatIo<'a> {
         Self { io, state }
     }
 
-    /// Sends `data` behind what waits. What is owned is not copied. All that a
-    /// handler pushes leaves together, when it returns. asynchat's `push`.
+    /// Sends `data` behind what waits. What is owned, and not small, is not copied:
+    /// see [`IntoBytes`]. All that a handler pushes leaves together, when it
+    /// returns. asynchat's `push`.
     ///
     /// # Errors
     ///
@@ -130,8 +145,13 @@ impl<'a> ChatIo<'a> {
 
     /// Sets what ends a piece of input, from the very next byte on: bytes, a
     /// count, or none. A count holds for one piece, and is none afterwards.
+    ///
+    /// A negative count [fails](Endpoint::fail) the chat: it ends, with the reason
+    /// `InvalidInput`, which is logged.
     pub fn set_terminator(&mut self, terminator: impl Into<Terminator>) {
-        self.state.set_terminator(terminator.into());
+        if let Err(error) = self.state.set_terminator(terminator.into()) {
+            refuse(&mut self.io, error);
+        }
     }
 
     /// What ends a piece; of a count, what is left of it.
@@ -188,6 +208,12 @@ impl<'a> ChatIo<'a> {
     pub fn set_in_buffer_size(&mut self, bytes: usize) {
         self.state.in_buffer_size = bytes.max(1);
     }
+}
+
+/// Ends a chat that was given a terminator which cannot be.
+pub(super) fn refuse(endpoint: &mut Endpoint, error: Error) {
+    log::error!("{endpoint}: {error}");
+    endpoint.fail(error);
 }
 
 /// asynchat's push writes, and so comes upon a close that waits; what is pushed

@@ -108,7 +108,7 @@ impl Scanner {
             return None;
         }
         match &self.terminator.0 {
-            Kind::None => Some(collect(data, data.len())),
+            Kind::None | Kind::Negative(_) => Some(collect(data, data.len())),
             Kind::Count(count) => {
                 let here = usize::try_from(*count).map_or(data.len(), |n| n.min(data.len()));
                 let left = count - here as u64;

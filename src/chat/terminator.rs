@@ -1,20 +1,26 @@
 //! Where a piece of input ends.
 
 use std::fmt;
+use std::io;
 use std::mem;
 use std::rc::Rc;
 
 use memchr::memmem::Finder;
 
+use crate::error::{Error, Result};
+
 /// What ends a piece of a chat's input. asynchat's terminator.
 ///
-/// Anything that is bytes or text converts to it, and so does a number.
+/// Anything that is bytes or text converts to it, and so does a number of bytes, of
+/// most types. A negative one, such as a length that a peer made up, ends the chat
+/// when it is set.
 ///
 /// ```
 /// use fdloop::Terminator;
 ///
 /// assert_eq!(Terminator::from("\r\n"), Terminator::bytes("\r\n"));
 /// assert_eq!(Terminator::from(10), Terminator::count(10));
+/// assert_eq!(Terminator::from("a body".len()), Terminator::count(6));
 /// assert_eq!(Terminator::from(""), Terminator::none());
 /// ```
 #[derive(Clone, Default)]
@@ -27,6 +33,8 @@ pub(super) enum Kind {
     None,
     /// So many bytes; never 0.
     Count(u64),
+    /// A count below 0, which no chat takes.
+    Negative(i64),
     Bytes(Rc<Pattern>),
 }
 
@@ -76,6 +84,20 @@ impl Terminator {
 }
 
 impl Terminator {
+    /// # Errors
+    ///
+    /// `InvalidInput` if it is a negative count.
+    pub(super) fn check(self) -> Result<Self> {
+        let Kind::Negative(count) = self.0 else {
+            return Ok(self);
+        };
+        let message = format!(
+            "a piece of {count} bytes cannot be: set a count that is not negative, or \
+             Terminator::none()"
+        );
+        Err(Error::misuse(io::ErrorKind::InvalidInput, message))
+    }
+
     /// Whether the other is of the same kind: bytes, a count or none.
     pub(super) fn is_like(&self, other: &Self) -> bool {
         mem::discriminant(&self.0) == mem::discriminant(&other.0)
@@ -84,7 +106,13 @@ impl Terminator {
 
 impl PartialEq for Terminator {
     fn eq(&self, other: &Self) -> bool {
-        (self.as_bytes(), self.as_count()) == (other.as_bytes(), other.as_count())
+        match (&self.0, &other.0) {
+            (Kind::None, Kind::None) => true,
+            (Kind::Count(one), Kind::Count(other)) => one == other,
+            (Kind::Negative(one), Kind::Negative(other)) => one == other,
+            (Kind::Bytes(one), Kind::Bytes(other)) => one.bytes() == other.bytes(),
+            _ => false,
+        }
     }
 }
 
@@ -95,6 +123,7 @@ impl fmt::Debug for Terminator {
         match &self.0 {
             Kind::None => f.write_str("none"),
             Kind::Count(count) => write!(f, "{count} bytes"),
+            Kind::Negative(count) => write!(f, "{count} bytes"),
             Kind::Bytes(pattern) => write!(f, "\"{}\"", pattern.bytes().escape_ascii()),
         }
     }
@@ -112,17 +141,44 @@ macro_rules! from_bytes {
 
 from_bytes!(&str, &[u8], String, Vec<u8>, &String, &Vec<u8>);
 
+impl<const N: usize> From<[u8; N]> for Terminator {
+    fn from(bytes: [u8; N]) -> Self {
+        Self::bytes(bytes)
+    }
+}
+
 impl<const N: usize> From<&[u8; N]> for Terminator {
     fn from(bytes: &[u8; N]) -> Self {
         Self::bytes(bytes)
     }
 }
 
-impl From<u64> for Terminator {
-    fn from(bytes: u64) -> Self {
-        Self::count(bytes)
-    }
+// Not of u8: b'\n' would be a count of 10.
+macro_rules! from_count {
+    ($($type:ty),+) => {$(
+        impl From<$type> for Terminator {
+            fn from(bytes: $type) -> Self {
+                Self::count(bytes as u64)
+            }
+        }
+    )+};
 }
+
+from_count!(u16, u32, u64, usize);
+
+// A literal is an i32 unless something says otherwise.
+macro_rules! from_signed_count {
+    ($($type:ty),+) => {$(
+        impl From<$type> for Terminator {
+            fn from(bytes: $type) -> Self {
+                let negative = || Self(Kind::Negative(bytes as i64));
+                u64::try_from(bytes).map_or_else(|_| negative(), Self::count)
+            }
+        }
+    )+};
+}
+
+from_signed_count!(i32, i64, isize);
 
 impl<T: Into<Self>> From<Option<T>> for Terminator {
     fn from(terminator: Option<T>) -> Self {

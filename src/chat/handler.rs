@@ -17,6 +17,13 @@ use crate::event_loop::Predicates;
 /// that the piece is complete, in
 /// [`found_terminator`](ChatHandler::found_terminator).
 ///
+/// So, unlike a [`Handler`](crate::Handler), it has no `handle_read`, no
+/// `handle_write` and no `writable`: those are the chat's own. (In asynchat they
+/// are inherited, and overriding them breaks the chat.) Whether there is input is
+/// left to [`readable`](ChatHandler::readable), and what is to be sent is pushed,
+/// more of it perhaps in [`handle_drain`](ChatHandler::handle_drain). Every other
+/// method of a `Handler` is here too.
+///
 /// # Errors
 ///
 /// A handler may return any error with `?`; [`Error`] says what becomes of each.
@@ -53,7 +60,7 @@ pub trait ChatHandler {
         self.log_info(io, "unhandled connect event", Level::Warn)
     }
 
-    /// The chat listens, and has connections to accept: see
+    /// The chat [listens](crate::AsyncChat::listen), and has connections to accept: see
     /// [`Handler::handle_accept`](crate::Handler::handle_accept).
     fn handle_accept(&mut self, io: &mut ChatIo<'_>) -> Result<()> {
         accept_some(io, |io, socket, peer| {

@@ -238,6 +238,53 @@ assert mails() == [b'message %d\r\n' % n for n in range(20)] + [b'all at once\r\
 }
 
 #[test]
+fn fifty_connections_that_pipeline_have_their_messages_stored_byte_for_byte() {
+    // smtplib waits for each reply; these clients for none, not even that to DATA,
+    // and read apart from that.
+    let script = r#"
+MESSAGES = 20
+
+def message(connection, number):
+    lines = random.Random(connection * 100 + number)
+    text = b'Subject: %d of %d\r\n\r\n' % (number, connection)
+    for _ in range(lines.randrange(60)):
+        bare = noise(700, number).replace(b'\r', b'').replace(b'\n', b'')
+        text += lines.choice([b'', b'.', b'..', b'.a line', b'a.\r.\n', bare]) + b'\r\n'
+    return text
+
+def client(connection):
+    pieces = random.Random(connection)
+    client = Client()
+    everything = b''
+    for number in range(MESSAGES):
+        everything += b'RSET\r\nNOOP\r\nMAIL FROM:<%d@a.b> BODY=8BITMIME\r\n' % connection
+        everything += b'RCPT TO:<c@d.e>\r\nRCPT TO:<nonsense>\r\nRCPT TO:<f@g.h>\r\nDATA\r\n'
+        text = message(connection, number)
+        everything += (b'\r\n' + text).replace(b'\r\n.', b'\r\n..')[2:] + b'.\r\n'
+    everything += b'QUIT\r\n'
+    def write():
+        at = 0
+        while at < len(everything):
+            size = pieces.choice([1, 7, 100, 1000, 20000])
+            client.send(everything[at:at + size])
+            at += size
+    writing = background(write)
+    expected = [250, 250, 250, 250, 501, 250, 354, 250] * MESSAGES + [221]
+    replies = [client.reply() for _ in expected]
+    assert replies == expected, replies
+    assert client.replies.read() == b''
+    writing()
+
+for join in [background(client, connection) for connection in range(50)]:
+    join()
+expected = [message(connection, number) for connection in range(50) for number in range(MESSAGES)]
+assert sorted(mails()) == sorted(expected)
+assert not names('tmp')
+"#;
+    with_client(script);
+}
+
+#[test]
 fn a_message_is_what_was_sent_but_for_the_dots() {
     let script = r#"
 cases = [

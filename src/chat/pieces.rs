@@ -78,7 +78,8 @@ impl<H: ChatHandler> Chat<H> {
         Ok(())
     }
 
-    /// The same in `handle_error`, while the loop deals with a panic, and so catches no other.
+    /// The same in `handle_error`, while the loop deals with a panic, and so catches
+    /// no other.
     fn go_on_catching(&mut self, io: &mut Io<'_>) -> Result<()> {
         let gone_on = catch_unwind(AssertUnwindSafe(|| self.go_on(io)));
         gone_on.unwrap_or_else(|panic| Err(Error::panicked(panic_message(&*panic))))

@@ -1,5 +1,6 @@
 //! The error of everything here, and the classes that errors fall into.
 
+use std::any::Any;
 use std::error::Error as StdError;
 use std::fmt;
 use std::io;
@@ -34,8 +35,8 @@ pub enum Error {
     /// The crate was used in a way that cannot work; says what to do instead.
     Misuse(Box<Misuse>),
     /// A piece of a chat's input has more bytes than its limit, which this is. If
-    /// the handler of the error lets the channel go on, the rest of the piece is
-    /// dropped.
+    /// the handler of the error lets the channel go on, the whole piece is dropped:
+    /// see [`ChatIo::set_limit`](crate::ChatIo::set_limit).
     LineTooLong(usize),
     /// A handler panicked, in a loop that was built to catch that.
     Panicked(Box<Panic>),
@@ -121,7 +122,10 @@ impl Error {
 
     /// A caught panic.
     #[cold]
-    pub(crate) fn panicked(message: String) -> Self {
+    pub(crate) fn panicked(panic: &(dyn Any + Send)) -> Self {
+        let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
+        let text = text.or_else(|| panic.downcast_ref::<String>().cloned());
+        let message = text.unwrap_or_else(|| "(no message)".to_owned());
         Self::Panicked(Box::new(Panic { message }))
     }
 

@@ -1,6 +1,5 @@
 //! Cutting a chat's input into pieces: the handler of its dispatcher.
 
-use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 
 use log::Level;
@@ -82,7 +81,7 @@ impl<H: ChatHandler> Chat<H> {
     /// no other.
     fn go_on_catching(&mut self, io: &mut Io<'_>) -> Result<()> {
         let gone_on = catch_unwind(AssertUnwindSafe(|| self.go_on(io)));
-        gone_on.unwrap_or_else(|panic| Err(Error::panicked(panic_message(&*panic))))
+        gone_on.unwrap_or_else(|panic| Err(Error::panicked(&*panic)))
     }
 
     /// The end of the input: its tail, and then word of it.
@@ -241,12 +240,6 @@ impl<H: ChatHandler> Handler for Chat<H> {
     fn log_info(&mut self, io: &mut Io<'_>, message: &str, level: Level) -> Result<()> {
         self.call(io, |handler, io| handler.log_info(io, message, level))
     }
-}
-
-fn panic_message(panic: &(dyn Any + Send)) -> String {
-    let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
-    let text = text.or_else(|| panic.downcast_ref::<String>().cloned());
-    text.unwrap_or_else(|| "(no message)".to_owned())
 }
 
 impl<H: ChatHandler + 'static> Dispatcher<Chat<H>> {

@@ -4,6 +4,7 @@
 mod attempts;
 mod base;
 mod endpoint;
+mod events;
 mod handler;
 mod io;
 mod output;

@@ -172,7 +172,7 @@ impl Output {
             (Some(Entry::Bytes(only)), _) => link.send(&only[self.written..]),
             (None | Some(Entry::Shutdown | Entry::Producer(_)), _) => return Ok(true),
         };
-        let written = written.map_err(|e| Error::system("send", Some(fd), e))?;
+        let written = written.map_err(|e| Error::system(link.verbs()[1], Some(fd), e))?;
         self.advance(written);
         Ok(!matches!(self.queue.front(), Some(Entry::Bytes(_))))
     }

@@ -122,6 +122,14 @@ impl Link {
         }
     }
 
+    /// What receiving and sending are called, for messages.
+    pub(super) fn verbs(&self) -> [&'static str; 2] {
+        match self {
+            Self::Socket(_) => ["receive", "send"],
+            Self::Other(_) => ["read", "write"],
+        }
+    }
+
     /// Whether something has come in and was not received yet.
     pub(super) fn has_unread(&self) -> bool {
         match self {

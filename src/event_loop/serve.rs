@@ -136,7 +136,7 @@ impl EventLoop {
         channel: &mut dyn Channel,
         panic: &(dyn Any + Send),
     ) -> Result<()> {
-        let error = Err(panic_error(panic));
+        let error = Err(Error::panicked(panic));
         let policed = catch_unwind(AssertUnwindSafe(|| self.police(channel, error)));
         policed.unwrap_or_else(|_| {
             let fd = key.fd;
@@ -325,14 +325,4 @@ impl EventLoop {
         }
         self.channels.remove(&key.fd)
     }
-}
-
-/// The error that a caught panic becomes.
-fn panic_error(panic: &(dyn Any + Send)) -> Error {
-    let message = panic
-        .downcast_ref::<&str>()
-        .map(|message| (*message).to_owned())
-        .or_else(|| panic.downcast_ref::<String>().cloned())
-        .unwrap_or_else(|| "(no message)".to_owned());
-    Error::panicked(message)
 }

@@ -58,7 +58,10 @@ impl Endpoint {
             Ok(n) => Ok(n),
             Err(error) if error.kind() == io::ErrorKind::Interrupted => self.recv(buf),
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => Err(error.into()),
-            Err(error) => self.lost(Error::system("receive", Some(self.fd), error)),
+            Err(error) => {
+                let verb = self.link.as_ref().map_or("receive", |link| link.verbs()[0]);
+                self.lost(Error::system(verb, Some(self.fd), error))
+            }
         }
     }
 
@@ -160,7 +163,7 @@ impl Endpoint {
         let gone = io::Error::from_raw_os_error(libc::EPIPE);
         self.set(Flags::BROKEN, true);
         self.drop_output();
-        self.fail(Error::system("send", Some(self.fd), gone));
+        self.fail(Error::system("write", Some(self.fd), gone));
     }
 
     /// Whether there may be something to be read although a send failed.

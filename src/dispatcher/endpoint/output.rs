@@ -43,7 +43,8 @@ impl Endpoint {
     }
 
     /// As [`send`](Endpoint::send), of data that is given away: with a buffer,
-    /// what cannot be written now is kept without copying it.
+    /// what cannot be written now is kept, without copying it if that is 4,096 bytes or
+    /// more.
     ///
     /// # Errors
     ///
@@ -165,7 +166,10 @@ impl Endpoint {
                     self.sent_too_early(error);
                     return Ok(0);
                 }
-                Err(error) => return self.send_failed(Error::system("send", Some(self.fd), error)),
+                Err(error) => {
+                    let error = Error::system(link.verbs()[1], Some(self.fd), error);
+                    return self.send_failed(error);
+                }
             }
         }
     }

@@ -1,0 +1,126 @@
+//! Reaching channels by their ids.
+
+use std::any::Any;
+use std::io;
+
+use super::EventLoop;
+use super::channel::Channel;
+use super::id::ChannelId;
+use crate::error::{Error, Result};
+
+impl EventLoop {
+    /// The channel of that id, unless it is gone or one of its methods runs.
+    #[must_use]
+    pub fn get<C: Channel>(&self, id: ChannelId<C>) -> Option<&C> {
+        self.watches.current(id.key)?;
+        let channel: &dyn Any = &**self.channels.get(&id.key.fd)?;
+        channel.downcast_ref()
+    }
+
+    /// The channel of that id, unless it is gone or one of its methods runs.
+    ///
+    /// What becomes due by what you do with it (it was closed, or a write found
+    /// the connection gone) happens before the next wait. To have it happen now,
+    /// use [`with`](EventLoop::with).
+    #[must_use]
+    pub fn get_mut<C: Channel>(&mut self, id: ChannelId<C>) -> Option<&mut C> {
+        self.watches.current(id.key)?;
+        self.touch(id.key);
+        let channel: &mut dyn Any = &mut **self.channels.get_mut(&id.key.fd)?;
+        channel.downcast_mut()
+    }
+
+    /// Calls `visit` with the channel as though the channel's own handler ran: it
+    /// may use the loop, its error is the channel's, and what became due is done
+    /// when this returns.
+    ///
+    /// ```
+    /// # use fdloop::{Dispatcher, EventLoop, Handler, Socket, Result};
+    /// # struct Quiet;
+    /// # impl Handler for Quiet {}
+    /// # fn main() -> Result<()> {
+    /// let (ours, theirs) = Socket::pair()?;
+    /// let mut event_loop = EventLoop::new()?;
+    /// let id = event_loop.add(Dispatcher::new(ours, Quiet)?)?;
+    /// event_loop.with(id, |channel, event_loop| {
+    ///     channel.enter(event_loop, |_handler, io| {
+    ///         io.send(b"hello")?;
+    ///         io.close();
+    ///         Ok(())
+    ///     })
+    /// })?;
+    /// assert!(event_loop.is_empty());
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// `NotFound` if the channel is gone or one of its methods runs;
+    /// [`Error::ExitNow`] if `visit` or a handler answered that.
+    pub fn with<C: Channel>(
+        &mut self,
+        id: ChannelId<C>,
+        visit: impl FnOnce(&mut C, &mut Self) -> Result<()>,
+    ) -> Result<()> {
+        if self.get(id).is_none() {
+            let message = format!(
+                "no channel of fd {} can be visited: it was closed, or is being served",
+                id.key.fd
+            );
+            return Err(Error::misuse(io::ErrorKind::NotFound, message));
+        }
+        self.serve(id.key, |channel, event_loop| {
+            let typed: &mut dyn Any = channel;
+            // Of this type, as was seen above.
+            if let Some(typed) = typed.downcast_mut() {
+                let result = visit(typed, event_loop);
+                event_loop.police(channel, result)?;
+            }
+            let settled = channel.settle(event_loop);
+            event_loop.police(channel, settled)
+        })
+    }
+
+    /// Closes a channel, without calling its `handle_close`, and forgets it.
+    /// Answers whether there was such a channel. One whose method runs is closed
+    /// when that returns.
+    ///
+    /// # Errors
+    ///
+    /// What close(2) answered for its descriptor, such as `StorageFull` for a
+    /// file whose data could not be written; the channel is gone all the same.
+    pub fn close<C: Channel>(&mut self, id: ChannelId<C>) -> Result<bool> {
+        match self.watches.current(id.key) {
+            Some(_) => self.close_key(id.key).map(|()| true),
+            None => Ok(false),
+        }
+    }
+
+    /// Takes a channel out of the loop, open as it is. `None` if it is gone, or
+    /// one of its methods runs.
+    pub fn remove<C: Channel>(&mut self, id: ChannelId<C>) -> Option<C> {
+        self.get(id)?;
+        let channel: Box<dyn Any> = self.forget(id.key)?;
+        channel.downcast().ok().map(|channel| *channel)
+    }
+
+    /// Closes every channel, without calling their `handle_close`. asyncore's
+    /// `close_all`. One whose method runs is closed when that returns.
+    ///
+    /// # Errors
+    ///
+    /// The first error that closing a descriptor answered, unless `ignore_all`;
+    /// one that was closed already (EBADF) is none. All channels are closed in
+    /// any case.
+    pub fn close_all(&mut self, ignore_all: bool) -> Result<()> {
+        let mut result = Ok(());
+        for key in self.watches.keys() {
+            let closed = self.close_key(key);
+            if result.is_ok() && !ignore_all {
+                result = closed;
+            }
+        }
+        result
+    }
+}

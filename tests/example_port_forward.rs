@@ -1,0 +1,261 @@
+//! The forwarder, run as a program, with clients and servers that are not ours:
+//! Python's sockets and its `http.server`, and curl and nc where there are any.
+
+// A test that cannot go on should say so and fail; these helpers are part of one.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+mod support;
+
+use std::process::Command;
+
+use fdloop::Backend;
+use support::{
+    ANY_PORT, Directory, HTTP_SERVER, Program, assert_grew_at_most, directory_to_serve, exists,
+    server, with_each_backend,
+};
+
+/// Runs a Python program that is both the remote and the client: `remote` listens,
+/// and `client()` and `server()` give the two ends of a new connection through the
+/// forwarder.
+#[track_caller]
+fn through_forwarder(backend: Backend, listen: &str, remote: &str, script: &str) {
+    let setup = r#"
+remote = listen(sys.argv[1], rcvbuf=65536)
+forwarder = hear()
+def client():
+    return connect(forwarder)
+def server():
+    return accept(remote)
+"#;
+    let mut both = Program::python(&format!("{setup}\n{script}"), &[remote]);
+    let remote = both.address();
+    let (forwarder, address) = server("port_forward", backend, &[listen, &remote]);
+    let before = forwarder.peak_memory();
+    both.tell(&address);
+    both.succeed();
+    assert_grew_at_most(3 << 10, before, forwarder.peak_memory());
+    forwarder.end_with("TERM");
+}
+
+#[track_caller]
+fn through_forwarder_on_ipv4(script: &str) {
+    with_each_backend(|backend| through_forwarder(backend, ANY_PORT, ANY_PORT, script));
+}
+
+#[test]
+fn port_forward_carries_both_directions_at_once_in_little_memory() {
+    // One side at a time is slow: it reads nothing until it has sent everything.
+    let script = r#"
+up, down = noise(10 << 20, 3), noise(10 << 20, 4)
+def talk(s, sends, gets, slow):
+    send = lambda: (s.sendall(sends), s.shutdown(socket.SHUT_WR))
+    sending = background(send)
+    if slow:
+        sending()
+    check(read_all(s), gets, 'the stream')
+    sending()
+for slow in 'client', 'server':
+    c = client(); s = server()
+    there = background(talk, s, down, up, slow == 'server')
+    talk(c, up, down, slow == 'client')
+    there()
+"#;
+    through_forwarder_on_ipv4(script);
+    let directory = Directory::new();
+    let (listen, remote) = (directory.file("listen"), directory.file("remote"));
+    through_forwarder(Backend::default(), &listen, &remote, script);
+}
+
+#[test]
+fn port_forward_holds_back_a_side_that_is_faster_than_the_other() {
+    through_forwarder_on_ipv4(
+        r#"
+data = noise(64 << 20, 5)
+for fast, slow in (0, 1), (1, 0):
+    ends = [client(), server()]
+    fast, slow = ends[fast], ends[slow]
+    fast.settimeout(2)
+    sent = 0
+    try:
+        while sent < len(data):
+            sent += fast.send(data[sent:sent + 65536])
+    except TimeoutError:
+        pass
+    assert sent < len(data), 'it took everything'
+    # The other direction is not affected.
+    slow.sendall(b'hello')
+    assert read_exactly(fast, 5) == b'hello'
+    fast.close()
+    check(read_all(slow), data[:sent], 'what was held back')
+"#,
+    );
+}
+
+#[test]
+fn port_forward_passes_half_closes_on() {
+    through_forwarder_on_ipv4(
+        r#"
+for first, second in (0, 1), (1, 0):
+    ends = [client(), server()]
+    first, second = ends[first], ends[second]
+    first.sendall(b'a question')
+    first.shutdown(socket.SHUT_WR)
+    assert read_all(second) == b'a question'
+    # The first can still listen.
+    second.sendall(b'an answer')
+    assert read_exactly(first, 9) == b'an answer'
+    second.shutdown(socket.SHUT_WR)
+    assert first.recv(1) == b''
+"#,
+    );
+}
+
+#[test]
+fn port_forward_delivers_all_that_was_sent_before_a_close() {
+    through_forwarder_on_ipv4(
+        r#"
+data = noise(3 << 20, 6)
+for first, second in (0, 1), (1, 0):
+    ends = [client(), server()]
+    first, second = ends[first], ends[second]
+    first.sendall(data)
+    first.close()
+    check(read_all(second), data, 'what was sent before the close')
+    # The second talks to nobody any more, and learns it at last.
+    try:
+        while True:
+            second.sendall(bytes(65536))
+    except (BrokenPipeError, ConnectionResetError):
+        pass
+"#,
+    );
+}
+
+#[test]
+fn port_forward_delivers_what_it_received_before_a_reset() {
+    // A Unix socket that is closed with something unread resets the connection, but
+    // nothing that it sent is lost.
+    let script = r#"
+data, sent = noise(4 << 20, 7), 0
+c = client(); s = server()
+s.sendall(b'unread')
+assert c.recv(1, socket.MSG_PEEK) == b'u'
+c.settimeout(2)
+try:
+    while sent < len(data):
+        sent += c.send(data[sent:sent + 65536])
+except TimeoutError:
+    pass
+c.close()
+check(read_all(s), data[:sent], 'what was sent before the reset')
+"#;
+    with_each_backend(|backend| {
+        let directory = Directory::new();
+        let (listen, remote) = (directory.file("listen"), directory.file("remote"));
+        through_forwarder(backend, &listen, &remote, script);
+    });
+}
+
+#[test]
+fn port_forward_passes_resets_on() {
+    through_forwarder_on_ipv4(
+        r#"
+for first, second in (0, 1), (1, 0):
+    ends = [client(), server()]
+    first, second = ends[first], ends[second]
+    first.sendall(b'hello')
+    assert read_exactly(second, 5) == b'hello'
+    reset(first)
+    try:
+        got = second.recv(1)
+        raise AssertionError('no reset, but %r' % got)
+    except ConnectionResetError:
+        pass
+"#,
+    );
+}
+
+#[test]
+fn port_forward_survives_a_remote_that_refuses() {
+    let script = r#"
+remote = listen(sys.argv[1])
+address = show(remote.getsockname())
+forwarder = hear()
+remote.close()
+for _ in range(3):
+    assert connect(forwarder).recv(1) == b''
+remote = listen(address)
+c = connect(forwarder); s = accept(remote)
+c.sendall(b'hello')
+assert read_exactly(s, 5) == b'hello'
+"#;
+    with_each_backend(|backend| {
+        let directory = Directory::new();
+        for kind in ["tcp", "unix"] {
+            // A path that the second `listen` binds must be free: it is another.
+            let script = match kind {
+                "tcp" => script.to_owned(),
+                _ => script.replace("remote.close()", "remote.close(); os.unlink(address)"),
+            };
+            let remote = match kind {
+                "tcp" => ANY_PORT.to_owned(),
+                _ => directory.file("remote"),
+            };
+            let script = script.replace("remote = listen(sys.argv[1])", REUSING_LISTENER);
+            let mut both = Program::python(&script, &[&remote]);
+            let remote = both.address();
+            let (forwarder, address) = server("port_forward", backend, &[ANY_PORT, &remote]);
+            both.tell(&address);
+            both.succeed();
+            forwarder.signal("TERM");
+            let ended = forwarder.succeed();
+            let complaints: Vec<_> = ended.stderr.lines().collect();
+            assert_eq!(complaints.len(), 3, "{complaints:?}");
+            assert!(complaints[0].contains(&remote), "{complaints:?}");
+        }
+    });
+}
+
+/// A listener whose port can be listened on again at once.
+const REUSING_LISTENER: &str = r#"
+plain = socket.socket
+class Reusing(plain):
+    def bind(self, address):
+        self.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        super().bind(address)
+socket.socket = Reusing
+remote = listen(sys.argv[1])
+"#;
+
+#[test]
+fn curl_and_nc_talk_through_port_forward() {
+    let (files, content) = directory_to_serve();
+    with_each_backend(|backend| {
+        if exists("curl", "--version") {
+            let mut remote = Program::python(HTTP_SERVER, &[ANY_PORT, &files.file("")]);
+            let (forwarder, address) =
+                server("port_forward", backend, &[ANY_PORT, &remote.address()]);
+            let mut command = Command::new("curl");
+            command.args(["-sS", "--noproxy", "*", &format!("http://{address}/large")]);
+            let ended = Program::start("curl", command).succeed();
+            assert!(ended.stdout == content, "{} bytes", ended.stdout.len());
+            forwarder.end_with("INT");
+        }
+        // Netcats differ in how they end, so it is the remote that ends this.
+        if exists("nc", "-h") {
+            let script = "l = listen('127.0.0.1:0'); s = accept(l); \
+                          assert read_exactly(s, 6) == b'hello\\n'; s.sendall(b'goodbye\\n')";
+            let mut remote = Program::python(script, &[]);
+            let (forwarder, address) =
+                server("port_forward", backend, &[ANY_PORT, &remote.address()]);
+            let (host, port) = address.rsplit_once(':').expect("a port");
+            let mut command = Command::new("nc");
+            command.args([host, port]);
+            let mut nc = Program::start("nc", command);
+            nc.tell("hello");
+            assert_eq!(nc.line(), "goodbye");
+            remote.succeed();
+            forwarder.end_with("INT");
+        }
+    });
+}

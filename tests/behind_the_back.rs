@@ -14,7 +14,7 @@ use std::rc::Rc;
 use std::sync::{Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
-use common::{Counting, Probe, on_every_backend, settle, turn_until, with_every_loop};
+use common::{Counting, Heard, Probe, on_every_backend, settle, turn_until, with_every_loop};
 use fdloop::{Channel, Dispatcher, Error, EventLoop, FileDispatcher, FileWrapper, Result};
 use nix::fcntl::{FcntlArg, fcntl};
 
@@ -46,6 +46,27 @@ fn open_under(number: RawFd) -> OwnedFd {
     unsafe {
         OwnedFd::from_raw_fd(given)
     }
+}
+
+/// Makes passes with a timeout for 300 ms, of which all but `finds` must be one wait
+/// that lasts as long as its timeout: then there are no more than fit, however slow
+/// or fast the machine is.
+#[track_caller]
+fn assert_quiet_but_for(finds: usize, event_loop: &mut EventLoop, heard: &Heard) {
+    let timeout = Duration::from_millis(20);
+    heard.waits.set(0);
+    let (mut passes, mut short) = (0, 0);
+    let begin = Instant::now();
+    while begin.elapsed() < 15 * timeout {
+        let pass = Instant::now();
+        let served = event_loop.turn(Some(timeout)).unwrap();
+        passes += 1;
+        if served > 0 || pass.elapsed() < timeout {
+            short += 1;
+        }
+    }
+    assert!(short <= finds, "{short} of {passes} passes did not sleep");
+    assert_eq!(heard.waits.get(), passes);
 }
 
 #[test]
@@ -86,15 +107,40 @@ fn a_descriptor_closed_behind_the_loop_costs_its_channel_and_no_other() {
             theirs.write_all(b"still here").unwrap();
             turn_until(&mut event_loop, "data comes", || seen.received_len() == 10);
         }
-        // And the loop is quiet: each pass is one wait, and takes its time.
-        heard.waits.set(0);
-        let timeout = Duration::from_millis(50);
-        for _ in 0..3 {
-            let begin = Instant::now();
-            assert_eq!(event_loop.turn(Some(timeout)).unwrap(), 0);
-            assert!(begin.elapsed() >= timeout);
+        assert_quiet_but_for(0, &mut event_loop, &heard);
+    });
+}
+
+#[test]
+fn the_loop_sleeps_as_before_whenever_a_descriptor_is_closed_behind_it() {
+    let _alone = alone();
+    on_every_backend(|backend| {
+        let (poller, heard) = Counting::new(backend);
+        let mut event_loop = EventLoop::with_poller(poller);
+        let mut all = Vec::new();
+        for _ in 0..6 {
+            let (ours, theirs) = UnixStream::pair().unwrap();
+            let (probe, seen) = Probe::new();
+            let id = event_loop
+                .add(Dispatcher::new(ours, probe).unwrap())
+                .unwrap();
+            all.push((id, seen, theirs));
         }
-        assert_eq!(heard.waits.get(), 3);
+        // One before it was ever waited for, one later, and several at once.
+        for (lost, left) in [(0..1, 5), (1..2, 4), (2..5, 1)] {
+            for (id, _, _) in &all[lost.clone()] {
+                close_behind(id.fd());
+            }
+            assert_quiet_but_for(lost.len(), &mut event_loop, &heard);
+            assert_eq!(event_loop.len(), left);
+            for (_, seen, _) in &all[lost] {
+                assert_eq!(seen.events(), ["close"], "one error and no more");
+            }
+        }
+        // With nothing left that is open.
+        close_behind(all[5].0.fd());
+        assert_quiet_but_for(1, &mut event_loop, &heard);
+        assert!(event_loop.is_empty());
     });
 }
 

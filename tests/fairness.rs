@@ -3,13 +3,18 @@
 
 mod common;
 
+use std::cell::Cell;
 use std::fs::File;
 use std::io::Write;
 use std::os::unix::net::UnixStream;
+use std::rc::Rc;
 use std::time::Duration;
 
-use common::{Probe, TempDir, on_every_backend, turn_once, with_every_loop};
-use fdloop::{Dispatcher, EventLoop, FileDispatcher, RunOptions};
+use common::{PATIENCE, Probe, TempDir, on_every_backend, turn_once, with_every_loop};
+use fdloop::{
+    AsyncChat, ChatHandler, ChatIo, Dispatcher, Error, EventLoop, FileDispatcher, FileWrapper,
+    Result, RunOptions, View,
+};
 
 #[test]
 fn each_ready_channel_is_served_once_a_pass() {
@@ -172,5 +177,58 @@ fn many_channels_that_are_ready_are_all_served() {
             }
         }
         assert_eq!(event_loop.turn(Some(Duration::ZERO)).unwrap(), 0);
+    });
+}
+
+/// Counts the calls of its `handle_drain`, in which it congests its output again.
+struct Restless(Rc<Cell<usize>>);
+
+/// More than there may be in an output that is not congested.
+const CONGESTING: usize = 70_000;
+
+impl ChatHandler for Restless {
+    fn readable(&self, _: &View<'_>) -> bool {
+        false
+    }
+
+    fn found_terminator(&mut self, _: &mut ChatIo<'_>) -> Result<()> {
+        Ok(())
+    }
+
+    fn handle_drain(&mut self, io: &mut ChatIo<'_>) -> Result<()> {
+        self.0.set(self.0.get() + 1);
+        if self.0.get() == 1_000 {
+            // There would be no end to it.
+            return Err(Error::ExitNow);
+        }
+        io.push(vec![b'x'; CONGESTING])
+    }
+}
+
+#[test]
+fn a_chat_that_fills_its_output_whenever_it_drains_starves_nobody() {
+    with_every_loop(|event_loop| {
+        let null = File::options().write(true).open("/dev/null").unwrap();
+        let drains = Rc::default();
+        let file = FileWrapper::new(null).unwrap();
+        let mut chat = AsyncChat::over(file, Restless(Rc::clone(&drains)));
+        chat.push(vec![b'x'; CONGESTING]).unwrap();
+        event_loop.add(chat).unwrap();
+        let (ours, mut theirs) = UnixStream::pair().unwrap();
+        let (probe, reader) = Probe::new();
+        event_loop
+            .add(Dispatcher::new(ours, probe).unwrap())
+            .unwrap();
+
+        let mut before = 0;
+        for pass in 1..=10 {
+            theirs.write_all(b"x").unwrap();
+            event_loop.turn(Some(PATIENCE)).unwrap();
+            let times = drains.get() - before;
+            assert!(times <= 3, "handle_drain was called {times} times");
+            assert_eq!(reader.received_len(), pass, "served in every pass");
+            before += times;
+        }
+        assert!(before > 0, "handle_drain was never called");
     });
 }

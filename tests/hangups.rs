@@ -372,3 +372,25 @@ fn a_channel_that_wants_nothing_is_not_watched_at_all() {
         assert_eq!(heard.interest(number), Interest::empty());
     });
 }
+
+#[test]
+fn a_hangup_takes_nothing_from_a_channel_that_reads_on_later() {
+    with_every_loop(|event_loop| {
+        // It wants to write as channels without a buffer do, and reads nothing now,
+        // such as one half of a copy whose other half is congested.
+        let (reader, data) = stuffed_pipe();
+        let (probe, seen) = Probe::new();
+        let probe = probe.on_write(|_| Ok(()));
+        seen.wants_read.set(false);
+        seen.wants_write.set(true);
+        let channel = FileDispatcher::new(&reader, probe).unwrap();
+        drop(reader);
+        event_loop.add(channel).unwrap();
+        settle(event_loop);
+        assert!(!seen.heard("close"), "{:?}", seen.events());
+        seen.wants_read.set(true);
+        turn_until_empty(event_loop);
+        assert!(seen.received() == data, "{} bytes", seen.received_len());
+        assert_eq!((seen.count("eof"), seen.count("close")), (1, 1));
+    });
+}

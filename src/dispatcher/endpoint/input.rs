@@ -143,9 +143,9 @@ impl Endpoint {
     }
 
     /// The other side has hung up while input is not wanted. Whether that ends the
-    /// channel now: not if it keeps what is to be read, and there is some.
+    /// channel now: not if there is something to be read, should that be wanted again.
     pub(crate) fn ends_by_hangup(&mut self) -> bool {
-        if !self.keeps_unread() || self.stage != Stage::Connected {
+        if self.stage != Stage::Connected {
             return true;
         }
         self.set(Flags::BROKEN, true);

@@ -27,6 +27,11 @@ pub trait Handler {
     /// Whether the channel wants [`handle_read`](Handler::handle_read), or for a
     /// listener [`handle_accept`](Handler::handle_accept). Asked in every pass;
     /// true unless overridden. No more is asked once the input has ended.
+    ///
+    /// It may look at other channels, through
+    /// [`View::event_loop`](crate::View::event_loop): a forwarder reads no more while
+    /// the other side is congested. That takes
+    /// [`Predicates::Anything`], the default.
     fn readable(&self, io: &View<'_>) -> bool {
         let _ = io;
         true
@@ -128,9 +133,20 @@ pub trait Handler {
     }
 
     /// The channel ends; [`reason`](crate::Endpoint::reason) says why, if there is
-    /// a why. Called once, after everything that could be read was read, and not
-    /// for channels that were closed by their own program. Whatever this does, the
-    /// channel is closed when it returns. By default it is logged.
+    /// a why. Called once, after everything that could be read was read. Whatever
+    /// this does, the channel is closed when it returns. By default it is logged.
+    ///
+    /// | what ends the channel | is this called? |
+    /// | --- | --- |
+    /// | the end of the input, [`close_after_eof`], [`close_when_done`] | yes, when the output is written |
+    /// | the connection is gone, [`fail`] | yes |
+    /// | [`close`], [`abort`], `EventLoop::close` and `close_all`, dropping | no: the program knows |
+    ///
+    /// [`close_after_eof`]: crate::Endpoint::close_after_eof
+    /// [`close_when_done`]: crate::Endpoint::close_when_done
+    /// [`fail`]: crate::Endpoint::fail
+    /// [`close`]: crate::Endpoint::close
+    /// [`abort`]: crate::Endpoint::abort
     fn handle_close(&mut self, io: &mut Io<'_>) -> Result<()> {
         self.log_info(io, "unhandled close event", Level::Warn)?;
         io.close();

@@ -13,7 +13,52 @@ use std::os::fd::RawFd;
 /// closed and given out again is not mistaken for its predecessor: a stale id
 /// finds nothing.
 ///
-/// [`EventLoop::get`](crate::EventLoop::get) and its kin take it.
+/// [`EventLoop::get`](crate::EventLoop::get) and its kin take it. So two channels
+/// know each other: the second is made with the first one's id, and the first is
+/// told of the second.
+///
+/// ```
+/// use fdloop::{ChannelId, DispatcherWithSend, EventLoop, Handler, Io, Result};
+///
+/// /// Passes what it gets on to the other side.
+/// struct Half {
+///     other: Option<ChannelId<DispatcherWithSend<Half>>>,
+/// }
+/// impl Handler for Half {
+///     fn handle_read(&mut self, io: &mut Io<'_>) -> Result<()> {
+///         let mut buf = [0; 4096];
+///         let n = io.recv(&mut buf)?;
+///         let other = self.other.and_then(|id| io.event_loop().get_mut(id));
+///         if let Some(other) = other {
+///             other.send(&buf[..n])?; // leaves before the loop next waits
+///         }
+///         Ok(())
+///     }
+///     fn handle_close(&mut self, io: &mut Io<'_>) -> Result<()> {
+///         if let Some(other) = self.other.and_then(|id| io.event_loop().get_mut(id)) {
+///             other.close_when_done();
+///         }
+///         Ok(())
+///     }
+/// }
+///
+/// use std::io::{Read, Write};
+/// use std::os::unix::net::UnixStream;
+/// let ((left, mut west), (right, mut east)) = (UnixStream::pair()?, UnixStream::pair()?);
+/// let mut event_loop = EventLoop::new()?;
+/// let left = event_loop.add(DispatcherWithSend::new(left, Half { other: None })?)?;
+/// let right = event_loop.add(DispatcherWithSend::new(right, Half { other: Some(left) })?)?;
+/// if let Some(left) = event_loop.get_mut(left) {
+///     left.handler_mut().other = Some(right);
+/// }
+/// west.write_all(b"hello")?;
+/// drop(west);
+/// event_loop.run()?;
+/// let mut heard = String::new();
+/// east.read_to_string(&mut heard)?;
+/// assert_eq!(heard, "hello");
+/// # Ok::<(), fdloop::Error>(())
+/// ```
 pub struct ChannelId<C> {
     pub(super) key: Key,
     channel: PhantomData<fn() -> C>,

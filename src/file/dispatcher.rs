@@ -17,6 +17,13 @@ use crate::event_loop::forward_channel;
 /// waits for the disk. It dereferences to the dispatcher; what only sockets can do
 /// answers with an error.
 ///
+/// The flags are put back when the dispatcher is dropped. A program that a signal
+/// ends drops nothing, and leaves the shell's terminal non-blocking: one that has
+/// it as a channel should end by itself on SIGINT and SIGTERM.
+///
+/// For input in lines, or in pieces of any other kind, see
+/// [`AsyncChat::over`](crate::AsyncChat::over) a [`FileWrapper`].
+///
 /// ```
 /// use fdloop::{EventLoop, FileDispatcher, Handler, Io, Result, View};
 ///
@@ -29,7 +36,7 @@ use crate::event_loop::forward_channel;
 ///         Ok(())
 ///     }
 ///     fn writable(&self, _: &View<'_>) -> bool {
-///         false
+///         false // nothing to write: no need to wake the loop for it
 ///     }
 ///     fn handle_close(&mut self, _: &mut Io<'_>) -> Result<()> {
 ///         println!("{} lines", self.0);

@@ -83,9 +83,8 @@ pub trait Handler {
 
     /// There is an exceptional condition: mostly out-of-band data, for
     /// [`recv_oob`](crate::Endpoint::recv_oob). It is there until it is received, so
-    /// this is called again and again otherwise. By default it is logged, and no
-    /// more of them are asked for after the second in a row, until there is
-    /// something to read.
+    /// this is called again and again otherwise. By default it is logged, and after
+    /// 64 in a row no more are asked for until there is something to read.
     fn handle_expt(&mut self, io: &mut Io<'_>) -> Result<()> {
         io.note_unhandled_priority();
         self.log_info(io, "unhandled incoming priority event", Level::Warn)

@@ -81,6 +81,8 @@ pub struct Endpoint {
     /// The number of the descriptor, kept for messages when it is gone.
     fd: RawFd,
     stage: Stage,
+    /// How many priority events in a row nobody has handled.
+    unhandled_priority: u8,
     /// Output is kept and written when there is room; without it, a send writes
     /// what there is room for.
     output: Option<Output>,
@@ -126,7 +128,7 @@ bitflags! {
         const UNFLUSHED = 1 << 9;
         /// Nobody handled the last priority event.
         const EXPT_UNHANDLED = 1 << 10;
-        /// Nor the one before it: no more of them until there is something to read.
+        /// Nor many before it: no more of them until there is something to read.
         const EXPT_MUTE = 1 << 11;
         /// A listener that can neither accept nor refuse, for a while.
         const PAUSED = 1 << 12;
@@ -160,6 +162,9 @@ bitflags! {
     }
 }
 
+/// How many priority events that nobody handles are taken for something that passes.
+const UNHANDLED_PRIORITY: u8 = 64;
+
 /// See [`Endpoint::set_watermarks`].
 const LOW_WATERMARK: usize = 16 * 1024;
 const HIGH_WATERMARK: usize = 64 * 1024;
@@ -189,6 +194,7 @@ impl Endpoint {
             link: None,
             fd: -1,
             stage: Stage::Unconnected,
+            unhandled_priority: 0,
             flags: Flags::empty(),
             output: buffered.then(Output::default),
             addr: None,
@@ -369,12 +375,18 @@ impl Endpoint {
         }
     }
 
-    /// Nobody handled a priority event. They would come for ever: those that are not
-    /// handled twice in a row are not asked for until there is something to read.
+    /// Nobody handled a priority event. They could come for ever: after some in a row,
+    /// no more are asked for until there is something to read.
     pub(crate) fn note_unhandled_priority(&mut self) {
-        let again = self.is(Flags::EXPT_UNHANDLED);
-        self.set(Flags::EXPT_MUTE, again);
-        self.set(Flags::EXPT_UNHANDLED, true);
+        if !self.is(Flags::EXPT_UNHANDLED) {
+            self.set(Flags::EXPT_UNHANDLED, true);
+            self.unhandled_priority = 0;
+        }
+        self.unhandled_priority += 1;
+        self.set(
+            Flags::EXPT_MUTE,
+            self.unhandled_priority >= UNHANDLED_PRIORITY,
+        );
     }
 
     /// Whether priority events are of use.

@@ -60,7 +60,7 @@ const AWAKE: usize = 64 + 4;
 /// After some passes, the loop serves nobody any more, and sleeps.
 #[track_caller]
 fn assert_falls_asleep(event_loop: &mut EventLoop) {
-    let timeout = Duration::from_millis(10);
+    let timeout = Duration::from_millis(2);
     let mut awake = 0;
     for _ in 0..AWAKE + 10 {
         let begin = Instant::now();

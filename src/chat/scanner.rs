@@ -100,6 +100,7 @@ impl Scanner {
 
     /// The next step in `data`, which is advanced past it; `None` when all of it
     /// is scanned. The terminator may be changed between any two steps.
+    #[inline(always)]
     pub(super) fn step<'a>(&mut self, data: &mut &'a [u8]) -> Option<Step<'a>> {
         if mem::take(&mut self.found) {
             return Some(Step::Found);

@@ -223,8 +223,12 @@ impl Pattern {
     }
 
     /// Where in `data` the pattern first stands.
+    #[inline]
     pub(super) fn find(&self, data: &[u8]) -> Option<usize> {
-        self.finder.find(data)
+        match *self.bytes() {
+            [byte] => memchr::memchr(byte, data),
+            _ => self.finder.find(data),
+        }
     }
 
     /// How much of the pattern is matched after `byte`, when `matched` of it,

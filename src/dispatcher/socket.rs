@@ -41,8 +41,9 @@ pub enum SocketType {
 pub struct Socket {
     fd: OwnedFd,
     socket_type: SocketType,
-    /// The other side, where accept told.
-    peer: Option<Address>,
+    /// The other side, where accept told, until somebody takes it: seldom there, so
+    /// that it takes little room.
+    peer: Option<Box<Address>>,
 }
 
 impl Socket {
@@ -75,7 +76,7 @@ impl Socket {
         let socket = |fd| Self {
             fd,
             socket_type: SocketType::Stream,
-            peer: Some(Address::Unnamed),
+            peer: Some(Box::new(Address::Unnamed)),
         };
         Ok((socket(a), socket(b)))
     }
@@ -148,7 +149,7 @@ impl Socket {
     /// `NotConnected` if there is none.
     pub fn peer_addr(&self) -> Result<Address> {
         if let Some(peer) = &self.peer {
-            return Ok(peer.clone());
+            return Ok(Address::clone(peer));
         }
         let result = sys::socket::peer_address(self.as_fd());
         self.context("ask for the peer's address", result)
@@ -206,13 +207,13 @@ impl Socket {
         let socket = Self {
             fd,
             socket_type: SocketType::Stream,
-            peer: Some(peer.clone()),
+            peer: Some(Box::new(peer.clone())),
         };
         Ok((socket, peer))
     }
 
     pub(super) fn take_peer(&mut self) -> Option<Address> {
-        self.peer.take()
+        self.peer.take().map(|peer| *peer)
     }
 
     /// Makes this socket's number refer to `new`, and closes what it referred to.

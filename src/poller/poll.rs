@@ -28,20 +28,64 @@ use crate::sys::poll::{self as sys, PollFd};
 /// loop that sleeps most of the time makes one call a wait otherwise.
 /// [`set_adaptive`](PollPoller::set_adaptive) turns all of it off.
 pub struct PollPoller {
-    /// What the system call is given. Each descriptor stands once: first those
-    /// that were active lately, then the others.
-    entries: Vec<PollFd>,
-    /// How many were active lately.
-    hot: usize,
+    all: Table,
+    /// Those that were active lately, once more.
+    hot: Table,
     /// For each of those, in how many askings of all it was not active.
     idle: Vec<u8>,
-    /// For each number, one more than its index in `entries`; 0 if not there.
-    places: Vec<u32>,
     pace: Pace,
 }
 
-/// In how many askings of all a descriptor must be idle to count among the others.
+/// In how many askings of all a descriptor must be idle to count no longer as active.
 const COLD: u8 = 4;
+
+/// What the system call is given: an array in which each descriptor stands once, and
+/// where in it.
+#[derive(Default)]
+struct Table {
+    entries: Vec<PollFd>,
+    /// For each number, one more than its index in `entries`; 0 if not there.
+    places: Vec<u32>,
+}
+
+impl Table {
+    fn place(&self, number: usize) -> Option<usize> {
+        match self.places.get(number) {
+            None | Some(0) => None,
+            Some(&place) => Some(place as usize - 1),
+        }
+    }
+
+    /// `entry` must not stand there yet.
+    fn insert(&mut self, number: usize, entry: PollFd) {
+        if self.places.len() <= number {
+            self.places.resize(number + 1, 0);
+        }
+        self.entries.push(entry);
+        self.places[number] = self.entries.len() as u32;
+    }
+
+    /// The last entry takes the place.
+    fn remove(&mut self, number: usize, place: usize) {
+        self.entries.swap_remove(place);
+        if let Some(moved) = self.entries.get(place) {
+            self.places[number_of(moved)] = place as u32 + 1;
+        }
+        self.places[number] = 0;
+    }
+
+    fn clear(&mut self) {
+        for entry in &self.entries {
+            self.places[number_of(entry)] = 0;
+        }
+        self.entries.clear();
+    }
+}
+
+/// Only numbers that are not negative are ever inserted.
+fn number_of(entry: &PollFd) -> usize {
+    entry.fd.cast_unsigned() as usize
+}
 
 impl Default for PollPoller {
     fn default() -> Self {
@@ -54,10 +98,9 @@ impl PollPoller {
     #[must_use]
     pub fn new() -> Self {
         Self {
-            entries: Vec::new(),
-            hot: 0,
+            all: Table::default(),
+            hot: Table::default(),
             idle: Vec::new(),
-            places: Vec::new(),
             pace: Pace::new(),
         }
     }
@@ -66,72 +109,30 @@ impl PollPoller {
     /// every wait is one call, over all descriptors, that may block.
     pub fn set_adaptive(&mut self, adaptive: bool) {
         self.pace.set_adaptive(adaptive);
-        self.hot = 0;
-        self.idle.clear();
+        self.cool_down();
     }
 
-    fn place(&self, number: usize) -> Option<usize> {
-        match self.places.get(number) {
-            None | Some(0) => None,
-            Some(&place) => Some(place as usize - 1),
-        }
-    }
-
-    fn insert(&mut self, fd: RawFd, number: usize, events: i16) {
-        if self.places.len() <= number {
-            self.places.resize(number + 1, 0);
-        }
-        self.entries.push(PollFd {
-            fd,
-            events,
-            revents: 0,
-        });
-        self.places[number] = self.entries.len() as u32;
-    }
-
-    fn remove(&mut self, number: usize, mut place: usize) {
-        if place < self.hot {
-            self.make_cold(place);
-            place = self.hot;
-        }
-        self.swap(place, self.entries.len() - 1);
-        self.entries.pop();
-        self.places[number] = 0;
-    }
-
-    fn swap(&mut self, a: usize, b: usize) {
-        self.entries.swap(a, b);
-        for place in [a, b] {
-            // Only numbers that are not negative were ever inserted.
-            self.places[self.entries[place].fd as usize] = place as u32 + 1;
-        }
-    }
-
-    /// Counts an entry among the hot ones; it is then the last of them.
-    fn make_hot(&mut self, place: usize) {
-        self.swap(place, self.hot);
-        self.hot += 1;
+    fn make_hot(&mut self, number: usize, place: usize) {
+        self.hot.insert(number, self.all.entries[place]);
         self.idle.push(0);
     }
 
-    /// Counts a hot entry among the others; it is then the first of them.
-    fn make_cold(&mut self, place: usize) {
-        self.hot -= 1;
-        self.swap(place, self.hot);
+    fn make_cold(&mut self, number: usize, place: usize) {
+        self.hot.remove(number, place);
         self.idle.swap_remove(place);
     }
 
-    /// After asking all: counts those among the others that were idle too often.
-    fn cool_down(&mut self, most: u8) {
-        if !self.pace.tells_hot(self.entries.len()) {
-            self.hot = 0;
+    /// After asking all: those that were idle too often no longer count as active.
+    fn cool_down(&mut self) {
+        if !self.pace.tells_hot(self.all.entries.len()) {
+            self.hot.clear();
             self.idle.clear();
             return;
         }
         let mut place = 0;
-        while place < self.hot {
-            if self.idle[place] >= most {
-                self.make_cold(place);
+        while place < self.idle.len() {
+            if self.idle[place] >= COLD {
+                self.make_cold(number_of(&self.hot.entries[place]), place);
             } else {
                 self.idle[place] += 1;
                 place += 1;
@@ -139,50 +140,47 @@ impl PollPoller {
         }
     }
 
-    /// Counts those that are ready among the hot ones.
+    /// Counts those that are ready as active.
     fn note_active(&mut self, ready: &[Event]) {
         for event in ready {
-            match self.place(event.fd.cast_unsigned() as usize) {
-                Some(place) if place < self.hot => self.idle[place] = 0,
-                Some(place) => self.make_hot(place),
-                None => {}
+            let number = event.fd.cast_unsigned() as usize;
+            match (self.hot.place(number), self.all.place(number)) {
+                (Some(place), _) => self.idle[place] = 0,
+                (None, Some(place)) => self.make_hot(number, place),
+                (None, None) => {}
             }
         }
     }
 
-    /// Asks the first `count` entries and does not block; whether some are ready,
-    /// which are then appended to `ready`.
+    /// Asks all and does not block; whether some are ready, which are then appended
+    /// to `ready`.
     #[inline]
-    fn ask_now(&mut self, count: usize, ready: &mut Vec<Event>) -> io::Result<bool> {
-        match sys::poll(&mut self.entries[..count], Some(Duration::ZERO)) {
-            Ok(found) => Ok(self.report(count, found, ready)),
-            // So says Linux if a signal is pending and nothing is ready.
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => Ok(false),
-            Err(error) => Err(error),
-        }
+    fn ask_now(&mut self, ready: &mut Vec<Event>) -> io::Result<bool> {
+        let found = poll_now(&mut self.all.entries)?;
+        Ok(self.report(found, ready))
     }
 
-    /// Asks all entries, and blocks until some are ready or the deadline has come.
+    /// Asks all, and blocks until some are ready or the deadline has come.
     fn ask_and_block(&mut self, deadline: Deadline, ready: &mut Vec<Event>) -> io::Result<bool> {
         loop {
-            match sys::poll(&mut self.entries, deadline.timeout()) {
+            match sys::poll(&mut self.all.entries, deadline.timeout()) {
                 // The wait was clamped: the deadline is still to come.
                 Ok(0) if !deadline.has_passed() => {}
-                Ok(found) => return Ok(self.report(self.entries.len(), found, ready)),
+                Ok(found) => return Ok(self.report(found, ready)),
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) => return Err(error),
             }
         }
     }
 
-    /// Reports the `found` ones of the first `count` entries that are ready.
+    /// Reports those that are ready of all, which are `found`.
     #[inline]
-    fn report(&mut self, count: usize, found: usize, ready: &mut Vec<Event>) -> bool {
+    fn report(&mut self, found: usize, ready: &mut Vec<Event>) -> bool {
         if found == 0 {
             return false;
         }
-        collect(&self.entries[..count], found, ready);
-        if self.pace.tells_hot(self.entries.len()) {
+        collect(&self.all.entries, found, ready);
+        if self.pace.tells_hot(self.all.entries.len()) {
             self.note_active(ready);
         }
         true
@@ -190,21 +188,32 @@ impl PollPoller {
 
     /// Asks the descriptors that were active lately, if that is worth while.
     fn ask_the_hot(&mut self, ready: &mut Vec<Event>) -> io::Result<bool> {
-        if self.pace.try_hot(self.hot, self.entries.len()) {
-            let found = self.ask_now(self.hot, ready)?;
-            self.pace.hot_found(found);
-            if found {
+        if self.pace.try_hot(self.idle.len(), self.all.entries.len()) {
+            let found = poll_now(&mut self.hot.entries)?;
+            self.pace.hot_found(found > 0);
+            if found > 0 {
+                collect(&self.hot.entries, found, ready);
+                self.note_active(ready);
                 return Ok(true);
             }
         }
-        self.cool_down(COLD);
+        self.cool_down();
         Ok(false)
+    }
+}
+
+/// Asks without blocking how many are ready.
+fn poll_now(entries: &mut [PollFd]) -> io::Result<usize> {
+    match sys::poll(entries, Some(Duration::ZERO)) {
+        // So says Linux if a signal is pending and nothing is ready.
+        Err(error) if error.kind() == io::ErrorKind::Interrupted => Ok(0),
+        result => result,
     }
 }
 
 impl fmt::Debug for PollPoller {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let fds = self.entries.iter().map(|entry| entry.fd);
+        let fds = self.all.entries.iter().map(|entry| entry.fd);
         f.write_str("PollPoller ")?;
         f.debug_set().entries(fds).finish()
     }
@@ -285,25 +294,39 @@ fn unusual_readiness_of(entry: &PollFd) -> Readiness {
 impl Poller for PollPoller {
     fn set(&mut self, fd: RawFd, interest: Interest) -> io::Result<()> {
         let number = index(fd)?;
-        match (self.place(number), interest.is_empty()) {
-            (None, true) => {}
-            (None, false) => self.insert(fd, number, events_of(interest)),
-            (Some(place), true) => self.remove(number, place),
-            (Some(place), false) => self.entries[place].events = events_of(interest),
+        let events = events_of(interest);
+        match (self.all.place(number), interest.is_empty()) {
+            (None, true) => return Ok(()),
+            (None, false) => {
+                let revents = 0;
+                let entry = PollFd {
+                    fd,
+                    events,
+                    revents,
+                };
+                self.all.insert(number, entry);
+            }
+            (Some(place), true) => self.all.remove(number, place),
+            (Some(place), false) => self.all.entries[place].events = events,
+        }
+        match (self.hot.place(number), interest.is_empty()) {
+            (Some(place), true) => self.make_cold(number, place),
+            (Some(place), false) => self.hot.entries[place].events = events,
+            (None, _) => {}
         }
         Ok(())
     }
 
     fn wait(&mut self, deadline: Deadline, ready: &mut Vec<Event>) -> io::Result<()> {
-        let all = self.entries.len();
         if deadline == Deadline::Now {
-            return self.ask_now(all, ready).map(drop);
+            return self.ask_now(ready).map(drop);
         }
-        if self.hot > 0 && self.ask_the_hot(ready)? {
+        if !self.idle.is_empty() && self.ask_the_hot(ready)? {
             return Ok(());
         }
+        let all = self.all.entries.len();
         if self.pace.try_probe() {
-            let found = self.ask_now(all, ready)?;
+            let found = self.ask_now(ready)?;
             self.pace.probe_found(found, all);
             if found {
                 return Ok(());
@@ -320,31 +343,44 @@ mod tests {
     use super::*;
 
     /// Every number's place leads to its entry, and every entry has a place.
-    fn check_invariants(poller: &PollPoller) {
-        for (place, entry) in poller.entries.iter().enumerate() {
-            assert_eq!(poller.place(entry.fd as usize), Some(place));
+    fn check_table(table: &Table) {
+        for (place, entry) in table.entries.iter().enumerate() {
+            assert_eq!(table.place(number_of(entry)), Some(place));
             assert_ne!(entry.events, 0);
         }
-        assert_eq!(poller.idle.len(), poller.hot);
-        assert!(poller.hot <= poller.entries.len());
-        let places = poller.places.iter().filter(|place| **place != 0);
-        assert_eq!(places.count(), poller.entries.len());
+        let places = table.places.iter().filter(|place| **place != 0);
+        assert_eq!(places.count(), table.entries.len());
+    }
+
+    /// The active ones stand among all, and with the same interest.
+    fn check_invariants(poller: &PollPoller) {
+        check_table(&poller.all);
+        check_table(&poller.hot);
+        assert_eq!(poller.idle.len(), poller.hot.entries.len());
+        for entry in &poller.hot.entries {
+            let place = poller.all.place(number_of(entry)).unwrap();
+            assert_eq!(poller.all.entries[place].events, entry.events);
+        }
     }
 
     #[test]
     fn adding_changing_and_removing_in_any_order_keeps_the_places() {
         let mut poller = PollPoller::new();
+        poller.pace.block_found(true, usize::MAX);
         let mut seed = 1_u32;
-        for _ in 0..2_000 {
+        for _ in 0..5_000 {
             seed = seed.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
-            let fd = (seed >> 8) as RawFd % 40;
+            let fd = (seed >> 8) as RawFd % 200;
             let interest = Interest::from_bits_truncate((seed >> 24) as u8);
             poller.set(fd, interest).unwrap();
             check_invariants(&poller);
-            let cold = poller.hot..poller.entries.len();
             match seed >> 28 {
-                0..4 if !cold.is_empty() => poller.make_hot(cold.start),
-                4 => poller.cool_down(COLD),
+                0..4 => {
+                    let readiness = Readiness::READABLE;
+                    let fd = (seed >> 12) as RawFd % 200;
+                    poller.note_active(&[Event { fd, readiness }]);
+                }
+                4 => poller.cool_down(),
                 _ => {}
             }
             check_invariants(&poller);

@@ -67,15 +67,18 @@ impl fmt::Display for Address {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Inet(address) => address.fmt(f),
-            // Without a slash it would not be read as a path again.
-            Self::Path(path) if path.as_os_str().as_bytes().contains(&b'/') => {
-                path.display().fmt(f)
-            }
+            // Without a slash, or as a name of another kind, it would not be read as a
+            // path again.
+            Self::Path(path) if is_plain_path(path.as_os_str().as_bytes()) => path.display().fmt(f),
             Self::Path(path) => write!(f, "unix:{}", path.display()),
             Self::Abstract(name) => write!(f, "@{}", name.escape_ascii()),
             Self::Unnamed => f.write_str("(unnamed)"),
         }
     }
+}
+
+fn is_plain_path(path: &[u8]) -> bool {
+    path.contains(&b'/') && !path.starts_with(b"@") && !path.starts_with(b"unix:")
 }
 
 /// The address family of a socket.
@@ -349,6 +352,14 @@ mod tests {
         let path: Address = "unix:s".parse().unwrap();
         assert_eq!(path, Address::Path("s".into()));
         assert_eq!(Address::Unnamed.to_string(), "(unnamed)");
+    }
+
+    #[test]
+    fn a_path_is_read_as_that_path_again_whatever_it_looks_like() {
+        for path in ["a/b", "plain", "@a/b", "unix:a/b", "127.0.0.1:80"] {
+            let address = Address::Path(path.into());
+            assert_eq!(address.to_string().parse::<Address>().unwrap(), address);
+        }
     }
 
     #[test]

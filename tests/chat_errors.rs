@@ -220,6 +220,17 @@ struct BreaksOff {
     how: Ending,
 }
 
+impl BreaksOff {
+    fn new(how: Ending) -> (Self, Rc<RefCell<Vec<String>>>) {
+        let heard = Rc::default();
+        let handler = Self {
+            heard: Rc::clone(&heard),
+            how,
+        };
+        (handler, heard)
+    }
+}
+
 impl ChatHandler for BreaksOff {
     fn collect_incoming_data(&mut self, io: &mut ChatIo<'_>, data: &[u8]) -> Result<()> {
         self.heard
@@ -248,11 +259,7 @@ impl ChatHandler for BreaksOff {
 #[test]
 fn the_end_of_the_input_is_heard_after_a_panic_with_its_tail() {
     with_every_catching_loop(|event_loop| {
-        let heard = Rc::default();
-        let handler = BreaksOff {
-            heard: Rc::clone(&heard),
-            how: |_| panic!("a panic"),
-        };
+        let (handler, heard) = BreaksOff::new(|_| panic!("a panic"));
         let (_, mut peer) = chat(event_loop, handler, "\r\n");
         peer.say("one\r\ntail\r");
         peer.end();
@@ -292,11 +299,7 @@ fn lines_behind_an_exit_need_no_more_input_to_be_heard() {
 #[test]
 fn an_exit_with_the_tail_of_the_input_puts_off_its_end() {
     with_every_loop(|event_loop| {
-        let heard = Rc::default();
-        let handler = BreaksOff {
-            heard: Rc::clone(&heard),
-            how: |_| Err(Error::ExitNow),
-        };
+        let (handler, heard) = BreaksOff::new(|_| Err(Error::ExitNow));
         let (_, mut peer) = chat(event_loop, handler, "\r\n");
         peer.say("tail\r");
         peer.end();
@@ -342,11 +345,7 @@ fn what_was_discarded_is_not_heard_after_an_exit_either() {
 #[test]
 fn the_end_of_a_piece_that_was_discarded_from_outside_is_not_heard() {
     with_every_loop(|event_loop| {
-        let heard = Rc::default();
-        let handler = BreaksOff {
-            heard: Rc::clone(&heard),
-            how: |_| Err(Error::ExitNow),
-        };
+        let (handler, heard) = BreaksOff::new(|_| Err(Error::ExitNow));
         let (id, mut peer) = chat(event_loop, handler, "\n");
         peer.say("one\n");
         event_loop.run().unwrap_err();

@@ -62,7 +62,7 @@ fn run(mut arguments: Arguments) -> Result<(), Failure> {
 
 fn perform(file: &str, backend: Backend) -> Result<Value, String> {
     let text = std::fs::read_to_string(file).map_err(|e| e.to_string())?;
-    let value = serde_json::from_str(&text).map_err(|e| e.to_string())?;
+    let value = serde_json::from_str(&text).map_err(|e| format!("is not JSON: {e}"))?;
     let scenario = Scenario::parse(&value)?;
     stage::perform(&scenario, backend)
 }

@@ -52,6 +52,7 @@ impl EventLoop {
         part(Pass(self).0)
     }
 
+    /// Refuses what a handler cannot do, since its pass is going on.
     pub(super) fn check_not_in_pass(&self) -> Result<()> {
         if self.in_pass {
             let message = "the loop is in the middle of a pass: a handler cannot run it again; \

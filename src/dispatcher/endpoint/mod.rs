@@ -382,7 +382,8 @@ impl Endpoint {
             self.set(Flags::EXPT_UNHANDLED, true);
             self.unhandled_priority = 0;
         }
-        self.unhandled_priority += 1;
+        // A poller of the user's own may report what is not asked for.
+        self.unhandled_priority = self.unhandled_priority.saturating_add(1);
         self.set(
             Flags::EXPT_MUTE,
             self.unhandled_priority >= UNHANDLED_PRIORITY,

@@ -9,10 +9,8 @@ use super::Channel;
 /// The map that a loop serves: asyncore's `socket_map`.
 pub(super) type ChannelMap = HashMap<RawFd, Box<dyn Channel>, FdHash>;
 
-/// Hashes descriptor numbers in one multiplication.
-///
-/// The kernel gives out the lowest free number, so nobody chooses numbers that
-/// collide, and an odd factor keeps neighbouring numbers in different buckets.
+/// Hashes descriptor numbers in one multiplication. The kernel gives out the lowest free
+/// number, so nobody chooses numbers that collide.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct FdHash(u64);
 
@@ -30,9 +28,12 @@ impl Hasher for FdHash {
     }
 
     fn write_i32(&mut self, fd: RawFd) {
-        // 2^64 divided by the golden ratio: spreads into the high bits too, which
-        // the map uses to tell entries apart before it compares them.
-        self.0 = u64::from(fd.cast_unsigned()).wrapping_mul(0x9E37_79B9_7F4A_7C15);
+        // The low bits choose the bucket: as they are, they give each of a dense range
+        // of numbers a bucket of its own, and neighbours lie side by side. The high ones
+        // tell entries apart before they are compared: 2^64 divided by the golden ratio
+        // spreads neighbours over them.
+        let number = u64::from(fd.cast_unsigned());
+        self.0 = number.wrapping_mul(0x9E37_79B9_7F4A_7C15) & !0xFFFF_FFFF | number;
     }
 
     fn write(&mut self, bytes: &[u8]) {

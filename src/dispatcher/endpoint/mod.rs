@@ -159,6 +159,8 @@ bitflags! {
         const REFUSING = 1 << 23;
         /// The output was told to end: see [`Endpoint::shutdown_when_done`].
         const OUTPUT_ENDED = 1 << 24;
+        /// There is an output buffer.
+        const BUFFERED = 1 << 25;
     }
 }
 
@@ -195,7 +197,11 @@ impl Endpoint {
             fd: -1,
             stage: Stage::Unconnected,
             unhandled_priority: 0,
-            flags: Flags::empty(),
+            flags: if buffered {
+                Flags::BUFFERED
+            } else {
+                Flags::empty()
+            },
             output: buffered.then(Output::default),
             addr: None,
             attempts: None,
@@ -264,9 +270,11 @@ impl Endpoint {
 
     /// Whether there is a buffer, and something in it.
     pub(crate) fn has_output(&self) -> bool {
-        self.output
-            .as_ref()
-            .is_some_and(|output| !output.is_empty())
+        self.is(Flags::BUFFERED)
+            && self
+                .output
+                .as_ref()
+                .is_some_and(|output| !output.is_empty())
     }
 
     fn set_link(&mut self, link: Link) {

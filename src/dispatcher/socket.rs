@@ -229,6 +229,7 @@ impl Socket {
         sys::socket::take_error(self.as_fd())
     }
 
+    #[inline]
     pub(super) fn recv(&self, buf: &mut [u8]) -> io::Result<usize> {
         sys::socket::recv(self.as_fd(), buf)
     }
@@ -246,6 +247,7 @@ impl Socket {
         sys::socket::recv_from(self.as_fd(), buf)
     }
 
+    #[inline]
     pub(super) fn send(&self, data: &[u8]) -> io::Result<usize> {
         sys::socket::send(self.as_fd(), data)
     }
@@ -276,6 +278,7 @@ impl Socket {
 }
 
 impl AsFd for Socket {
+    #[inline]
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.fd.as_fd()
     }

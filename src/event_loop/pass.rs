@@ -16,6 +16,10 @@ use crate::poller::{Deadline, Event, Interest, Readiness};
 
 impl EventLoop {
     /// Asks, waits once and delivers; see [`EventLoop::turn`].
+    ///
+    /// This and what it calls on its way to the system and to a handler are inlined: after
+    /// a system call each return to a caller is one that the processor has forgotten.
+    #[inline(always)]
     pub(super) fn one_pass(&mut self, timeout: Option<Duration>) -> Result<usize> {
         let deadline = Deadline::after(timeout);
         self.guarded(|event_loop| {
@@ -34,6 +38,7 @@ impl EventLoop {
 
     /// Runs `part` of a pass, and refuses if one is going on: its handlers were
     /// called by the one, and the list of what is ready is the one's.
+    #[inline(always)]
     fn guarded<R>(&mut self, part: impl FnOnce(&mut Self) -> Result<R>) -> Result<R> {
         /// Ends the pass, also by a panic.
         struct Pass<'a>(&'a mut EventLoop);
@@ -103,6 +108,7 @@ impl EventLoop {
 
     /// Asks each channel that must be asked in every pass what it waits for, and
     /// tells the poller what changed.
+    #[inline(never)]
     fn ask_channels(&mut self) -> Result<()> {
         let mut changes = mem::take(&mut self.changes);
         let asking = Cell::new(-1);
@@ -148,6 +154,7 @@ impl EventLoop {
         Ok(())
     }
 
+    #[inline(always)]
     fn wait_and_deliver(&mut self, deadline: Deadline) -> Result<usize> {
         let deadline = match deadline {
             // Settling may have stopped the loop, touched others, or closed the last
@@ -163,6 +170,7 @@ impl EventLoop {
         self.wait_until(deadline)
     }
 
+    #[inline(always)]
     fn wait_until(&mut self, deadline: Deadline) -> Result<usize> {
         // Channels from here on were not watched while the loop waited, so what
         // happened on their numbers happened to somebody else.
@@ -195,6 +203,7 @@ impl EventLoop {
         Ok(served)
     }
 
+    #[inline(always)]
     fn deliver_all(&mut self, watched_until: Serial) -> Result<usize> {
         let mut served = 0;
         let mut next = 0;
@@ -204,22 +213,27 @@ impl EventLoop {
                 continue;
             };
             served += 1;
-            let key = Key { fd, serial };
-            if readiness == Readiness::READABLE {
-                self.serve(key, |channel, event_loop| {
-                    let result = channel.handle_read_event(event_loop);
-                    event_loop.police(channel, result)
-                })?;
-            } else {
-                self.serve(key, |channel, event_loop| {
-                    event_loop.deliver_several(key, channel, readiness)
-                })?;
-            }
+            self.deliver(Key { fd, serial }, readiness)?;
         }
         Ok(served)
     }
 
+    /// Serves one channel for what it is ready for. Most events take only this and what
+    /// it calls, so it is short: between two of them the system has had the caches.
+    #[inline(always)]
+    fn deliver(&mut self, key: Key, readiness: Readiness) -> Result<()> {
+        self.serve(key, |channel, event_loop| {
+            if readiness == Readiness::READABLE {
+                let result = channel.handle_read_event(event_loop);
+                event_loop.police(channel, result)
+            } else {
+                event_loop.deliver_several(key, channel, readiness)
+            }
+        })
+    }
+
     /// In order: read, write, priority, hang-up.
+    #[inline(never)]
     fn deliver_several(
         &mut self,
         key: Key,

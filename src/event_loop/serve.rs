@@ -44,7 +44,7 @@ impl EventLoop {
     /// to [`police`](EventLoop::police), so what it returns is the exit error.
     ///
     /// A channel that is being served already is left alone.
-    #[inline]
+    #[inline(always)]
     pub(super) fn serve(
         &mut self,
         key: Key,
@@ -104,6 +104,8 @@ impl EventLoop {
 
     /// Visits a channel and asks what it waits for; a panic in either is given to
     /// the channel as an error.
+    #[cold]
+    #[inline(never)]
     fn visit_catching(
         &mut self,
         key: Key,

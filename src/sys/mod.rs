@@ -23,6 +23,7 @@ fn check(result: libc::c_int) -> std::io::Result<libc::c_int> {
 }
 
 /// The same for calls that answer a number of bytes.
+#[inline]
 fn check_size(result: libc::ssize_t) -> std::io::Result<usize> {
     usize::try_from(result).map_err(|_| std::io::Error::last_os_error())
 }

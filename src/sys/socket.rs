@@ -158,6 +158,7 @@ fn with_address<R>(
 }
 
 /// recv(2) of at most `buf.len()` bytes.
+#[inline]
 pub(crate) fn recv(socket: BorrowedFd<'_>, buf: &mut [u8]) -> io::Result<usize> {
     recv_with(socket, buf, 0)
 }
@@ -172,6 +173,7 @@ pub(crate) fn peek(socket: BorrowedFd<'_>, buf: &mut [u8]) -> io::Result<usize> 
     recv_with(socket, buf, libc::MSG_PEEK)
 }
 
+#[inline]
 fn recv_with(socket: BorrowedFd<'_>, buf: &mut [u8], flags: libc::c_int) -> io::Result<usize> {
     // SAFETY: the kernel writes at most `len` bytes into the exclusively
     // borrowed buffer, and the descriptor is borrowed for the call.
@@ -186,6 +188,7 @@ fn recv_with(socket: BorrowedFd<'_>, buf: &mut [u8], flags: libc::c_int) -> io::
 }
 
 /// send(2) of at most `buf.len()` bytes.
+#[inline]
 pub(crate) fn send(socket: BorrowedFd<'_>, buf: &[u8]) -> io::Result<usize> {
     send_with(socket, buf, 0)
 }
@@ -195,6 +198,7 @@ pub(crate) fn send_oob(socket: BorrowedFd<'_>, buf: &[u8]) -> io::Result<usize> 
     send_with(socket, buf, libc::MSG_OOB)
 }
 
+#[inline]
 fn send_with(socket: BorrowedFd<'_>, buf: &[u8], flags: libc::c_int) -> io::Result<usize> {
     // SAFETY: the kernel reads at most `len` bytes of the borrowed buffer, and
     // the descriptor is borrowed for the call.

@@ -64,6 +64,12 @@ const FACTS: &[Fact] = &[
 
 fn main() {
     println!("cargo::rerun-if-changed=build.rs");
+    // An instruction that fetches memory ahead of its use. Rust has it stable for this
+    // architecture alone.
+    println!("cargo::rustc-check-cfg=cfg(has_prefetch)");
+    if env::var("CARGO_CFG_TARGET_ARCH").is_ok_and(|arch| arch == "x86_64") {
+        println!("cargo::rustc-cfg=has_prefetch");
+    }
     let os = env::var("CARGO_CFG_TARGET_OS").unwrap_or_default();
     for (cfg, platforms) in FACTS {
         println!("cargo::rustc-check-cfg=cfg({cfg})");

@@ -13,6 +13,10 @@ use super::id::{Key, Serial};
 use super::watch::Watch;
 use crate::error::{Error, Result};
 use crate::poller::{Deadline, Event, Interest, Readiness};
+use crate::sys::prefetch::prefetch;
+
+/// How many events' channels are fetched at a time.
+const AHEAD: usize = 16;
 
 impl EventLoop {
     /// Asks, waits once and delivers; see [`EventLoop::turn`].
@@ -208,6 +212,9 @@ impl EventLoop {
         let mut served = 0;
         let mut next = 0;
         while let Some(&Event { fd, readiness }) = self.ready.get(next) {
+            if next % AHEAD == 0 && self.ready.len() > 1 {
+                self.fetch_ahead(next);
+            }
             next += 1;
             let Some(serial) = self.watches.serial_below(fd, watched_until) else {
                 continue;
@@ -230,6 +237,21 @@ impl EventLoop {
                 event_loop.deliver_several(key, channel, readiness)
             }
         })
+    }
+
+    /// Has the processor fetch what the next events need: their watches and channels,
+    /// which, where there are many, are in no cache. Together they take about as long
+    /// as one would take by itself, when its turn has come.
+    #[inline(never)]
+    fn fetch_ahead(&self, from: usize) {
+        for event in self.ready.iter().skip(from).take(AHEAD) {
+            if let Some(watch) = self.watches.get(event.fd) {
+                prefetch(watch);
+            }
+            if let Some(channel) = self.channels.get(&event.fd) {
+                prefetch(&**channel);
+            }
+        }
     }
 
     /// In order: read, write, priority, hang-up.

@@ -9,6 +9,7 @@ pub(crate) mod deadline;
 pub(crate) mod fd;
 #[cfg(feature = "poll")]
 pub(crate) mod poll;
+pub(crate) mod prefetch;
 #[cfg(feature = "select")]
 pub(crate) mod select;
 pub(crate) mod socket;

@@ -142,25 +142,25 @@ impl Handler for Fetch {
     }
 
     fn handle_read(&mut self, io: &mut Io<'_>) -> Result<()> {
-        let mut buf = [0; CHUNK];
-        let n = io.recv(&mut buf)?;
-        let result = match &mut self.state {
-            State::Header(header) => {
-                // The end may have come in several pieces.
-                let seen = header.len().saturating_sub(3);
-                header.extend_from_slice(&buf[..n]);
-                self.take_header(io, seen)
+        io.recv_with(CHUNK, |io, data| {
+            let result = match &mut self.state {
+                State::Header(header) => {
+                    // The end may have come in several pieces.
+                    let seen = header.len().saturating_sub(3);
+                    header.extend_from_slice(data);
+                    self.take_header(io, seen)
+                }
+                State::Body { .. } => {
+                    self.take_body(io, data);
+                    Ok(())
+                }
+                State::Done => Ok(()),
+            };
+            if let Err(message) = result {
+                self.finish(io, Err(message));
             }
-            State::Body { .. } => {
-                self.take_body(io, &buf[..n]);
-                Ok(())
-            }
-            State::Done => Ok(()),
-        };
-        if let Err(message) = result {
-            self.finish(io, Err(message));
-        }
-        Ok(())
+            Ok(())
+        })
     }
 
     fn handle_eof(&mut self, io: &mut Io<'_>) -> Result<()> {

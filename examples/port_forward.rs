@@ -95,17 +95,17 @@ impl Handler for Half {
     }
 
     fn handle_read(&mut self, io: &mut Io<'_>) -> Result<()> {
-        let mut buf = [0; CHUNK];
-        let n = io.recv(&mut buf)?;
-        if let Some(dropped) = self.dropped {
-            self.drop_input(io, n, dropped);
-        } else if let Some(other) = self.other(io)
-            && let Err(error) = other.send(&buf[..n])
-        {
-            // Not this side's error.
-            other.fail(error);
-        }
-        Ok(())
+        io.recv_with(CHUNK, |io, data| {
+            if let Some(dropped) = self.dropped {
+                self.drop_input(io, data.len(), dropped);
+            } else if let Some(other) = self.other(io)
+                && let Err(error) = other.send(data)
+            {
+                // Not this side's error.
+                other.fail(error);
+            }
+            Ok(())
+        })
     }
 
     fn handle_eof(&mut self, io: &mut Io<'_>) -> Result<()> {

@@ -178,14 +178,10 @@ impl<H: ChatHandler> Handler for Chat<H> {
 
     fn handle_read(&mut self, io: &mut Io<'_>) -> Result<()> {
         let size = self.state.in_buffer_size;
-        let mut buffer = io.event_loop().lend_buffer(size);
-        let received = io.recv(&mut buffer[..size]);
-        let result = received.and_then(|n| match n {
-            0 => Ok(()),
-            n => self.scan(io, &buffer[..n]),
-        });
-        io.event_loop().return_buffer(buffer);
-        result
+        io.recv_with(size, |io, data| match data {
+            [] => Ok(()),
+            data => self.scan(io, data),
+        })
     }
 
     fn handle_drain(&mut self, io: &mut Io<'_>) -> Result<()> {

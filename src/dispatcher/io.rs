@@ -4,6 +4,7 @@ use std::fmt;
 use std::ops::{Deref, DerefMut};
 
 use super::endpoint::Endpoint;
+use crate::error::Result;
 use crate::event_loop::EventLoop;
 
 /// What a handler does its work with: its own channel, to which it dereferences
@@ -30,6 +31,57 @@ impl<'a> Io<'a> {
     /// channel whose handler runs is not in its map meanwhile.
     pub fn event_loop(&mut self) -> &mut EventLoop {
         self.event_loop
+    }
+
+    /// Receives at most `size` bytes into a buffer that the loop keeps for all its
+    /// channels, and gives what came to `take`: nothing where
+    /// [`recv`](Endpoint::recv) answers 0.
+    ///
+    /// An array of a handler's own is filled with zeros for each event, and a vector
+    /// takes memory for each channel, however idle.
+    ///
+    /// ```
+    /// use fdloop::{DispatcherWithSend, EventLoop, Handler, Io, Result};
+    ///
+    /// struct Shout;
+    /// impl Handler for Shout {
+    ///     fn handle_read(&mut self, io: &mut Io<'_>) -> Result<()> {
+    ///         io.recv_with(65_536, |io, data| {
+    ///             data.make_ascii_uppercase();
+    ///             io.send(data)?;
+    ///             Ok(())
+    ///         })
+    ///     }
+    /// }
+    ///
+    /// use std::io::{Read, Write};
+    /// let (ours, mut theirs) = std::os::unix::net::UnixStream::pair()?;
+    /// let mut event_loop = EventLoop::new()?;
+    /// event_loop.add(DispatcherWithSend::new(ours, Shout)?)?;
+    /// theirs.write_all(b"hello")?;
+    /// theirs.shutdown(std::net::Shutdown::Write)?;
+    /// event_loop.run()?;
+    /// let mut answer = String::new();
+    /// theirs.read_to_string(&mut answer)?;
+    /// assert_eq!(answer, "HELLO");
+    /// # Ok::<(), fdloop::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// As for [`recv`](Endpoint::recv), without `take` being called; else what `take`
+    /// returned.
+    #[inline]
+    pub fn recv_with<R>(
+        &mut self,
+        size: usize,
+        take: impl FnOnce(&mut Io<'_>, &mut [u8]) -> Result<R>,
+    ) -> Result<R> {
+        let mut buffer = self.event_loop.lend_buffer(size);
+        let received = self.endpoint.recv(&mut buffer[..size]);
+        let result = received.and_then(|n| take(self, &mut buffer[..n]));
+        self.event_loop.return_buffer(buffer);
+        result
     }
 
     /// Takes note if the channel was closed by its id, from within its handler.

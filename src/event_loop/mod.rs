@@ -278,6 +278,7 @@ impl EventLoop {
     /// A buffer of at least `size` bytes, to be [returned](EventLoop::return_buffer)
     /// when the handler is done with it: one for all channels, since one handler
     /// runs at a time. Its content is whatever was left in it.
+    #[inline]
     pub(crate) fn lend_buffer(&mut self, size: usize) -> Vec<u8> {
         let mut buffer = mem::take(&mut self.buffer);
         if buffer.len() < size {
@@ -287,6 +288,7 @@ impl EventLoop {
     }
 
     /// See [`lend_buffer`](EventLoop::lend_buffer).
+    #[inline]
     pub(crate) fn return_buffer(&mut self, buffer: Vec<u8>) {
         if self.buffer.len() < buffer.len() {
             self.buffer = buffer;

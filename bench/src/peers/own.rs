@@ -108,10 +108,10 @@ impl Handler for Echo {
     }
 
     fn handle_read(&mut self, io: &mut Io<'_>) -> fdloop::Result<()> {
-        let mut buf = [0; 8192];
-        let n = io.recv(&mut buf)?;
-        io.send(&buf[..n])?;
-        Ok(())
+        io.recv_with(8192, |io, data| {
+            io.send(data)?;
+            Ok(())
+        })
     }
 }
 

@@ -108,6 +108,7 @@ impl Link {
         }
     }
 
+    #[inline]
     pub(super) fn send(&mut self, data: &[u8]) -> io::Result<usize> {
         match self {
             Self::Socket(socket) => socket.send(data),

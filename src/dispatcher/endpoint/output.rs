@@ -109,6 +109,7 @@ impl Endpoint {
     /// more than this is sent. The answer is how much of it was written, or `None`
     /// if nothing is to be kept: all was written, or nobody is there to get it, of
     /// which `handle_close` is about to tell.
+    #[inline(always)]
     fn send_ahead(&mut self, data: &[u8]) -> Result<Option<usize>> {
         self.check_can_send()?;
         if data.is_empty() || self.has_no_reader() {
@@ -151,6 +152,7 @@ impl Endpoint {
     }
 
     /// One send, without a buffer.
+    #[inline(always)]
     fn send_now(&mut self, data: &[u8]) -> Result<usize> {
         let connecting = self.stage == Stage::Connecting;
         if self.is(Flags::BROKEN) {

@@ -13,6 +13,7 @@ use crate::sys;
 
 impl Endpoint {
     /// The transport, or an error that says why there is none.
+    #[inline]
     pub(super) fn link_for(&mut self, action: &str) -> Result<&mut Link> {
         if self.stage == Stage::Closed || self.link.is_none() {
             return Err(self.no_link(action));

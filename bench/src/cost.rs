@@ -20,6 +20,7 @@ pub fn two_lengths<T>(
 ) -> Result<([T; 2], f64), Box<dyn Error>> {
     let length = Length {
         runs: 1,
+        least_runs: 1,
         budget: Duration::MAX,
         warm_up: 0,
     };

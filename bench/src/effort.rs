@@ -8,9 +8,10 @@ pub struct Effort {
     pub short: bool,
     /// How often each peer has its turn.
     pub rounds: usize,
-    /// Runs of the ring in a turn.
+    /// Runs of the ring in a turn, at most and at least.
     pub ring_runs: usize,
-    /// How long such a turn takes at most, but for its first run.
+    pub least_ring_runs: usize,
+    /// No run beyond the least begins after so much time.
     pub ring_budget: Duration,
     /// How long the load of the echo and of the forwarder lasts in a turn.
     pub load_time: Duration,
@@ -24,8 +25,9 @@ impl Effort {
     pub fn full() -> Self {
         Self {
             short: false,
-            rounds: 5,
+            rounds: 9,
             ring_runs: 25,
+            least_ring_runs: 3,
             ring_budget: Duration::from_millis(300),
             load_time: Duration::from_millis(300),
             chat_bytes: 256 << 20,
@@ -38,6 +40,7 @@ impl Effort {
             short: true,
             rounds: 1,
             ring_runs: 5,
+            least_ring_runs: 1,
             ring_budget: Duration::from_millis(30),
             load_time: Duration::from_millis(100),
             chat_bytes: 64 << 20,

@@ -53,6 +53,11 @@ fn ring(data: &[Value], call: Call) -> Bars {
     let of_call: Vec<_> = data
         .iter()
         .filter(|item| item["call"] == call.name())
+        .filter(|item| {
+            item["peer"]
+                .as_str()
+                .is_some_and(|peer| !peer.ends_with("again"))
+        })
         .cloned()
         .collect();
     Bars::new(&of_call, "peer", "ns_per_event", |item| {

@@ -10,13 +10,16 @@ use crate::peers;
 /// How long a turn takes.
 #[derive(Debug, Clone, Copy)]
 pub struct Length {
-    /// Runs that are measured, at most.
+    /// Runs that are measured, at most and at least.
     pub runs: usize,
-    /// No further run begins after so much time.
+    pub least_runs: usize,
+    /// No run beyond the least begins after so much time.
     pub budget: Duration,
     /// Callbacks of a run before, that is not measured.
     pub warm_up: usize,
 }
+
+const USAGE: &str = "ring-turn takes a peer and seven numbers";
 
 /// The arguments of a process for that.
 pub fn arguments(peer: &str, case: Case, length: Length) -> Vec<String> {
@@ -25,6 +28,7 @@ pub fn arguments(peer: &str, case: Case, length: Length) -> Vec<String> {
         case.active,
         case.writes,
         length.runs,
+        length.least_runs,
         length.budget.as_millis() as usize,
         length.warm_up,
     ];
@@ -38,15 +42,16 @@ pub fn arguments(peer: &str, case: Case, length: Length) -> Vec<String> {
 /// The process: prints the nanoseconds of each run.
 pub fn main(words: &[&str]) -> Result<(), Box<dyn Error>> {
     let [peer, numbers @ ..] = words else {
-        return Err("ring-turn takes a peer and six numbers".into());
+        return Err(USAGE.into());
     };
     let numbers = numbers.iter().map(|word| word.parse::<usize>());
     let numbers = numbers.collect::<Result<Vec<_>, _>>()?;
-    let [channels, active, writes, runs, budget, warm_up] = numbers[..] else {
-        return Err("ring-turn takes a peer and six numbers".into());
+    let [channels, active, writes, runs, least_runs, budget, warm_up] = numbers[..] else {
+        return Err(USAGE.into());
     };
     let length = Length {
         runs,
+        least_runs,
         budget: Duration::from_millis(budget as u64),
         warm_up,
     };
@@ -74,7 +79,9 @@ fn serve(peer: &str, case: Case, length: Length) -> Result<Vec<u128>, Box<dyn Er
     }
     let begin = Instant::now();
     let mut times = Vec::new();
-    while times.len() < length.runs && (times.is_empty() || begin.elapsed() < length.budget) {
+    while times.len() < length.least_runs
+        || times.len() < length.runs && begin.elapsed() < length.budget
+    {
         times.push(run(case));
     }
     Ok(times)

@@ -139,9 +139,9 @@ impl EventLoop {
                 continue;
             };
             asking.set(fd);
-            match channel.interest(self) {
-                Some(interest) if interest == watch.interest => {}
-                interest => changes.push((changed(fd, watch, interest), interest)),
+            let interest = channel.interest(self);
+            if interest != Some(watch.interest) {
+                changes.push((changed(fd, watch, interest), interest));
             }
         }
     }

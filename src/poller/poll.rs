@@ -233,9 +233,29 @@ fn events_of(interest: Interest) -> i16 {
     events
 }
 
+/// How many entries are looked at at once.
+const GROUP: usize = 8;
+
 /// Appends an event for each of the entries that are ready, which are `left`.
 #[inline]
 fn collect(entries: &[PollFd], mut left: usize, ready: &mut Vec<Event>) {
+    let (groups, rest) = entries.as_chunks::<GROUP>();
+    for group in groups {
+        // Of many entries few are ready.
+        if group.iter().fold(0, |any, entry| any | entry.revents) != 0 {
+            left = collect_each(group, left, ready);
+            if left == 0 {
+                return;
+            }
+        }
+    }
+    collect_each(rest, left, ready);
+}
+
+/// The same for entries of which `left` are ready, or fewer. The answer is how many
+/// are left of them.
+#[inline(always)]
+fn collect_each(entries: &[PollFd], mut left: usize, ready: &mut Vec<Event>) -> usize {
     for entry in entries {
         if entry.revents == 0 {
             continue;
@@ -246,9 +266,10 @@ fn collect(entries: &[PollFd], mut left: usize, ready: &mut Vec<Event>) {
         });
         left -= 1;
         if left == 0 {
-            return;
+            break;
         }
     }
+    left
 }
 
 /// What select(2) would have reported for the same situation, as far as it can.

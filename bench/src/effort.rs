@@ -30,7 +30,7 @@ impl Effort {
             least_ring_runs: 3,
             ring_budget: Duration::from_millis(300),
             load_time: Duration::from_millis(300),
-            chat_bytes: 256 << 20,
+            chat_bytes: 1 << 30,
             asynchat_bytes: 8 << 20,
         }
     }

@@ -1,7 +1,8 @@
 //! The system calls, and the only `unsafe` code of the crate.
 //!
 //! Functions here are thin: they take safe types, make one call, and turn the
-//! result into `io::Result`. What a call means to the loop is decided above.
+//! result into `io::Result`. What a call means to the loop is decided above. A hint to
+//! the processor is here too, since that is `unsafe` as well.
 #![allow(unsafe_code)]
 
 pub(crate) mod address;

@@ -38,7 +38,8 @@ impl<'a> Io<'a> {
     /// [`recv`](Endpoint::recv) answers 0.
     ///
     /// An array of a handler's own is filled with zeros for each event, and a vector
-    /// takes memory for each channel, however idle.
+    /// takes memory for each channel, however idle. The loop's buffer is as long as the
+    /// largest `size` that was asked for.
     ///
     /// ```
     /// use fdloop::{DispatcherWithSend, EventLoop, Handler, Io, Result};

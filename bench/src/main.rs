@@ -27,7 +27,7 @@ use report::Report;
 const USAGE: &str = "\
 usage: cargo run --release -- COMMAND
 
-  all            everything, about 18 minutes; writes results/
+  all            everything, about 17 minutes; writes results/
   short          everything, within a minute, for a first look; writes results/short/
 
 and each part of it, as in `all` (`--short` behind it: as in `short`):

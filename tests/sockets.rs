@@ -10,8 +10,10 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::{UnixDatagram, UnixListener, UnixStream};
 use std::rc::Rc;
 
-use common::{Probe, TempDir, settle, turn_until, turn_until_empty, with_every_loop};
-use fdloop::{Address, Dispatcher, DispatcherWithSend, EventLoop, Socket, SocketType, Transport};
+use common::{Probe, TempDir, settle, turn_once, turn_until, turn_until_empty, with_every_loop};
+use fdloop::{
+    Address, Dispatcher, DispatcherWithSend, EventLoop, Io, Socket, SocketType, Transport,
+};
 
 const LOCAL: (Ipv4Addr, u16) = (Ipv4Addr::LOCALHOST, 0);
 
@@ -311,5 +313,61 @@ fn a_transport_without_a_descriptor_cannot_be_added() {
         let channel = Dispatcher::over(Nothing, Probe::silent());
         let failed = event_loop.add(channel).unwrap_err();
         assert_eq!(failed.error.kind(), io::ErrorKind::InvalidInput);
+    });
+}
+
+#[test]
+fn a_transport_that_answers_more_than_is_possible_is_an_error() {
+    /// Moves four bytes, and says that it was twenty-one.
+    struct Boastful(UnixStream);
+    impl Transport for Boastful {
+        fn as_fd(&self) -> Option<BorrowedFd<'_>> {
+            Some(self.0.as_fd())
+        }
+        fn recv(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+            self.0.read_exact(&mut buf[..4])?;
+            Ok(21)
+        }
+        fn send(&mut self, data: &[u8]) -> io::Result<usize> {
+            self.0.write_all(&data[..4])?;
+            Ok(21)
+        }
+    }
+    with_every_loop(|event_loop| {
+        // What another channel received is in the buffer that they share.
+        let (ours, mut theirs) = UnixStream::pair().unwrap();
+        let probe = Probe::silent().on_read(|io| io.recv_with(100, |_, _| Ok(())));
+        event_loop
+            .add(Dispatcher::new(ours, probe).unwrap())
+            .unwrap();
+        theirs.write_all(b"a secret of another channel").unwrap();
+        turn_once(event_loop);
+
+        let acts: [fn(&mut Io<'_>) -> fdloop::Result<()>; 3] = [
+            |io| io.recv_with(4, |_, data| panic!("it was given {data:?}")),
+            |io| io.recv(&mut [0; 4]).map(drop),
+            |io| {
+                io.recv(&mut [0; 100])?;
+                io.send(b"spam").map(drop)
+            },
+        ];
+        for act in acts {
+            let (ours, mut theirs) = UnixStream::pair().unwrap();
+            let fd = ours.as_raw_fd();
+            let (probe, seen) = Probe::new();
+            let channel = DispatcherWithSend::over(Boastful(ours), probe.on_read(act));
+            event_loop.add(channel).unwrap();
+            theirs.write_all(b"spam").unwrap();
+            turn_once(event_loop);
+            let errors = seen.errors();
+            let [error] = &errors[..] else {
+                panic!("{errors:?}");
+            };
+            assert!(error.contains(&format!("fd {fd}")), "{error}");
+            assert!(
+                error.contains("answered 21 bytes where at most 4"),
+                "{error}"
+            );
+        }
     });
 }

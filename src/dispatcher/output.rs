@@ -214,8 +214,7 @@ impl Output {
     }
 
     fn advance(&mut self, written: usize) {
-        // A transport of the user's own may claim more than it was given.
-        let mut left = written.min(self.pending);
+        let mut left = written;
         self.pending -= left;
         while left > 0 {
             let Some(Entry::Bytes(first)) = self.queue.front() else {

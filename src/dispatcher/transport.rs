@@ -18,11 +18,13 @@ pub trait Transport: 'static {
     fn as_fd(&self) -> Option<BorrowedFd<'_>>;
 
     /// Reads at most `buf.len()` bytes; 0 only at the end of the input, since the
-    /// dispatcher never passes an empty buffer.
+    /// dispatcher never passes an empty buffer. What `buf` holds before is left from
+    /// other uses.
     ///
     /// # Errors
     ///
-    /// `WouldBlock` if there is nothing yet.
+    /// `WouldBlock` if there is nothing yet. (To answer more than `buf.len()` is an error
+    /// of kind `InvalidData` for the channel, and so it is for the others.)
     fn recv(&mut self, buf: &mut [u8]) -> io::Result<usize>;
 
     /// Writes at most `data.len()` bytes, and says how many.
@@ -104,7 +106,7 @@ impl Link {
     pub(super) fn recv(&mut self, buf: &mut [u8]) -> io::Result<usize> {
         match self {
             Self::Socket(socket) => socket.recv(buf),
-            Self::Other(transport) => transport.recv(buf),
+            Self::Other(transport) => within(transport.recv(buf), buf.len()),
         }
     }
 
@@ -112,14 +114,17 @@ impl Link {
     pub(super) fn send(&mut self, data: &[u8]) -> io::Result<usize> {
         match self {
             Self::Socket(socket) => socket.send(data),
-            Self::Other(transport) => transport.send(data),
+            Self::Other(transport) => within(transport.send(data), data.len()),
         }
     }
 
     pub(super) fn send_vectored(&mut self, bufs: &[IoSlice<'_>]) -> io::Result<usize> {
         match self {
             Self::Socket(socket) => socket.send_vectored(bufs),
-            Self::Other(transport) => transport.send_vectored(bufs),
+            Self::Other(transport) => {
+                let most = bufs.iter().map(|buf| buf.len()).sum();
+                within(transport.send_vectored(bufs), most)
+            }
         }
     }
 
@@ -167,5 +172,19 @@ impl Link {
             Self::Socket(socket) => socket.forget(),
             Self::Other(transport) => transport.forget(),
         }
+    }
+}
+
+/// What a transport of somebody's own answered, if it can be true.
+fn within(moved: io::Result<usize>, most: usize) -> io::Result<usize> {
+    match moved {
+        Ok(n) if n > most => Err(io::Error::new(
+            io::ErrorKind::InvalidData,
+            format!(
+                "the transport answered {n} bytes where at most {most} are possible; correct \
+                 what it counts"
+            ),
+        )),
+        moved => moved,
     }
 }

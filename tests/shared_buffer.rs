@@ -116,3 +116,41 @@ fn a_channel_that_is_reached_meanwhile_has_a_buffer_of_its_own() {
         assert_eq!(got.take(), [b"inner", b"outer"]);
     });
 }
+
+#[test]
+fn any_size_may_be_asked_for() {
+    with_every_loop(|event_loop| {
+        for (size, given) in [(0, 0), (usize::MAX, 4)] {
+            let (ours, mut theirs) = UnixStream::pair().unwrap();
+            let (channel, got) = keeping(ours, size);
+            let id = event_loop.add(channel).unwrap();
+            theirs.write_all(b"spam").unwrap();
+            turn_once(event_loop);
+            assert_eq!(got.take(), [&b"spam"[..given]]);
+            event_loop.close(id).unwrap();
+        }
+    });
+}
+
+#[test]
+fn an_error_is_the_handlers_and_the_channel_goes_on() {
+    with_every_loop(|event_loop| {
+        let (ours, mut theirs) = UnixStream::pair().unwrap();
+        let (probe, seen) = Probe::new();
+        let probe = probe
+            .on_read(|io| {
+                io.recv_with(4, |_, data| match &data[..] {
+                    b"spam" => Err(io::Error::other("no spam").into()),
+                    _ => Ok(()),
+                })
+            })
+            .on_error(|_, _| Ok(()));
+        event_loop
+            .add(Dispatcher::new(ours, probe).unwrap())
+            .unwrap();
+        theirs.write_all(b"spamspameggs").unwrap();
+        settle(event_loop);
+        assert_eq!(seen.errors(), ["no spam", "no spam"]);
+        assert_eq!(event_loop.len(), 1);
+    });
+}

@@ -202,7 +202,7 @@ impl<'a> ChatIo<'a> {
         self.state.discard();
     }
 
-    /// Sets how many bytes are received at once; at least 1, and 65,536 unless
+    /// Sets how many bytes are received at once; 1 to 1,048,576, and 65,536 unless
     /// set. asynchat's `ac_in_buffer_size`. (For its `ac_out_buffer_size`, see
     /// [`Endpoint::set_out_buffer_size`].)
     pub fn set_in_buffer_size(&mut self, bytes: usize) {

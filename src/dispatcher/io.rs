@@ -7,6 +7,9 @@ use super::endpoint::Endpoint;
 use crate::error::Result;
 use crate::event_loop::EventLoop;
 
+/// How many bytes are received at once at most: more than sockets usually hold.
+const MOST: usize = 1 << 20;
+
 /// What a handler does its work with: its own channel, to which it dereferences
 /// ([`Endpoint`] has the methods), and the loop.
 pub struct Io<'a> {
@@ -33,13 +36,14 @@ impl<'a> Io<'a> {
         self.event_loop
     }
 
-    /// Receives at most `size` bytes into a buffer that the loop keeps for all its
-    /// channels, and gives what came to `take`: nothing where
+    /// Receives at most `size` bytes, and at most 1,048,576, into a buffer that the loop
+    /// keeps for all its channels, and gives what came to `take`: nothing where
     /// [`recv`](Endpoint::recv) answers 0.
     ///
     /// An array of a handler's own is filled with zeros for each event, and a vector
-    /// takes memory for each channel, however idle. The loop's buffer is as long as the
-    /// largest `size` that was asked for.
+    /// takes memory for each channel, however idle. The loop's buffer stays as long as the
+    /// largest `size` that was asked for. (One more is made, and filled with zeros, for a
+    /// handler that receives like this while `take` runs for another.)
     ///
     /// ```
     /// use fdloop::{DispatcherWithSend, EventLoop, Handler, Io, Result};
@@ -78,6 +82,7 @@ impl<'a> Io<'a> {
         size: usize,
         take: impl FnOnce(&mut Io<'_>, &mut [u8]) -> Result<R>,
     ) -> Result<R> {
+        let size = size.min(MOST);
         let mut buffer = self.event_loop.lend_buffer(size);
         let received = self.endpoint.recv(&mut buffer[..size]);
         let result = received.and_then(|n| take(self, &mut buffer[..n]));

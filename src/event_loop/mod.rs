@@ -276,8 +276,9 @@ impl EventLoop {
     }
 
     /// A buffer of at least `size` bytes, to be [returned](EventLoop::return_buffer)
-    /// when the handler is done with it: one for all channels, since one handler
-    /// runs at a time. Its content is whatever was left in it.
+    /// when the handler is done with it. It is one for all channels; only a handler that
+    /// runs within another's, which has it, gets one that is made for it. Its content is
+    /// whatever was left in it.
     #[inline]
     pub(crate) fn lend_buffer(&mut self, size: usize) -> Vec<u8> {
         let mut buffer = mem::take(&mut self.buffer);

@@ -64,8 +64,8 @@ const FACTS: &[Fact] = &[
 
 fn main() {
     println!("cargo::rerun-if-changed=build.rs");
-    // An instruction that fetches memory ahead of its use. Rust has it stable for this
-    // architecture alone.
+    // An instruction that fetches memory ahead of its use. Every x86-64 processor has it;
+    // for most other architectures Rust has none that is stable.
     println!("cargo::rustc-check-cfg=cfg(has_prefetch)");
     if env::var("CARGO_CFG_TARGET_ARCH").is_ok_and(|arch| arch == "x86_64") {
         println!("cargo::rustc-cfg=has_prefetch");

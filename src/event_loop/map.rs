@@ -28,12 +28,13 @@ impl Hasher for FdHash {
     }
 
     fn write_i32(&mut self, fd: RawFd) {
-        // The low bits choose the bucket: as they are, they give each of a dense range
-        // of numbers a bucket of its own, and neighbours lie side by side. The high ones
-        // tell entries apart before they are compared: 2^64 divided by the golden ratio
-        // spreads neighbours over them.
+        // The low bits choose the bucket: as they are, so that neighbours lie side by
+        // side. The highest seven (of a usize) tell entries apart before they are
+        // compared: 2^64 divided by the golden ratio spreads neighbours over them.
+        const AS_IT_IS: u64 = (1 << 25) - 1;
         let number = u64::from(fd.cast_unsigned());
-        self.0 = number.wrapping_mul(0x9E37_79B9_7F4A_7C15) & !0xFFFF_FFFF | number;
+        let spread = number.wrapping_mul(0x9E37_79B9_7F4A_7C15);
+        self.0 = spread & !AS_IT_IS | number & AS_IT_IS;
     }
 
     fn write(&mut self, bytes: &[u8]) {

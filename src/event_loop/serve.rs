@@ -104,7 +104,6 @@ impl EventLoop {
 
     /// Visits a channel and asks what it waits for; a panic in either is given to
     /// the channel as an error.
-    #[cold]
     #[inline(never)]
     fn visit_catching(
         &mut self,

@@ -1,8 +1,7 @@
 //! Memory that is needed soon.
 
-/// Has the processor begin to fetch the first 128 bytes of `value` into its cache, or
-/// what lies behind it if it is shorter, and does not wait for them. Does nothing where
-/// Rust has no such hint.
+/// Has the processor begin to fetch two cache lines of 64 bytes, that in which `value`
+/// begins and the next, and does not wait for them. Does nothing elsewhere than on x86-64.
 #[inline(always)]
 pub(crate) fn prefetch<T: ?Sized>(value: &T) {
     #[cfg(has_prefetch)]

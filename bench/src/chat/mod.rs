@@ -64,8 +64,8 @@ pub fn serve() -> Result<(), Box<dyn Error>> {
     Ok(event_loop.run()?)
 }
 
-/// The same for the least that a receiver can do: it receives as much at once, and
-/// looks at nothing.
+/// The same for a receiver that does next to nothing: it receives as much at once, in a
+/// loop that blocks, and looks at nothing.
 pub fn serve_recv(length: usize) -> Result<(), Box<dyn Error>> {
     let listener = TcpListener::bind("127.0.0.1:0")?;
     println!("{}", listener.local_addr()?.port());
@@ -87,8 +87,8 @@ pub fn run(contest: &Contest, effort: &Effort) -> Result<Report, Box<dyn Error>>
     report.notes.push(format!(
         "One connection sends lines over TCP on the loopback interface as fast as they are taken; \
          the server cuts them apart, joins the pieces of each, and counts. The median of {} \
-         rounds. `recv alone` receives as much at once and looks at nothing: what the sockets \
-         allow.",
+         rounds. `recv alone` receives as much at once in a loop that blocks, and looks at \
+         nothing.",
         effort.rounds
     ));
     let mut table = Table::new("", &["line", "fdloop", "recv alone", "asynchat", "ratio"]);

@@ -29,9 +29,13 @@ impl Hasher for FdHash {
 
     fn write_i32(&mut self, fd: RawFd) {
         // The low bits choose the bucket: as they are, so that neighbours lie side by
-        // side. The highest seven (of a usize) tell entries apart before they are
-        // compared: 2^64 divided by the golden ratio spreads neighbours over them.
-        const AS_IT_IS: u64 = (1 << 25) - 1;
+        // side. The highest seven of a usize tell entries apart before they are compared:
+        // 2^64 divided by the golden ratio spreads neighbours over them.
+        const AS_IT_IS: u64 = if usize::BITS > 32 {
+            u32::MAX as u64
+        } else {
+            (1 << (usize::BITS - 7)) - 1
+        };
         let number = u64::from(fd.cast_unsigned());
         let spread = number.wrapping_mul(0x9E37_79B9_7F4A_7C15);
         self.0 = spread & !AS_IT_IS | number & AS_IT_IS;

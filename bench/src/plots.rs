@@ -10,6 +10,7 @@ use serde_json::Value;
 
 use crate::peers::Call;
 use crate::report::number;
+use crate::ring::compare::AGAIN;
 
 type Drawn = Result<(), Box<dyn Error>>;
 
@@ -56,7 +57,7 @@ fn ring(data: &[Value], call: Call) -> Bars {
         .filter(|item| {
             item["peer"]
                 .as_str()
-                .is_some_and(|peer| !peer.ends_with("again"))
+                .is_some_and(|peer| !peer.ends_with(AGAIN))
         })
         .cloned()
         .collect();

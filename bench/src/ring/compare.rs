@@ -15,7 +15,7 @@ use crate::report::{Goal, Report, Table, median, number};
 const GOALS: [f64; 6] = [1.05, 0.65, 1.03, 1.03, 0.75, 1.03];
 
 /// Of a peer that has two turns in each round, to show what the noise is.
-const AGAIN: &str = ", again";
+pub const AGAIN: &str = ", again";
 
 /// What a peer takes in a case: nanoseconds per event, round by round.
 struct Times {

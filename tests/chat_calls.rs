@@ -2,20 +2,14 @@
 //! system is asked, by way of strace; where that cannot be had, nothing is shown
 //! here.
 #![allow(clippy::unwrap_used, reason = "tests")]
-#![allow(clippy::print_stderr, reason = "a test says what it skips")]
 
 mod common;
 
-use std::fs;
 use std::io::Read;
 use std::net::{TcpListener, TcpStream};
-use std::process::Command;
 
-use common::{PATIENCE, TempDir, on_every_backend};
+use common::{PATIENCE, traced_on_every_backend};
 use fdloop::{AsyncChat, Backend, ChatHandler, ChatIo, EventLoop, Result};
-
-/// Set for the process that is looked at: the backend that it uses.
-const CHILD: &str = "FDLOOP_CALLS_BACKEND";
 
 const PUSHES: usize = 1_000;
 
@@ -55,43 +49,13 @@ fn push(backend: Backend) {
 
 #[test]
 fn a_thousand_small_pushes_make_at_most_four_system_calls() {
-    if let Ok(backend) = std::env::var(CHILD) {
-        return push(backend.parse().unwrap());
-    }
-    let has_strace = Command::new("strace")
-        .args(["-o", "/dev/null", "true"])
-        .output()
-        .is_ok_and(|output| output.status.success());
-    if !has_strace {
-        eprintln!("skipped: there is no strace, or it may not trace");
-        return;
-    }
-    let directory = TempDir::new();
-    on_every_backend(|backend| {
-        let trace = directory.join(backend.to_string());
-        let status = Command::new("strace")
-            .args([
-                "-f",
-                "-e",
-                "trace=write,writev,pwritev,sendto,sendmsg,sendmmsg",
-            ])
-            .arg("-o")
-            .arg(&trace)
-            .arg(std::env::current_exe().unwrap())
-            .args([
-                "--exact",
-                "a_thousand_small_pushes_make_at_most_four_system_calls",
-            ])
-            .env(CHILD, backend.to_string())
-            .output()
-            .unwrap()
-            .status;
-        assert!(status.success());
-        let text = fs::read_to_string(&trace).unwrap();
+    let name = "a_thousand_small_pushes_make_at_most_four_system_calls";
+    let calls = "write,writev,pwritev,sendto,sendmsg,sendmmsg";
+    traced_on_every_backend(name, calls, push, |trace| {
         // A trace shows the beginning of what is written: nearly a line, wherever
         // it begins, and so one of these words.
         let is_ours = |call: &&str| call.contains("line") || call.contains("trace");
-        let writes = text.lines().filter(is_ours).count();
-        assert!((1..=4).contains(&writes), "{writes} calls: {text}");
+        let writes = trace.lines().filter(is_ours).count();
+        assert!((1..=4).contains(&writes), "{writes} calls: {trace}");
     });
 }

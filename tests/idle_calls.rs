@@ -1,33 +1,20 @@
 //! How many system calls an idle loop makes: one a wait. The system is asked, by
 //! way of strace; where that cannot be had, nothing is shown here.
 #![allow(clippy::unwrap_used, reason = "tests")]
-#![allow(clippy::print_stderr, reason = "a test says what it skips")]
 
 mod common;
 
-use std::fs;
 use std::io::Write;
 use std::os::unix::net::UnixStream;
-use std::process::Command;
 use std::time::Duration;
 
-use common::{Probe, TempDir, on_every_backend};
+use common::{Probe, traced_on_every_backend};
 use fdloop::{Backend, Dispatcher, EventLoop};
-
-/// Set for the process that is looked at: the backend that it uses.
-const CHILD: &str = "FDLOOP_IDLE_BACKEND";
 
 const WAITS: usize = 50;
 
 /// Channels enough for the pollers to take an interest in who is active.
 const CHANNELS: usize = 100;
-
-fn has_strace() -> bool {
-    let traced = Command::new("strace")
-        .args(["-o", "/dev/null", "true"])
-        .output();
-    traced.is_ok_and(|output| output.status.success())
-}
 
 /// Under load first, and then idle for so many waits.
 fn be_idle(backend: Backend) {
@@ -58,29 +45,9 @@ fn timeouts_in(trace: &str) -> usize {
 
 #[test]
 fn an_idle_loop_makes_one_system_call_a_wait() {
-    if let Ok(backend) = std::env::var(CHILD) {
-        return be_idle(backend.parse().unwrap());
-    }
-    if !has_strace() {
-        eprintln!("skipped: there is no strace, or it may not trace");
-        return;
-    }
-    let directory = TempDir::new();
-    on_every_backend(|backend| {
-        let trace = directory.join(backend.to_string());
-        let status = Command::new("strace")
-            .args(["-f", "-e", "trace=poll,ppoll,select,pselect6"])
-            .arg("-o")
-            .arg(&trace)
-            .arg(std::env::current_exe().unwrap())
-            .args(["--exact", "an_idle_loop_makes_one_system_call_a_wait"])
-            .env(CHILD, backend.to_string())
-            .output()
-            .unwrap()
-            .status;
-        assert!(status.success());
-        let text = fs::read_to_string(&trace).unwrap();
-        let timeouts = timeouts_in(&text);
+    let name = "an_idle_loop_makes_one_system_call_a_wait";
+    traced_on_every_backend(name, "poll,ppoll,select,pselect6", be_idle, |trace| {
+        let timeouts = timeouts_in(trace);
         // When the load ends, the pollers find out by asking in vain: those that
         // were active alone, and then all, once each. Something else of the process
         // may ask once as well.

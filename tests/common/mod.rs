@@ -9,10 +9,12 @@
     clippy::panic,
     reason = "tests"
 )]
+#![allow(clippy::print_stderr, reason = "a test says what it skips")]
 
 mod files;
 mod pollers;
 mod probe;
+mod trace;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::{Duration, Instant};
@@ -20,6 +22,7 @@ use std::time::{Duration, Instant};
 pub use files::{TempDir, fd_flags, stuffed_pipe, stuffed_stream};
 pub use pollers::{Counting, Heard, Simulated, poller_of};
 pub use probe::{Probe, Seen};
+pub use trace::traced_on_every_backend;
 
 use fdloop::{Backend, EventLoop};
 

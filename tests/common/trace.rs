@@ -1,0 +1,50 @@
+//! What system calls a process makes, as strace tells.
+
+use std::env;
+use std::fs;
+use std::process::Command;
+
+use super::{TempDir, on_every_backend};
+use fdloop::Backend;
+
+/// Set for the process that is looked at: the backend that it uses.
+const CHILD: &str = "FDLOOP_TRACED_BACKEND";
+
+/// Does `act` with each backend in a process of its own, and gives `check` the trace of
+/// those system calls of it that `calls` names. `test` is the name of the test that calls
+/// this, which the process runs again. Where strace cannot be had, nothing is shown.
+pub fn traced_on_every_backend(
+    test: &str,
+    calls: &str,
+    act: impl Fn(Backend),
+    check: impl Fn(&str),
+) {
+    if let Ok(backend) = env::var(CHILD) {
+        return act(backend.parse().unwrap());
+    }
+    if !has_strace() {
+        eprintln!("skipped: there is no strace, or it may not trace");
+        return;
+    }
+    let directory = TempDir::new();
+    on_every_backend(|backend| {
+        let trace = directory.join(backend.to_string());
+        let output = Command::new("strace")
+            .args(["-f", "-e", &format!("trace={calls}"), "-o"])
+            .arg(&trace)
+            .arg(env::current_exe().unwrap())
+            .args(["--exact", test])
+            .env(CHILD, backend.to_string())
+            .output()
+            .unwrap();
+        assert!(output.status.success(), "{output:?}");
+        check(&fs::read_to_string(&trace).unwrap());
+    });
+}
+
+fn has_strace() -> bool {
+    let traced = Command::new("strace")
+        .args(["-o", "/dev/null", "true"])
+        .output();
+    traced.is_ok_and(|output| output.status.success())
+}

@@ -252,8 +252,8 @@ fn collect(entries: &[PollFd], mut left: usize, ready: &mut Vec<Event>) {
     collect_each(rest, left, ready);
 }
 
-/// The same for entries of which `left` are ready, or fewer. The answer is how many
-/// are left of them.
+/// The same for entries of which at most `left` are ready. The answer is how many are
+/// left of them.
 #[inline(always)]
 fn collect_each(entries: &[PollFd], mut left: usize, ready: &mut Vec<Event>) -> usize {
     for entry in entries {
@@ -423,5 +423,27 @@ mod tests {
         assert_eq!(write_hup, Readiness::HANGUP);
         let invalid = readiness_of(&entry(sys::POLLIN, sys::POLLNVAL));
         assert_eq!(invalid, Readiness::INVALID);
+    }
+
+    #[test]
+    fn those_that_are_ready_are_found_wherever_they_stand_and_in_order() {
+        let count = 3 * GROUP + 3;
+        for (first, step) in (0..count).flat_map(|first| [1, 3, GROUP, count].map(|s| (first, s))) {
+            let expected: Vec<usize> = (first..count).step_by(step).collect();
+            let entry = |number: usize| PollFd {
+                fd: number as RawFd,
+                events: sys::POLLIN,
+                revents: if expected.contains(&number) {
+                    sys::POLLIN
+                } else {
+                    0
+                },
+            };
+            let entries: Vec<PollFd> = (0..count).map(entry).collect();
+            let mut ready = Vec::new();
+            collect(&entries, expected.len(), &mut ready);
+            let found: Vec<usize> = ready.iter().map(|event| event.fd as usize).collect();
+            assert_eq!(found, expected);
+        }
     }
 }

@@ -225,8 +225,7 @@ impl EventLoop {
         Ok(served)
     }
 
-    /// Serves one channel for what it is ready for. Most events take only this and what
-    /// it calls, so it is short: between two of them the system has had the caches.
+    /// Serves one channel for what it is ready for.
     #[inline(always)]
     fn deliver(&mut self, key: Key, readiness: Readiness) -> Result<()> {
         self.serve(key, |channel, event_loop| {

@@ -50,9 +50,10 @@ pub fn run(contest: &Contest, effort: &Effort) -> Result<Report, Box<dyn Error>>
     report.notes.push(format!(
         "N socket pairs, A bytes that go round, W writes: each callback reads a byte and writes \
          one to the next pair. The median of {} rounds, in each of which every peer has its turn \
-         and runs {} times, but {} times at least if that takes too long; the ratio is the median of the \
-         rounds' ratios to the loop by hand over the same system call. fdloop has a second turn in \
-         each round (`again`), which shows what the noise is. An empty cell: the peer cannot do it.",
+         and runs {} times, but {} times at least if that takes too long; the ratio is the median \
+         of the rounds' ratios to the loop by hand over the same system call. fdloop has a second \
+         turn in each round (`again`), which shows what the noise is. An empty cell: the peer \
+         cannot do it.",
         effort.rounds, effort.ring_runs, effort.least_ring_runs
     ));
     let mut all = Vec::new();

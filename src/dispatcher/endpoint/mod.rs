@@ -159,7 +159,8 @@ bitflags! {
         const REFUSING = 1 << 23;
         /// The output was told to end: see [`Endpoint::shutdown_when_done`].
         const OUTPUT_ENDED = 1 << 24;
-        /// There is an output buffer.
+        /// There is an output buffer: said here too, as looking for it takes another cache
+        /// line of a channel.
         const BUFFERED = 1 << 25;
     }
 }

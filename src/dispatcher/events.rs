@@ -272,6 +272,10 @@ impl<H: Handler + 'static> Channel for Dispatcher<H> {
         self.finish(event_loop)
     }
 
+    fn write_gathered(&mut self) {
+        self.endpoint.write_gathered();
+    }
+
     fn close_descriptor(&mut self) -> Result<()> {
         self.endpoint.close_link()
     }

@@ -164,6 +164,12 @@ pub trait Channel: AsRawFd + Any {
         Ok(())
     }
 
+    /// Writes what the channel's handlers have sent and what waits only so that it
+    /// leaves together, as far as there is room. The loop calls this where it stops
+    /// before it could [`settle`](Channel::settle) the channel: when `run` ends. By
+    /// default nothing waits.
+    fn write_gathered(&mut self) {}
+
     /// The other side has hung up while the channel does not wait to read, so that
     /// reading will not tell. Whether this ends the channel, as it does by default:
     /// `handle_close` follows. If not, the channel must no longer wait to write
@@ -262,6 +268,9 @@ macro_rules! forward_channel {
             }
             fn settle(&mut self, event_loop: &mut $crate::EventLoop) -> $crate::Result<()> {
                 self.0.settle(event_loop)
+            }
+            fn write_gathered(&mut self) {
+                $crate::Channel::write_gathered(&mut self.0);
             }
             fn ends_by_hangup(&mut self) -> bool {
                 self.0.ends_by_hangup()

@@ -24,6 +24,7 @@ pub use channel::{Channel, Predicates};
 pub use error::AddError;
 pub use id::ChannelId;
 pub use run::RunOptions;
+use run::Stop;
 
 use crate::error::{Error, Result};
 use crate::poller::{Backend, Event, Interest, Poller};
@@ -95,9 +96,10 @@ pub struct EventLoop {
     in_pass: bool,
     /// Some channel was doomed while one of its methods ran, perhaps.
     dooms: bool,
-    /// `run` makes the passes, and `stop` is for it.
+    /// `run` is making the passes.
     running: bool,
-    stopping: bool,
+    /// Whether `run` was asked to end, or, while it does not run, the next one.
+    stop: Stop,
     catch_panics: bool,
     /// What the last wait found. Nobody but a pass looks at it.
     ready: Vec<Event>,
@@ -151,7 +153,7 @@ impl EventLoop {
             in_pass: false,
             dooms: false,
             running: false,
-            stopping: false,
+            stop: Stop::Unasked,
             catch_panics,
             ready: Vec::new(),
             changes: Vec::new(),
@@ -243,12 +245,6 @@ impl EventLoop {
     #[must_use]
     pub fn serving<C: Channel>(&self) -> Option<ChannelId<C>> {
         self.serving.map(ChannelId::new)
-    }
-
-    /// Makes [`run`](EventLoop::run) return when the pass that is going on is
-    /// done, or, if none is, when it is next called.
-    pub fn stop(&mut self) {
-        self.stopping = true;
     }
 
     /// Whether some channel may have been doomed while one of its methods ran.

@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use super::EventLoop;
 use super::channel::Channel;
 use super::id::{Key, Serial};
+use super::run::Stop;
 use super::watch::Watch;
 use crate::error::{Error, Result};
 use crate::poller::{Deadline, Event, Interest, Readiness};
@@ -30,6 +31,7 @@ impl EventLoop {
             event_loop.settle_and_ask()?;
             event_loop.wait_and_deliver(deadline)
         })
+        .inspect_err(|_| self.write_gathered())
     }
 
     /// The part of a pass before its wait. Doing it twice is harmless.
@@ -61,11 +63,12 @@ impl EventLoop {
         part(Pass(self).0)
     }
 
-    /// Refuses what a handler cannot do, since its pass is going on.
+    /// Refuses what a handler, or a visit by `with`, cannot do: the loop would wait
+    /// for a channel that is out of its map.
     pub(super) fn check_not_in_pass(&self) -> Result<()> {
-        if self.in_pass {
-            let message = "the loop is in the middle of a pass: a handler cannot run it again; \
-                           return from the handler instead";
+        if self.in_pass || self.serving.is_some() {
+            let message = "the loop is serving a channel: a handler, or what `with` calls, cannot \
+                           run the loop again; return from it instead";
             return Err(Error::misuse(io::ErrorKind::Unsupported, message));
         }
         Ok(())
@@ -163,7 +166,7 @@ impl EventLoop {
         let deadline = match deadline {
             // Settling may have stopped the loop, touched others, or closed the last
             // channel.
-            _ if self.running && self.stopping => Deadline::Now,
+            _ if self.running && self.stop != Stop::Unasked => Deadline::Now,
             _ if !self.touched.is_empty() => Deadline::Now,
             Deadline::Never if self.channels.is_empty() => return Ok(0),
             deadline => deadline,

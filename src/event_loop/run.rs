@@ -46,14 +46,43 @@ impl RunOptions {
     }
 }
 
+/// What ends `run`, beside its own options.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(super) enum Stop {
+    /// Nothing so far.
+    #[default]
+    Unasked,
+    /// The first wait that finds nothing ready.
+    WhenIdle,
+    /// The end of the pass that is being made.
+    Now,
+}
+
+/// A `run` that is being made. Dropped when it returns or panics, so that a later
+/// `turn` or `run` finds no trace of it.
+struct Run<'a>(&'a mut EventLoop);
+
+impl Drop for Run<'_> {
+    fn drop(&mut self) {
+        self.0.running = false;
+        self.0.stop = Stop::Unasked;
+        self.0.write_gathered();
+    }
+}
+
 impl EventLoop {
     /// Makes passes until the last channel is closed or [`stop`](EventLoop::stop)
     /// is called.
+    ///
+    /// However it ends, what the handlers have sent by then has left as far as there
+    /// was room, also what was sent together with [`Error::ExitNow`].
     ///
     /// # Errors
     ///
     /// As for [`turn`](EventLoop::turn). Channels are left as they are, and `run`
     /// can be called again.
+    ///
+    /// [`Error::ExitNow`]: crate::Error::ExitNow
     pub fn run(&mut self) -> Result<()> {
         self.run_with(RunOptions::new())
     }
@@ -67,10 +96,7 @@ impl EventLoop {
     pub fn run_with(&mut self, options: RunOptions) -> Result<()> {
         self.check_not_in_pass()?;
         self.running = true;
-        let result = self.make_passes(options);
-        self.running = false;
-        self.stopping = false;
-        result
+        Run(self).0.make_passes(options)
     }
 
     fn make_passes(&mut self, options: RunOptions) -> Result<()> {
@@ -79,12 +105,79 @@ impl EventLoop {
             // A handler that closes the last channel, or stops the loop, before
             // the wait must not be made to wait.
             self.prepare_pass()?;
-            if self.is_empty() || self.stopping {
+            if self.is_empty() || self.stop == Stop::Now {
                 break;
             }
             self.one_pass(options.timeout)?;
+            if self.stop == Stop::WhenIdle && self.found_nothing() {
+                break;
+            }
             left = left.map(|left| left - 1);
         }
         Ok(())
+    }
+
+    /// Makes [`run`](EventLoop::run) return when the pass that is being made is
+    /// done, or, outside of one, when it is next called. Input that other channels
+    /// have not read by then stays unread: see
+    /// [`stop_when_idle`](EventLoop::stop_when_idle).
+    pub fn stop(&mut self) {
+        self.stop = Stop::Now;
+    }
+
+    /// Makes [`run`](EventLoop::run) return at the first wait that finds no channel
+    /// ready. Until then it goes on, without blocking, so that what has arrived
+    /// already is still read and what can be written is written.
+    ///
+    /// This is the way to end on a child's exit or a signal without losing what the
+    /// child has written. A peer that sends without a pause keeps the loop going;
+    /// [`stop`](EventLoop::stop) ends it.
+    ///
+    /// ```
+    /// use fdloop::{EventLoop, FileDispatcher, Handler, Io, Result, View};
+    /// use std::io::Write;
+    ///
+    /// /// Asks for the end at the first bytes, and still gets the rest.
+    /// struct Reader(usize);
+    /// impl Handler for Reader {
+    ///     fn writable(&self, _: &View<'_>) -> bool {
+    ///         false
+    ///     }
+    ///     fn handle_read(&mut self, io: &mut Io<'_>) -> Result<()> {
+    ///         self.0 += io.recv(&mut [0; 4])?;
+    ///         io.event_loop().stop_when_idle();
+    ///         Ok(())
+    ///     }
+    /// }
+    ///
+    /// let (reader, mut writer) = std::io::pipe()?;
+    /// let mut event_loop = EventLoop::new()?;
+    /// let id = event_loop.add(FileDispatcher::new(reader, Reader(0))?)?;
+    /// writer.write_all(b"twelve bytes")?;
+    /// event_loop.run()?; // returns although the writer is still open
+    /// assert_eq!(event_loop.get(id).unwrap().handler().0, 12);
+    /// # Ok::<(), fdloop::Error>(())
+    /// ```
+    pub fn stop_when_idle(&mut self) {
+        if self.stop == Stop::Unasked {
+            self.stop = Stop::WhenIdle;
+        }
+    }
+
+    /// Whether the last wait found nothing, and nothing became due since.
+    fn found_nothing(&self) -> bool {
+        self.ready.is_empty() && self.touched.is_empty()
+    }
+
+    /// Has every channel that was touched since the last wait write what it holds
+    /// back until then. No handler is called.
+    pub(super) fn write_gathered(&mut self) {
+        for key in &self.touched {
+            if self.watches.current(*key).is_some()
+                && let Some(channel) = self.channels.get_mut(&key.fd)
+            {
+                channel.write_gathered();
+            }
+        }
     }
 }

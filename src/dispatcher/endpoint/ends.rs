@@ -1,6 +1,7 @@
 //! How a channel ends, and what the dispatcher must see to.
 
 use std::os::fd::RawFd;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use super::super::socket::Socket;
 use super::super::transport::Link;
@@ -87,9 +88,9 @@ impl Endpoint {
         }
     }
 
-    /// Writes what was sent since the last write, for there will be no other. The
-    /// end is near: an error is of no use to anybody, but in a log.
-    fn write_gathered(&mut self) {
+    /// Writes what was sent since the last write, for there may be no other. The
+    /// channel is closing or the loop is stopping, so an error can only be logged.
+    pub(crate) fn write_gathered(&mut self) {
         if let Err(error) = self.end_of_handler() {
             log::error!("{self}: could not send before the end: {error}");
         }
@@ -219,10 +220,22 @@ impl Endpoint {
         }
     }
 
-    pub(crate) fn into_socket(self) -> Option<Socket> {
-        match self.link {
+    pub(crate) fn into_socket(mut self) -> Option<Socket> {
+        self.write_gathered();
+        match self.link.take() {
             Some(Link::Socket(socket)) => Some(socket),
             _ => None,
+        }
+    }
+}
+
+impl Drop for Endpoint {
+    /// Writes what waits only so that it leaves together. Output that the peer had no
+    /// room for is dropped.
+    fn drop(&mut self) {
+        // A producer may panic. From here, during another panic, that would abort.
+        if let Err(panic) = catch_unwind(AssertUnwindSafe(|| self.write_gathered())) {
+            log::error!("{self}: {} while it was dropped", Error::panicked(&*panic));
         }
     }
 }

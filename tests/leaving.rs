@@ -291,7 +291,7 @@ fn what_with_calls_cannot_run_the_loop() {
                 ] {
                     let error = result.unwrap_err();
                     assert_eq!(error.kind(), std::io::ErrorKind::Unsupported);
-                    assert!(error.to_string().contains("return from it"), "{error}");
+                    assert!(error.to_string().contains("visit by `with`"), "{error}");
                 }
                 Ok(())
             })

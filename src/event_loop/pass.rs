@@ -67,8 +67,8 @@ impl EventLoop {
     /// for a channel that is out of its map.
     pub(super) fn check_not_in_pass(&self) -> Result<()> {
         if self.in_pass || self.serving.is_some() {
-            let message = "the loop is serving a channel: a handler, or what `with` calls, cannot \
-                           run the loop again; return from it instead";
+            let message = "the loop is in the middle of a pass, or of a visit by `with`: it cannot \
+                           be run again from there; return from the handler or the visit instead";
             return Err(Error::misuse(io::ErrorKind::Unsupported, message));
         }
         Ok(())

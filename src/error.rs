@@ -17,9 +17,13 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 /// - [`Error::ExitNow`] leaves [`EventLoop::run`](crate::EventLoop::run);
 /// - `WouldBlock` and `Interrupted` are no errors: the handler is called again
 ///   when there is something to do;
-/// - an error that says that the connection is gone
+/// - an error of the channel's own descriptor that says that the connection is gone
 ///   ([`is_disconnected`](Error::is_disconnected)) calls `handle_close`;
-/// - any other calls `handle_error`, which by default logs it and closes.
+/// - any other calls `handle_error`, which by default logs it and closes. EPIPE of a
+///   pipe or of a channel that the handler writes to is such another.
+///
+/// An error is the channel's own if a method of its [`Endpoint`](crate::Endpoint)
+/// or [`Io`](crate::Io) returned it: [`fd`](Error::fd) tells.
 ///
 /// Its `Debug` is for people too: it shows what `Display` shows, and those causes
 /// that it leaves out. So a `main` that returns an error says what went wrong.
@@ -182,6 +186,16 @@ impl Error {
     #[must_use]
     pub fn raw_os_error(&self) -> Option<i32> {
         self.io().and_then(io::Error::raw_os_error)
+    }
+
+    /// The descriptor that the failed system call was made on, if it was one of this
+    /// crate's calls. An error of the standard library does not say.
+    #[must_use]
+    pub fn fd(&self) -> Option<RawFd> {
+        match self {
+            Self::System(error) => error.fd,
+            _ => None,
+        }
     }
 
     fn io(&self) -> Option<&io::Error> {

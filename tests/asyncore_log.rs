@@ -100,6 +100,7 @@ fn the_defaults_log_with_the_descriptor_in_front() {
             "{errors:?}"
         );
         assert!(errors[0].contains("I don't like spam!"), "{errors:?}");
+        assert_eq!(errors[0].matches("fd ").count(), 1, "{errors:?}");
         assert!(
             texts(Level::Warn).is_empty(),
             "asyncore shows no warnings by default"

@@ -4,7 +4,7 @@ use log::Level;
 
 use super::io::ChatIo;
 use crate::address::Address;
-use crate::dispatcher::{Socket, View, accept_some, log_to_facade, unaccepted, uncaptured};
+use crate::dispatcher::{Socket, View, accept_some, log_to_facade, uncaptured, unserved};
 use crate::error::{Error, Result};
 use crate::event_loop::Predicates;
 
@@ -63,15 +63,7 @@ pub trait ChatHandler {
     /// The chat [listens](crate::AsyncChat::listen), and has connections to accept: see
     /// [`Handler::handle_accept`](crate::Handler::handle_accept).
     fn handle_accept(&mut self, io: &mut ChatIo<'_>) -> Result<()> {
-        accept_some(io, |io, socket, peer| {
-            match self.handle_accepted(io, socket, peer) {
-                // Of the connection: a listener has none.
-                Err(error) if error.is_disconnected() => {
-                    self.log_info(io, &unaccepted(&error), Level::Error)
-                }
-                result => result,
-            }
-        })
+        accept_some(self, io, Self::handle_accepted, Self::handle_accept_error)
     }
 
     /// The chat listens, and a connection was accepted. By default it is closed,
@@ -84,6 +76,17 @@ pub trait ChatHandler {
     ) -> Result<()> {
         drop((socket, peer));
         self.log_info(io, "unhandled accepted event", Level::Warn)
+    }
+
+    /// The chat listens, and could not serve a connection that it accepted: see
+    /// [`Handler::handle_accept_error`](crate::Handler::handle_accept_error).
+    fn handle_accept_error(
+        &mut self,
+        io: &mut ChatIo<'_>,
+        peer: Address,
+        error: Error,
+    ) -> Result<()> {
+        self.log_info(io, &unserved(&peer, &error), Level::Error)
     }
 
     /// The output was [congested](crate::Endpoint::is_congested), and no longer is.

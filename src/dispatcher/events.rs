@@ -266,6 +266,10 @@ impl<H: Handler + 'static> Channel for Dispatcher<H> {
         self.finish(event_loop)
     }
 
+    fn is_own_end(&self, error: &Error) -> bool {
+        self.endpoint.is_own_end(error)
+    }
+
     fn settle(&mut self, event_loop: &mut EventLoop) -> Result<()> {
         self.endpoint.begin_handler();
         self.endpoint.resume();

@@ -1,5 +1,7 @@
 //! What a program writes: the handlers of asyncore.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
 use log::Level;
 
 use super::endpoint::Endpoint;
@@ -96,22 +98,12 @@ pub trait Handler {
         self.log_info(io, "unhandled connect event", Level::Warn)
     }
 
-    /// A listener has connections to accept. By default accepts them and calls
-    /// [`handle_accepted`](Handler::handle_accepted) with each, some dozens at
-    /// most in a pass. An error of that, as of any handler, goes to
-    /// [`handle_error`](Handler::handle_error), which by default closes the listener:
-    /// see there to what concerns one connection alone. That a connection is gone
-    /// already is logged, and no error.
+    /// A listener has connections to accept. By default accepts them, some dozens at
+    /// most in a pass, and calls [`handle_accepted`](Handler::handle_accepted) with
+    /// each; an error of that goes to
+    /// [`handle_accept_error`](Handler::handle_accept_error).
     fn handle_accept(&mut self, io: &mut Io<'_>) -> Result<()> {
-        accept_some(io, |io, socket, peer| {
-            match self.handle_accepted(io, socket, peer) {
-                // Of the connection: a listener has none.
-                Err(error) if error.is_disconnected() => {
-                    self.log_info(io, &unaccepted(&error), Level::Error)
-                }
-                result => result,
-            }
-        })
+        accept_some(self, io, Self::handle_accepted, Self::handle_accept_error)
     }
 
     /// A connection was accepted; dropping `socket` closes it, which is what the
@@ -119,6 +111,16 @@ pub trait Handler {
     fn handle_accepted(&mut self, io: &mut Io<'_>, socket: Socket, peer: Address) -> Result<()> {
         drop((socket, peer));
         self.log_info(io, "unhandled accepted event", Level::Warn)
+    }
+
+    /// [`handle_accepted`](Handler::handle_accepted) returned `error`, or panicked in
+    /// a loop that catches panics, for the connection of `peer`. By default logs that;
+    /// the connection is closed unless a channel has it already.
+    ///
+    /// An error that this returns is the listener's, and goes to
+    /// [`handle_error`](Handler::handle_error).
+    fn handle_accept_error(&mut self, io: &mut Io<'_>, peer: Address, error: Error) -> Result<()> {
+        self.log_info(io, &unserved(&peer, &error), Level::Error)
     }
 
     /// The input has ended: the peer closed its side, or the file is read to its
@@ -170,8 +172,8 @@ pub trait Handler {
     }
 
     /// Takes what there is to say about the channel: the errors and warnings that
-    /// the defaults above log. By default it goes to the `log` facade with the
-    /// descriptor in front; warnings go there at the level `Debug`, since asyncore
+    /// the defaults above log. By default it goes to the `log` facade, with the
+    /// channel in front; warnings go there at the level `Debug`, since asyncore
     /// does not show them unless asked to.
     fn log_info(&mut self, io: &mut Io<'_>, message: &str, level: Level) -> Result<()> {
         log_to_facade(io, message, level);
@@ -184,9 +186,9 @@ pub(crate) fn uncaptured(endpoint: &Endpoint, error: &Error) -> String {
     format!("uncaptured error, closing channel ({endpoint}): {error}")
 }
 
-/// What the default of `handle_accept` says of a connection that came to nothing.
-pub(crate) fn unaccepted(error: &Error) -> String {
-    format!("an accepted connection is dropped: {error}")
+/// What the default of `handle_accept_error` says.
+pub(crate) fn unserved(peer: &Address, error: &Error) -> String {
+    format!("cannot serve the connection from {peer}: {error}")
 }
 
 /// What the default of `log_info` does.
@@ -195,19 +197,36 @@ pub(crate) fn log_to_facade(endpoint: &Endpoint, message: &str, level: Level) {
         Level::Warn => Level::Debug,
         level => level,
     };
-    log::log!(shown, "{endpoint}: {message}");
+    let channel = endpoint.to_string();
+    // asyncore's message for an error names the channel, which is in front here.
+    let message = message.replacen(&format!(" ({channel})"), "", 1);
+    log::log!(shown, "{channel}: {message}");
 }
 
 /// What the default of `handle_accept` does: accepts what there is, up to a limit,
-/// and gives it to `accepted`. (`I` is an [`Io`] or what dereferences to one.)
-pub(crate) fn accept_some<'a, I: AsMut<Io<'a>>>(
+/// and gives it to `accepted`, whose errors but the exit error are `failed`'s. (`I` is
+/// an [`Io`] or what dereferences to one.)
+pub(crate) fn accept_some<'a, H: ?Sized, I: AsMut<Io<'a>>>(
+    handler: &mut H,
     io: &mut I,
-    mut accepted: impl FnMut(&mut I, Socket, Address) -> Result<()>,
+    accepted: fn(&mut H, &mut I, Socket, Address) -> Result<()>,
+    failed: fn(&mut H, &mut I, Address, Error) -> Result<()>,
 ) -> Result<()> {
     for _ in 0..ACCEPTS_PER_PASS {
-        match io.as_mut().accept()? {
-            Some((socket, peer)) => accepted(io, socket, peer)?,
-            None => break,
+        let Some((socket, peer)) = io.as_mut().accept()? else {
+            break;
+        };
+        let of = peer.clone();
+        let result = if io.as_mut().event_loop().catches_panics() {
+            let served = AssertUnwindSafe(|| accepted(handler, io, socket, peer));
+            catch_unwind(served).unwrap_or_else(|panic| Err(Error::panicked(&*panic)))
+        } else {
+            accepted(handler, io, socket, peer)
+        };
+        match result {
+            Err(error) if error.is_exit() => return Err(error),
+            Err(error) if !error.would_block() => failed(handler, io, of, error)?,
+            _ => {}
         }
         io.as_mut().heed_close();
         if io.as_mut().is_closed() {

@@ -16,7 +16,7 @@ mod with_send;
 pub use base::Dispatcher;
 pub use endpoint::Endpoint;
 pub use handler::Handler;
-pub(crate) use handler::{accept_some, log_to_facade, unaccepted, uncaptured};
+pub(crate) use handler::{accept_some, log_to_facade, uncaptured, unserved};
 pub use io::{Io, View};
 pub use producer::{IterProducer, Producer, ReadProducer, SimpleProducer};
 pub use socket::{IntoSocket, Socket, SocketType};

@@ -153,6 +153,15 @@ pub trait Channel: AsRawFd + Any {
         Err(error)
     }
 
+    /// Whether `error`, which one of the channel's methods returned, says that the
+    /// connection of the channel's own descriptor is gone, so that `handle_close` is
+    /// next and not `handle_error`. By default that is an error of a
+    /// [disconnected](Error::is_disconnected) class which names the channel's
+    /// descriptor or none.
+    fn is_own_end(&self, error: &Error) -> bool {
+        error.is_disconnected() && error.fd().is_none_or(|fd| fd == self.as_raw_fd())
+    }
+
     /// Does what became due while the channel was reached from outside
     /// ([`EventLoop::get_mut`]), at the beginning of the next pass at the latest.
     ///
@@ -265,6 +274,9 @@ macro_rules! forward_channel {
                 error: $crate::Error,
             ) -> $crate::Result<()> {
                 self.0.handle_error(event_loop, error)
+            }
+            fn is_own_end(&self, error: &$crate::Error) -> bool {
+                $crate::Channel::is_own_end(&self.0, error)
             }
             fn settle(&mut self, event_loop: &mut $crate::EventLoop) -> $crate::Result<()> {
                 self.0.settle(event_loop)

@@ -247,6 +247,12 @@ impl EventLoop {
         self.serving.map(ChannelId::new)
     }
 
+    /// Whether a panic of a handler is an error of its channel's: see
+    /// [`Builder::catch_panics`].
+    pub(crate) fn catches_panics(&self) -> bool {
+        self.catch_panics
+    }
+
     /// Whether some channel may have been doomed while one of its methods ran.
     #[inline]
     pub(crate) fn has_dooms(&self) -> bool {

@@ -226,7 +226,7 @@ impl EventLoop {
         if error.would_block() {
             return Ok(());
         }
-        if error.is_disconnected() {
+        if channel.is_own_end(&error) {
             return self.end(channel, Some(error));
         }
         self.report(channel, error)

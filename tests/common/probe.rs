@@ -7,6 +7,7 @@ use fdloop::{Address, Error, Handler, Io, Result, Socket, View};
 
 type Act = Box<dyn FnMut(&mut Io<'_>) -> Result<()>>;
 type OnAccepted = Box<dyn FnMut(&mut Io<'_>, Socket, Address) -> Result<()>>;
+type OnAcceptError = Box<dyn FnMut(&mut Io<'_>, Address, Error) -> Result<()>>;
 type OnError = Box<dyn FnMut(&mut Io<'_>, Error) -> Result<()>>;
 
 /// What a [`Probe`] has heard, shared with the test; and what it answers when it
@@ -24,7 +25,7 @@ pub struct Seen {
 
 impl Seen {
     /// Everything heard, in order: `read`, `write`, `expt`, `connect`, `accepted`,
-    /// `eof`, `close`, `error`.
+    /// `eof`, `close`, `error`, `accept_error`.
     pub fn events(&self) -> Vec<&'static str> {
         self.events.borrow().clone()
     }
@@ -82,6 +83,7 @@ pub struct Probe {
     expt: Option<Act>,
     connect: Option<Act>,
     accepted: Option<OnAccepted>,
+    accept_error: Option<OnAcceptError>,
     eof: Option<Act>,
     close: Option<Act>,
     error: Option<OnError>,
@@ -99,6 +101,7 @@ impl Probe {
             expt: None,
             connect: None,
             accepted: None,
+            accept_error: None,
             eof: None,
             close: None,
             error: None,
@@ -136,6 +139,14 @@ impl Probe {
         act: impl FnMut(&mut Io<'_>, Socket, Address) -> Result<()> + 'static,
     ) -> Self {
         self.accepted = Some(Box::new(act));
+        self
+    }
+
+    pub fn on_accept_error(
+        mut self,
+        act: impl FnMut(&mut Io<'_>, Address, Error) -> Result<()> + 'static,
+    ) -> Self {
+        self.accept_error = Some(Box::new(act));
         self
     }
 
@@ -210,6 +221,16 @@ impl Handler for Probe {
                 self.seen.accepted.borrow_mut().push((socket, peer));
                 Ok(())
             }
+        }
+    }
+
+    fn handle_accept_error(&mut self, io: &mut Io<'_>, peer: Address, error: Error) -> Result<()> {
+        self.seen.note("accept_error");
+        let text = format!("{peer}: {error}");
+        self.seen.errors.borrow_mut().push(text);
+        match &mut self.accept_error {
+            Some(told) => told(io, peer, error),
+            None => Ok(()),
         }
     }
 

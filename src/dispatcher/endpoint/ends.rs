@@ -173,6 +173,13 @@ impl Endpoint {
         self.is(Flags::CLOSE_DUE)
     }
 
+    /// Whether `error` says that this channel's own connection is gone. An error of
+    /// the standard library names no descriptor and so is another's: what is received
+    /// and sent here notes the end by itself.
+    pub(crate) fn is_own_end(&self, error: &Error) -> bool {
+        error.is_disconnected() && error.fd() == Some(self.fd)
+    }
+
     /// Whether no more input should be handled: the channel is closed, or will be
     /// when the handler has returned.
     pub(crate) fn is_ending(&self) -> bool {

@@ -31,6 +31,9 @@ const FACTS: &[Fact] = &[
         "has_accept4",
         &[LINUX, ANDROID, FREEBSD, NETBSD, OPENBSD, SOLARIS],
     ),
+    // accept(2) passes on network errors that wait on the new connection, among them
+    // EOPNOTSUPP, which elsewhere says that the socket can never accept.
+    ("accept_passes_on_errors", &[LINUX, ANDROID]),
     // SOCK_CLOEXEC and SOCK_NONBLOCK in the type given to socket(2). Apple
     // systems need fcntl(2) afterwards, so a fork in between can leak the socket.
     (

@@ -4,7 +4,7 @@
 mod common;
 
 use std::cell::{Cell, RefCell};
-use std::io::{self, Write};
+use std::io::{self, Read, Write};
 use std::net::TcpListener;
 use std::os::fd::{AsRawFd, RawFd};
 use std::os::unix::net::UnixStream;
@@ -269,5 +269,52 @@ fn handle_connect_is_called_again_after_a_panic_that_is_forgiven_as_after_an_err
         settle(&mut event_loop);
         assert_eq!(seen.events(), ["connect", "error", "connect"]);
         assert!(event_loop.get(id).unwrap().connected());
+    });
+}
+
+/// Panics when it is dropped.
+struct Brittle(Probe);
+
+impl Drop for Brittle {
+    fn drop(&mut self) {
+        panic!("while it is dropped");
+    }
+}
+
+impl Handler for Brittle {
+    fn handle_read(&mut self, io: &mut Io<'_>) -> Result<()> {
+        self.0.handle_read(io)
+    }
+    fn writable(&self, _: &View<'_>) -> bool {
+        false
+    }
+}
+
+#[test]
+fn a_panic_of_a_handler_that_is_dropped_is_caught_however_its_channel_goes() {
+    on_every_backend(|backend| {
+        let mut event_loop = catching(backend);
+        let add = |event_loop: &mut EventLoop| {
+            let (ours, theirs) = UnixStream::pair().unwrap();
+            let channel = Dispatcher::new(ours, Brittle(Probe::silent())).unwrap();
+            (event_loop.add(channel).unwrap(), theirs)
+        };
+        let (probe, seen) = Probe::new();
+        let mut theirs = add_reader(&mut event_loop, probe);
+
+        // By its own end.
+        drop(add(&mut event_loop));
+        settle(&mut event_loop);
+        // By its id.
+        let (id, _peer) = add(&mut event_loop);
+        assert!(event_loop.close(id).unwrap());
+        theirs.write_all(b"y").unwrap();
+        settle(&mut event_loop);
+        assert_eq!(seen.received(), b"xy");
+        assert_eq!(event_loop.len(), 1);
+        // And with the loop.
+        let (_, mut peer) = add(&mut event_loop);
+        drop(event_loop);
+        assert_eq!(peer.read(&mut [0; 1]).unwrap(), 0);
     });
 }

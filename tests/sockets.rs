@@ -371,3 +371,65 @@ fn a_transport_that_answers_more_than_is_possible_is_an_error() {
         }
     });
 }
+
+/// Interrupted, and seldom not.
+struct Interrupted {
+    stream: UnixStream,
+    calls: u32,
+}
+
+impl Interrupted {
+    fn interrupt(&mut self) -> io::Result<&mut UnixStream> {
+        self.calls += 1;
+        match self.calls % 1_000_000 {
+            0 => Ok(&mut self.stream),
+            _ => Err(io::ErrorKind::Interrupted.into()),
+        }
+    }
+}
+
+impl Transport for Interrupted {
+    fn as_fd(&self) -> Option<BorrowedFd<'_>> {
+        Some(self.stream.as_fd())
+    }
+    fn recv(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        self.interrupt()?.read(buf)
+    }
+    fn send(&mut self, data: &[u8]) -> io::Result<usize> {
+        self.interrupt()?.write(data)
+    }
+}
+
+#[test]
+fn a_transport_that_is_interrupted_a_million_times_neither_overflows_nor_stops_the_others() {
+    with_every_loop(|event_loop| {
+        let (ours, mut theirs) = UnixStream::pair().unwrap();
+        ours.set_nonblocking(true).unwrap();
+        let transport = Interrupted {
+            stream: ours,
+            calls: 0,
+        };
+        let (probe, seen) = Probe::new();
+        let probe = probe.on_read(|io| io.recv_with(4, |io, data| io.send(data).map(drop)));
+        let channel = DispatcherWithSend::over(transport, probe);
+        event_loop.add(channel).unwrap();
+        theirs.write_all(b"spam").unwrap();
+        // No call of the channel's lasts until the interruptions end.
+        let (quiet, mut quiet_peer) = UnixStream::pair().unwrap();
+        let (other, other_seen) = Probe::new();
+        event_loop
+            .add(Dispatcher::new(quiet, other).unwrap())
+            .unwrap();
+        quiet_peer.write_all(b"x").unwrap();
+        turn_once(event_loop);
+        assert_eq!(other_seen.received(), b"x");
+
+        theirs.set_nonblocking(true).unwrap();
+        let mut got = Vec::new();
+        turn_until(event_loop, "it comes back", || {
+            let _ = theirs.read_to_end(&mut got);
+            got == b"spam"
+        });
+        assert!(seen.errors().is_empty());
+    });
+}

@@ -6,7 +6,7 @@ use std::io::IoSlice;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 
 use super::producer::Producer;
-use super::transport::Link;
+use super::transport::{Link, uninterrupted};
 use crate::error::{Error, Result};
 use crate::sys::fd::MAX_SLICES;
 
@@ -168,8 +168,10 @@ impl Output {
     pub(super) fn write_to(&mut self, link: &mut Link, fd: i32) -> Result<bool> {
         self.pull_from_producer()?;
         let written = match (self.queue.front(), self.queue.get(1)) {
-            (Some(Entry::Bytes(_)), Some(Entry::Bytes(_))) => self.write_several(link),
-            (Some(Entry::Bytes(only)), _) => link.send(&only[self.written..]),
+            (Some(Entry::Bytes(_)), Some(Entry::Bytes(_))) => {
+                uninterrupted(|| self.write_several(link))
+            }
+            (Some(Entry::Bytes(only)), _) => uninterrupted(|| link.send(&only[self.written..])),
             (None | Some(Entry::Shutdown | Entry::Producer(_)), _) => return Ok(true),
         };
         let written = written.map_err(|e| Error::system(link.verbs()[1], Some(fd), e))?;

@@ -175,6 +175,22 @@ impl Link {
     }
 }
 
+/// How often a call is repeated that signals interrupt.
+const INTERRUPTIONS: usize = 16;
+
+/// Repeats `call` while it is interrupted. After some times it counts as one that would
+/// block, so that a transport that always says so does not hold up the loop.
+#[inline(always)]
+pub(super) fn uninterrupted(mut call: impl FnMut() -> io::Result<usize>) -> io::Result<usize> {
+    for _ in 0..INTERRUPTIONS {
+        match call() {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            result => return result,
+        }
+    }
+    Err(io::ErrorKind::WouldBlock.into())
+}
+
 /// What a transport of somebody's own answered, if it can be true.
 fn within(moved: io::Result<usize>, most: usize) -> io::Result<usize> {
     match moved {

@@ -170,30 +170,26 @@ impl EventLoop {
     /// if the channel is closed, has no descriptor, or has one that the poller
     /// cannot take, and `AlreadyExists` if another channel has the number.
     pub fn add<C: Channel>(&mut self, channel: C) -> Result<ChannelId<C>, AddError<C>> {
-        match self.admit(&channel) {
-            Ok(interest) => {
-                let key = Key {
-                    fd: channel.as_raw_fd(),
-                    serial: self.next_serial,
-                };
-                self.next_serial = self.next_serial.saturating_add(1);
-                let asked = channel.predicates() == Predicates::Anything;
-                self.asked += usize::from(asked);
-                self.watches
-                    .insert(key.fd, Watch::new(key.serial, interest, asked));
-                self.channels.insert(key.fd, Box::new(channel));
-                // It may have things to settle, such as a connection that stands
-                // already.
-                self.touch(key);
-                Ok(ChannelId::new(key))
-            }
-            Err(error) => Err(AddError { channel, error }),
-        }
+        // Asked for once: safe code may answer differently the next time.
+        let fd = channel.as_raw_fd();
+        let interest = match self.admit(fd, &channel) {
+            Ok(interest) => interest,
+            Err(error) => return Err(AddError { channel, error }),
+        };
+        let serial = self.next_serial;
+        self.next_serial = serial.saturating_add(1);
+        let asked = channel.predicates() == Predicates::Anything;
+        self.asked += usize::from(asked);
+        self.watches.insert(fd, Watch::new(serial, interest, asked));
+        self.channels.insert(fd, Box::new(channel));
+        // It may have things to settle, such as a connection that is made already.
+        let key = Key { fd, serial };
+        self.touch(key);
+        Ok(ChannelId::new(key))
     }
 
     /// Lets the poller know a new channel, unless something speaks against it.
-    fn admit(&mut self, channel: &dyn Channel) -> Result<Interest> {
-        let fd = channel.as_raw_fd();
+    fn admit(&mut self, fd: RawFd, channel: &dyn Channel) -> Result<Interest> {
         let interest = match channel.interest(self) {
             Some(interest) if fd >= 0 => interest,
             Some(_) => {
@@ -312,6 +308,15 @@ impl EventLoop {
     /// called from a handler, since the pass is going on.
     pub fn turn(&mut self, timeout: Option<Duration>) -> Result<usize> {
         self.one_pass(timeout)
+    }
+}
+
+impl Drop for EventLoop {
+    /// Closes all channels.
+    fn drop(&mut self) {
+        for (_, channel) in mem::take(&mut self.channels) {
+            self.discard(Some(channel));
+        }
     }
 }
 

@@ -2,6 +2,7 @@
 //! errors and panics, and putting it back.
 
 use std::any::Any;
+use std::io;
 use std::mem;
 use std::os::fd::RawFd;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
@@ -25,7 +26,8 @@ struct Service<'a> {
 impl Drop for Service<'_> {
     fn drop(&mut self) {
         if let Some(key) = mem::replace(&mut self.event_loop.serving, self.outer) {
-            drop(self.event_loop.forget(key));
+            let channel = self.event_loop.forget(key);
+            self.event_loop.discard(channel);
         }
     }
 }
@@ -155,16 +157,22 @@ impl EventLoop {
     /// one that waits for nothing any more is removed.
     #[inline(always)]
     fn put_back(&mut self, key: Key, channel: Box<dyn Channel>, served: Served) -> Result<()> {
-        // A handler may have put another loop in the place of this one. Then the
-        // channel is nobody's, and dropping it closes it.
+        // A handler may have put another loop in the place of this one. The channel
+        // then belongs to no loop, and dropping it closes it.
         let Some(watch) = self.watches.current_mut(key) else {
+            self.discard(Some(channel));
             return served.result;
         };
         watch.in_service = false;
         let unchanged = served.interest == Some(watch.interest);
+        let exchanged = channel.as_raw_fd() != key.fd;
         if let Some(slot) = self.channels.get_mut(&key.fd) {
             // What stood there is nothing, and need not be dropped.
             mem::forget(mem::replace(slot, channel));
+        }
+        if exchanged && served.interest.is_some() {
+            let removed = self.remove_exchanged(key);
+            return served.result.and(removed);
         }
         if unchanged {
             return served.result;
@@ -179,10 +187,39 @@ impl EventLoop {
         match interest {
             Some(interest) => self.watch_for(key, interest),
             None => {
-                drop(self.forget(key));
+                let channel = self.forget(key);
+                self.discard(channel);
                 Ok(())
             }
         }
+    }
+
+    /// The channel under `key` has another descriptor than when it was added: another
+    /// channel, or another descriptor, was put in its place. It gets an error that says
+    /// so, and is removed, which closes the descriptor that it has now.
+    #[cold]
+    fn remove_exchanged(&mut self, key: Key) -> Result<()> {
+        let Key { fd, .. } = key;
+        let number = self
+            .channels
+            .get(&fd)
+            .map_or(-1, |channel| channel.as_raw_fd());
+        let with = if number < 0 {
+            "one without a descriptor".to_owned()
+        } else {
+            format!("that of fd {number}")
+        };
+        self.serve(key, |channel, event_loop| {
+            let message = format!(
+                "the channel of fd {fd} was exchanged for {with} while the loop had it, and is \
+                 removed: a channel keeps its descriptor for as long as it is in a loop; close \
+                 it and add the other one"
+            );
+            let misuse = Err(Error::misuse(io::ErrorKind::InvalidInput, message));
+            let result = event_loop.police(channel, misuse);
+            event_loop.doom(key);
+            result
+        })
     }
 
     /// A channel whose predicates panicked, when it was asked, hears of it if
@@ -198,7 +235,8 @@ impl EventLoop {
         };
         let key = Key { fd, serial };
         if !self.catch_panics {
-            drop(self.forget(key));
+            let channel = self.forget(key);
+            self.discard(channel);
             resume_unwind(panic);
         }
         self.serve(key, |channel, event_loop| {
@@ -308,12 +346,35 @@ impl EventLoop {
             self.dooms = true;
             return Ok(());
         }
-        match self
-            .forget(key)
-            .map(|mut channel| channel.close_descriptor())
-        {
-            Some(Err(error)) if error.raw_os_error() != Some(libc::EBADF) => Err(error),
+        let Some(mut channel) = self.forget(key) else {
+            return Ok(());
+        };
+        let mut closed = Ok(());
+        self.catching(key.fd, || closed = channel.close_descriptor());
+        self.discard(Some(channel));
+        match closed {
+            Err(error) if error.raw_os_error() != Some(libc::EBADF) => Err(error),
             _ => Ok(()),
+        }
+    }
+
+    /// Drops a channel that is not in the map any more.
+    pub(super) fn discard(&self, channel: Option<Box<dyn Channel>>) {
+        if let Some(channel) = channel {
+            let fd = channel.as_raw_fd();
+            self.catching(fd, || drop(channel));
+        }
+    }
+
+    /// Closes a channel. Nothing is left to which a panic could be reported, so one
+    /// that the loop is to catch is logged.
+    fn catching(&self, fd: RawFd, close: impl FnOnce()) {
+        if !self.catch_panics {
+            return close();
+        }
+        if let Err(panic) = catch_unwind(AssertUnwindSafe(close)) {
+            let error = Error::panicked(&*panic);
+            log::error!("while the channel of fd {fd} was closed: {error}");
         }
     }
 
@@ -324,6 +385,26 @@ impl EventLoop {
         if let Err(error) = self.poller.set(key.fd, Interest::empty()) {
             log::error!("the poller does not forget fd {}: {error}", key.fd);
         }
-        self.channels.remove(&key.fd)
+        let channel = self.channels.remove(&key.fd)?;
+        let number = channel.as_raw_fd();
+        if number != key.fd {
+            self.release(number);
+        }
+        Some(channel)
+    }
+
+    /// Has the poller forget a number that another channel was added with, and which is
+    /// about to be closed: two channels were exchanged with each other. The other one is
+    /// found out before the next wait.
+    #[cold]
+    fn release(&mut self, fd: RawFd) {
+        let Some(&Watch { serial, .. }) = self.watches.get(fd) else {
+            return;
+        };
+        let other = Key { fd, serial };
+        self.touch(other);
+        if let Err(error) = self.watch_for(other, Interest::empty()) {
+            log::error!("{error}");
+        }
     }
 }

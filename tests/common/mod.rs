@@ -22,7 +22,7 @@ use std::time::{Duration, Instant};
 pub use files::{TempDir, fd_flags, stuffed_pipe, stuffed_stream};
 pub use pollers::{Counting, Heard, Simulated, poller_of};
 pub use probe::{Probe, Seen};
-pub use trace::traced_on_every_backend;
+pub use trace::{has_strace, traced_on_every_backend};
 
 use fdloop::{Backend, EventLoop};
 

@@ -23,7 +23,6 @@ pub fn traced_on_every_backend(
         return act(backend.parse().unwrap());
     }
     if !has_strace() {
-        eprintln!("skipped: there is no strace, or it may not trace");
         return;
     }
     let directory = TempDir::new();
@@ -42,9 +41,14 @@ pub fn traced_on_every_backend(
     });
 }
 
-fn has_strace() -> bool {
+/// Whether strace can be had; says so if not.
+pub fn has_strace() -> bool {
     let traced = Command::new("strace")
         .args(["-o", "/dev/null", "true"])
         .output();
-    traced.is_ok_and(|output| output.status.success())
+    let has = traced.is_ok_and(|output| output.status.success());
+    if !has {
+        eprintln!("skipped: there is no strace, or it may not trace");
+    }
+    has
 }

@@ -20,9 +20,9 @@ impl Endpoint {
     /// When the process or the system has too many descriptors (EMFILE, ENFILE),
     /// the connections that wait are refused, with one that the listener holds in
     /// reserve: left alone, they would keep the loop awake. If there is not even
-    /// that, or no memory (ENOBUFS, ENOMEM), the listener is left alone for a tenth
-    /// of a second. Either is logged once, as an error, and ends by itself when
-    /// there are descriptors again.
+    /// that, or no memory (ENOBUFS, ENOMEM), or the system forbids it (EPERM), the
+    /// listener is left alone for a tenth of a second. Either is logged once, as an
+    /// error, and ends by itself when connections can be accepted again.
     ///
     /// # Errors
     ///
@@ -45,7 +45,9 @@ impl Endpoint {
                     self.refuse(&error);
                     Ok(None)
                 }
-                Some(libc::ENOBUFS | libc::ENOMEM) => {
+                // A security module refuses before the connection leaves the queue, so
+                // that it would be reported again at once.
+                Some(libc::ENOBUFS | libc::ENOMEM | libc::EPERM) => {
                     self.pause(&error);
                     Ok(None)
                 }
@@ -107,21 +109,33 @@ impl Endpoint {
     }
 }
 
-/// Whether accept(2) failed for a reason of one connection's, or for one that
-/// passes. Linux hands errors that wait on the new connection to whoever accepts
-/// it; its manual says to treat them like EAGAIN.
+/// Whether accept(2) failed for a reason of one connection's, or for one that passes.
 fn is_passing(errno: i32) -> bool {
+    // Linux passes on errors that wait on the new connection. Its manual says to treat
+    // them like EAGAIN.
+    #[cfg(accept_passes_on_errors)]
+    if matches!(
+        errno,
+        libc::ENONET
+            | libc::ENOSR
+            | libc::EOPNOTSUPP
+            | libc::EPROTONOSUPPORT
+            | libc::ESOCKTNOSUPPORT
+    ) {
+        return true;
+    }
     matches!(
         errno,
         libc::EAGAIN
             | libc::EINTR
             | libc::ECONNABORTED
+            | libc::ECONNRESET
             | libc::EPROTO
             | libc::ENOPROTOOPT
             | libc::ENETDOWN
             | libc::ENETUNREACH
             | libc::EHOSTDOWN
             | libc::EHOSTUNREACH
-            | libc::EPERM
+            | libc::ETIMEDOUT
     )
 }

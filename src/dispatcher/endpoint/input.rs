@@ -2,7 +2,7 @@
 
 use std::io;
 
-use super::super::transport::Link;
+use super::super::transport::{Link, uninterrupted};
 use super::{Endpoint, Flags, Stage};
 use crate::address::Address;
 use crate::error::{Error, Result};
@@ -30,7 +30,8 @@ impl Endpoint {
         {
             return match socket.recv(buf) {
                 Ok(n) if n > 0 => Ok(n),
-                result => self.received(result, buf),
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => self.recv_unusual(buf),
+                result => self.received(result),
             };
         }
         self.recv_unusual(buf)
@@ -44,19 +45,18 @@ impl Endpoint {
         if buf.is_empty() {
             return Ok(0);
         }
-        let result = link.recv(buf);
-        self.received(result, buf)
+        let result = uninterrupted(|| link.recv(buf));
+        self.received(result)
     }
 
     /// What the transport's answer means.
-    fn received(&mut self, result: io::Result<usize>, buf: &mut [u8]) -> Result<usize> {
+    fn received(&mut self, result: io::Result<usize>) -> Result<usize> {
         match result {
             Ok(0) if self.link.as_ref().is_some_and(Link::is_stream) => {
                 self.end_input();
                 Ok(0)
             }
             Ok(n) => Ok(n),
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => self.recv(buf),
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => Err(error.into()),
             Err(error) => {
                 let verb = self.link.as_ref().map_or("receive", |link| link.verbs()[0]);

@@ -4,6 +4,7 @@ use std::io;
 
 use super::super::output::{Mark, Output};
 use super::super::producer::Producer;
+use super::super::transport::uninterrupted;
 use super::{Endpoint, Flags, Stage};
 use crate::address::Address;
 use crate::error::{Error, Result};
@@ -159,19 +160,16 @@ impl Endpoint {
             return Ok(0);
         }
         let link = self.link_for("send")?;
-        loop {
-            match link.send(data) {
-                Ok(n) => return Ok(n),
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(0),
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) if connecting => {
-                    self.sent_too_early(error);
-                    return Ok(0);
-                }
-                Err(error) => {
-                    let error = Error::system(link.verbs()[1], Some(self.fd), error);
-                    return self.send_failed(error);
-                }
+        match uninterrupted(|| link.send(data)) {
+            Ok(n) => Ok(n),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(0),
+            Err(error) if connecting => {
+                self.sent_too_early(error);
+                Ok(0)
+            }
+            Err(error) => {
+                let error = Error::system(link.verbs()[1], Some(self.fd), error);
+                self.send_failed(error)
             }
         }
     }
@@ -261,13 +259,7 @@ impl Endpoint {
         let (Some(output), Some(link)) = (&mut self.output, &mut self.link) else {
             return Ok(());
         };
-        let result = loop {
-            match output.write_to(link, self.fd) {
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                result => break result,
-            }
-        };
-        match result {
+        match output.write_to(link, self.fd) {
             Ok(done) => self.set(Flags::BLOCKED, !done),
             Err(error) if error.would_block() => self.set(Flags::BLOCKED, true),
             Err(error) => return self.send_failed(error).map(drop),

@@ -27,6 +27,10 @@ pub enum SocketType {
 /// It converts from and to the sockets of the
 /// standard library; those that it turns into stay non-blocking.
 ///
+/// A TCP socket has `TCP_NODELAY` set: the sends of one handler leave together in any
+/// case, and what leaves does not wait for the peer to acknowledge what left before.
+/// [`set_nodelay`](Socket::set_nodelay) takes it off.
+///
 /// ```
 /// use fdloop::Socket;
 /// use std::net::{TcpListener, TcpStream};
@@ -58,11 +62,23 @@ impl Socket {
         let stream = socket_type == SocketType::Stream;
         let fd = sys::socket::socket(family, stream)
             .map_err(|e| Error::system(format!("create a socket of family {family:?}"), None, e))?;
-        Ok(Self {
+        let socket = Self {
             fd,
             socket_type,
             peer: None,
-        })
+        };
+        if family != Family::Unix {
+            socket.set_nodelay_if_tcp();
+        }
+        Ok(socket)
+    }
+
+    /// TCP_NODELAY, except where the protocol does not have it. (What is accepted
+    /// inherits it from the listener, on every system.)
+    fn set_nodelay_if_tcp(&self) {
+        if self.is_stream() {
+            let _ = sys::socket::set_nodelay(self.as_fd(), true);
+        }
     }
 
     /// Two stream sockets that are connected to each other. See socketpair(2).
@@ -81,8 +97,8 @@ impl Socket {
         Ok((socket(a), socket(b)))
     }
 
-    /// Takes over a socket made elsewhere, and makes it non-blocking, which shows
-    /// in every duplicate of it, and close-on-exec.
+    /// Takes over a socket made elsewhere, and makes it non-blocking and, if it is of
+    /// TCP, `TCP_NODELAY`, which show in every duplicate of it, and close-on-exec.
     ///
     /// # Errors
     ///
@@ -109,11 +125,13 @@ impl Socket {
         } else {
             SocketType::Datagram
         };
-        Ok(Self {
+        let socket = Self {
             fd,
             socket_type,
             peer: None,
-        })
+        };
+        socket.set_nodelay_if_tcp();
+        Ok(socket)
     }
 
     /// What the socket carries.
@@ -164,6 +182,29 @@ impl Socket {
     pub fn set_reuse_addr(&self) -> Result<()> {
         let result = sys::socket::set_reuse_addr(self.as_fd());
         self.context("set SO_REUSEADDR", result)
+    }
+
+    /// Sets whether what is sent leaves at once (`TCP_NODELAY`), as it does unless this
+    /// is called, or may wait until the peer has acknowledged what was sent before, so
+    /// that many small sends share packets. A listener's choice is inherited by the
+    /// connections that it accepts afterwards. See tcp(7).
+    ///
+    /// # Errors
+    ///
+    /// What setsockopt(2) returns, such as the `errno` EOPNOTSUPP for a Unix socket.
+    pub fn set_nodelay(&self, nodelay: bool) -> Result<()> {
+        let result = sys::socket::set_nodelay(self.as_fd(), nodelay);
+        self.context("set TCP_NODELAY", result)
+    }
+
+    /// Whether what is sent leaves at once: see [`set_nodelay`](Socket::set_nodelay).
+    ///
+    /// # Errors
+    ///
+    /// What getsockopt(2) returns, such as the `errno` EOPNOTSUPP for a Unix socket.
+    pub fn nodelay(&self) -> Result<bool> {
+        let result = sys::socket::nodelay(self.as_fd());
+        self.context("ask for TCP_NODELAY", result)
     }
 
     /// Makes closing the socket reset the connection, dropping what was not sent
@@ -218,6 +259,9 @@ impl Socket {
 
     /// Makes this socket's number refer to `new`, and closes what it referred to.
     pub(super) fn replace(&mut self, new: Self) -> io::Result<()> {
+        if let Ok(false) = sys::socket::nodelay(self.as_fd()) {
+            sys::socket::set_nodelay(new.as_fd(), false)?;
+        }
         sys::fd::replace(self.fd.as_fd(), new.fd)?;
         self.socket_type = new.socket_type;
         self.peer = new.peer;

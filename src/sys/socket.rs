@@ -285,6 +285,17 @@ pub(crate) fn set_reuse_addr(socket: BorrowedFd<'_>) -> io::Result<()> {
     Ok(nix_socket::setsockopt(&socket, sockopt::ReuseAddr, &true)?)
 }
 
+/// TCP_NODELAY.
+pub(crate) fn set_nodelay(socket: BorrowedFd<'_>, nodelay: bool) -> io::Result<()> {
+    let result = nix_socket::setsockopt(&socket, sockopt::TcpNoDelay, &nodelay);
+    Ok(result?)
+}
+
+/// Whether TCP_NODELAY is set.
+pub(crate) fn nodelay(socket: BorrowedFd<'_>) -> io::Result<bool> {
+    Ok(nix_socket::getsockopt(&socket, sockopt::TcpNoDelay)?)
+}
+
 /// SO_LINGER with a time of zero: closing the socket resets the connection.
 pub(crate) fn set_reset_on_close(socket: BorrowedFd<'_>) -> io::Result<()> {
     let linger = libc::linger {

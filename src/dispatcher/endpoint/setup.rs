@@ -105,6 +105,17 @@ impl Endpoint {
         self.socket_for("set SO_REUSEADDR")?.set_reuse_addr()
     }
 
+    /// Sets whether what is sent over TCP leaves at once (`TCP_NODELAY`): see
+    /// [`Socket::set_nodelay`].
+    ///
+    /// # Errors
+    ///
+    /// `NotConnected` if there is no socket; `Unsupported` if the transport is not a
+    /// socket; else what setsockopt(2) returns.
+    pub fn set_nodelay(&mut self, nodelay: bool) -> Result<()> {
+        self.socket_for("set TCP_NODELAY")?.set_nodelay(nodelay)
+    }
+
     /// Binds the socket to an address. Of several that a name resolves to, the
     /// first is taken. See bind(2).
     ///

@@ -284,9 +284,24 @@ fn a_file_refuses_what_only_a_socket_can() {
     assert!(channel.socket().is_none());
     // These are refused because it is connected, as files are.
     let kind = ErrorKind::AlreadyExists;
-    assert_misuse(channel.listen(5), kind, fd, &[]);
-    assert_misuse(channel.connect(LOCAL), kind, fd, &[]);
-    assert_misuse(channel.bind(LOCAL), kind, fd, &[]);
+    assert_misuse(channel.listen(5), kind, fd, words);
+    assert_misuse(channel.connect(LOCAL), kind, fd, words);
+    assert_misuse(channel.bind(LOCAL), kind, fd, words);
+}
+
+#[test]
+fn a_channel_without_a_socket_says_which_method_makes_one() {
+    let channel = || Dispatcher::unconnected(Probe::silent());
+    let error = channel().listen(5).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::NotConnected);
+    assert_eq!(
+        error.to_string(),
+        "cannot listen: the channel has no socket yet: call `create_socket` first"
+    );
+    let error = channel().bind(LOCAL).unwrap_err();
+    assert!(error.to_string().ends_with("call `create_socket` first"));
+    let error = channel().send(b"x").unwrap_err();
+    assert!(error.to_string().ends_with("call `connect` first"));
 }
 
 #[test]

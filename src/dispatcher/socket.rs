@@ -114,7 +114,8 @@ impl Socket {
         let stream = adopt().map_err(|e: io::Error| {
             let action = match e.raw_os_error() {
                 Some(libc::ENOTSOCK) => {
-                    "take over as a socket what is none (files need a FileDispatcher)"
+                    "take over what is not a socket: use FileDispatcher for files, pipes and \
+                     terminals"
                 }
                 _ => "take over a socket",
             };

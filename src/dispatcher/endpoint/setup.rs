@@ -16,19 +16,20 @@ impl Endpoint {
     #[inline]
     pub(super) fn link_for(&mut self, action: &str) -> Result<&mut Link> {
         if self.stage == Stage::Closed || self.link.is_none() {
-            return Err(self.no_link(action));
+            return Err(self.no_link(action, "connect"));
         }
         // There is one, as was seen above: the borrow checker cannot see it there.
         self.link.as_mut().ok_or_else(|| Error::other(action))
     }
 
+    /// Why there is no transport for `action`, and which method makes one.
     #[cold]
-    pub(super) fn no_link(&self, action: &str) -> Error {
+    fn no_link(&self, action: &str, first: &str) -> Error {
         let fd = self.fd;
         let message = if self.stage == Stage::Closed {
             format!("cannot {action}: the channel of fd {fd} is closed; make a new one")
         } else {
-            format!("cannot {action}: the channel has no socket yet; connect or listen first")
+            format!("cannot {action}: the channel has no socket yet: call `{first}` first")
         };
         Error::misuse(io::ErrorKind::NotConnected, message)
     }
@@ -44,7 +45,7 @@ impl Endpoint {
                     self.fd
                 ),
             )),
-            _ => Err(self.no_link(action)),
+            _ => Err(self.no_link(action, "create_socket")),
         }
     }
 
@@ -52,15 +53,16 @@ impl Endpoint {
     pub(super) fn check_unconnected(&self, action: &str) -> Result<()> {
         let state = match self.stage {
             Stage::Unconnected => return Ok(()),
-            Stage::Closed => return Err(self.no_link(action)),
-            Stage::Accepting => "it is listening",
-            Stage::Connecting => "it is connecting",
-            Stage::Connected => "it is connected",
+            Stage::Closed => return Err(self.no_link(action, "create_socket")),
+            Stage::Accepting => "it is listening already",
+            Stage::Connecting => "it is connecting already",
+            Stage::Connected if self.socket().is_none() => "it is not a socket",
+            Stage::Connected => "it is connected already",
         };
         Err(Error::misuse(
             io::ErrorKind::AlreadyExists,
             format!(
-                "cannot {action} with fd {}: {state} already; make a new channel",
+                "cannot {action} with fd {}: {state}; make a new channel",
                 self.fd
             ),
         ))

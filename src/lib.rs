@@ -10,10 +10,10 @@
 //! struct Echo;
 //! impl Handler for Echo {
 //!     fn handle_read(&mut self, io: &mut Io<'_>) -> Result<()> {
-//!         let mut buf = [0; 8192];
-//!         let n = io.recv(&mut buf)?;
-//!         io.send(&buf[..n])?; // buffered: this is a DispatcherWithSend
-//!         Ok(())
+//!         io.recv_with(65536, |io, data| {
+//!             io.send(data)?; // buffered: this is a DispatcherWithSend
+//!             Ok(())
+//!         })
 //!     }
 //! }
 //!
@@ -21,7 +21,8 @@
 //! impl Handler for Server {
 //!     fn handle_accepted(&mut self, io: &mut Io<'_>, socket: Socket, peer: Address) -> Result<()> {
 //!         println!("incoming connection from {peer}");
-//!         io.event_loop().add(DispatcherWithSend::new(socket, Echo)?)?;
+//!         let echo = DispatcherWithSend::new(socket, Echo)?;
+//!         io.event_loop().add(echo.with_backpressure())?; // reads no faster than the client
 //!         Ok(())
 //!     }
 //! }

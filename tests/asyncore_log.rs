@@ -5,12 +5,16 @@
 mod common;
 
 use std::io::Write;
+use std::net::TcpStream;
 use std::os::unix::net::UnixStream;
 use std::process::{Command, Stdio};
 use std::sync::Mutex;
+use std::time::Duration;
 
-use common::{on_every_backend, turn_until_empty};
-use fdloop::{Backend, Dispatcher, Error, EventLoop, Handler, Io, Level, Result, View};
+use common::{on_every_backend, turn_until_empty, with_every_loop};
+use fdloop::{
+    Backend, Dispatcher, DispatcherWithSend, Error, EventLoop, Handler, Io, Level, Result, View,
+};
 
 /// Keeps everything that is logged.
 struct Kept(Mutex<Vec<(Level, String)>>);
@@ -115,6 +119,85 @@ fn the_defaults_log_with_the_descriptor_in_front() {
                 .any(|text| text.ends_with(unhandled));
             assert!(found, "{unhandled} is not in {logged:?}");
         }
+    });
+}
+
+/// Takes what there is in every so many events, and lets a listener's clients wait.
+struct Lazy {
+    every: usize,
+    events: usize,
+}
+
+impl Handler for Lazy {
+    fn writable(&self, _: &View<'_>) -> bool {
+        false
+    }
+    fn handle_read(&mut self, io: &mut Io<'_>) -> Result<()> {
+        self.events += 1;
+        if self.events.is_multiple_of(self.every) {
+            io.recv(&mut [0; 1])?;
+        }
+        Ok(())
+    }
+    fn handle_accept(&mut self, _: &mut Io<'_>) -> Result<()> {
+        Ok(())
+    }
+}
+
+fn lazy(every: usize) -> Lazy {
+    Lazy { every, events: 0 }
+}
+
+/// The warnings of 2,500 passes.
+fn warned_by(event_loop: &mut EventLoop) -> Vec<String> {
+    let logged = logged_by(|| {
+        for _ in 0..2_500 {
+            event_loop.turn(Some(Duration::ZERO)).unwrap();
+        }
+    });
+    let warnings = logged.into_iter().filter(|(l, _)| *l == Level::Warn);
+    warnings.map(|(_, text)| text).collect()
+}
+
+#[test]
+fn a_handler_that_receives_nothing_of_what_it_is_told_is_warned_about_once() {
+    with_every_loop(|event_loop| {
+        let (ours, mut theirs) = UnixStream::pair().unwrap();
+        theirs.write_all(b"spam").unwrap();
+        let channel = DispatcherWithSend::new(ours, lazy(usize::MAX)).unwrap();
+        let id = event_loop.add(channel).unwrap();
+        let warnings = warned_by(event_loop);
+        let [warning] = &warnings[..] else {
+            panic!("{warnings:?}");
+        };
+        assert!(warning.starts_with(&format!("fd {}", id.fd())), "{warning}");
+        assert!(warning.contains("1000 read events"), "{warning}");
+        assert!(warning.contains("call `recv`"), "{warning}");
+    });
+}
+
+#[test]
+fn a_listener_that_accepts_nothing_is_warned_about_once() {
+    with_every_loop(|event_loop| {
+        let listener = Dispatcher::listen("127.0.0.1:0", lazy(1)).unwrap();
+        let port = listener.local_addr().unwrap().port().unwrap();
+        event_loop.add(listener).unwrap();
+        let _client = TcpStream::connect(("127.0.0.1", port)).unwrap();
+        let warnings = warned_by(event_loop);
+        assert_eq!(warnings.len(), 1, "{warnings:?}");
+        assert!(warnings[0].contains("call `accept`"), "{warnings:?}");
+    });
+}
+
+#[test]
+fn a_handler_that_receives_now_and_then_is_not_warned_about() {
+    with_every_loop(|event_loop| {
+        let (ours, mut theirs) = UnixStream::pair().unwrap();
+        theirs.write_all(b"spam").unwrap();
+        let channel = DispatcherWithSend::new(ours, lazy(900)).unwrap();
+        event_loop.add(channel).unwrap();
+        let warnings = warned_by(event_loop);
+        assert!(warnings.is_empty(), "{warnings:?}");
     });
 }
 

@@ -49,6 +49,7 @@ use crate::event_loop::{EventLoop, forward_channel};
 /// assert_eq!(answer, "hello, world\r\n");
 /// # Ok::<(), fdloop::Error>(())
 /// ```
+#[must_use = "a channel does nothing until it is added to a loop: `event_loop.add(channel)`"]
 pub struct AsyncChat<H>(Dispatcher<Chat<H>>);
 
 impl<H: ChatHandler> AsyncChat<H> {

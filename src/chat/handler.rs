@@ -28,6 +28,12 @@ use crate::event_loop::Predicates;
 ///
 /// A handler may return any error with `?`; [`Error`] says what becomes of each.
 /// Only its own channel is affected.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is not a handler for a chat",
+    label = "not a `ChatHandler`",
+    note = "implement `ChatHandler`, of which only `found_terminator` has no default",
+    note = "for a `Handler`, use `Dispatcher` or `DispatcherWithSend` in the place of `AsyncChat`"
+)]
 pub trait ChatHandler {
     /// Takes bytes of the piece that is coming in: not all of it perhaps, never
     /// nothing, and never any of the terminator. By default they are kept for

@@ -48,6 +48,7 @@ const BACKLOG: u32 = 1024;
 /// assert_eq!(client.join().unwrap()?, "hello\n");
 /// # Ok::<(), fdloop::Error>(())
 /// ```
+#[must_use = "a channel does nothing until it is added to a loop: `event_loop.add(channel)`"]
 #[repr(C)]
 pub struct Dispatcher<H> {
     // Side by side with what an event needs of the endpoint.

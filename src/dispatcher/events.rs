@@ -56,7 +56,9 @@ impl<H: Handler> Dispatcher<H> {
             return Ok(());
         }
         if self.endpoint.accepting() {
+            self.endpoint.begin_reader();
             self.call(event_loop, H::handle_accept)?;
+            self.endpoint.end_reader();
             if self.endpoint.is_paused() {
                 event_loop.settle_later(PAUSE);
             }
@@ -68,6 +70,7 @@ impl<H: Handler> Dispatcher<H> {
                 self.endpoint.begin_read_event();
                 let put_off = self.endpoint.is_broken();
                 self.call(event_loop, H::handle_read)?;
+                self.endpoint.end_reader();
                 if put_off {
                     self.endpoint.end_read_event();
                 }
@@ -156,6 +159,7 @@ impl<H: Handler> Dispatcher<H> {
 impl<H: Handler + 'static> Channel for Dispatcher<H> {
     fn readable(&self, event_loop: &EventLoop) -> bool {
         !self.endpoint.input_ended()
+            && !self.endpoint.is_held_back()
             && self
                 .handler
                 .readable(&View::new(&self.endpoint, event_loop))
@@ -177,7 +181,7 @@ impl<H: Handler + 'static> Channel for Dispatcher<H> {
         if self.endpoint.is_usual() {
             let mut interest = Interest::empty();
             let view = View::new(&self.endpoint, event_loop);
-            if self.handler.readable(&view) {
+            if !self.endpoint.is_held_back() && self.handler.readable(&view) {
                 interest |= Interest::READABLE | Interest::PRIORITY;
             }
             if self.endpoint.has_output() || self.handler.writable(&view) {
@@ -208,9 +212,10 @@ impl<H: Handler + 'static> Channel for Dispatcher<H> {
 
     fn handle_read_event(&mut self, event_loop: &mut EventLoop) -> Result<()> {
         if self.endpoint.is_usual() {
-            self.endpoint.begin_handler();
+            self.endpoint.begin_reader();
             let mut io = Io::new(&mut self.endpoint, event_loop);
             let result = self.handler.handle_read(&mut io);
+            self.endpoint.end_reader();
             if result.is_ok() && !event_loop.has_dooms() && self.endpoint.is_usual() {
                 return Ok(());
             }

@@ -25,6 +25,12 @@ const ACCEPTS_PER_PASS: usize = 64;
 ///
 /// A handler may return any error with `?`; [`Error`] says what becomes of each.
 /// Only its own channel is affected.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is not a handler",
+    label = "not a handler",
+    note = "all methods of `Handler` have defaults: `impl Handler for {Self} {{}}` is enough to begin",
+    note = "for a `ChatHandler`, use `AsyncChat` in the place of a dispatcher"
+)]
 pub trait Handler {
     /// Whether the channel wants [`handle_read`](Handler::handle_read), or for a
     /// listener [`handle_accept`](Handler::handle_accept). Asked in every pass;

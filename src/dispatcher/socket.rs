@@ -343,6 +343,12 @@ impl From<Socket> for OwnedFd {
 
 /// What a dispatcher can be built on: a [`Socket`], and whatever owns one and turns
 /// into an `OwnedFd`, such as the sockets of the standard library.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is not a socket and does not own one",
+    label = "not a socket",
+    note = "use `FileDispatcher::new(file, handler)` for files, pipes, terminals and devices",
+    note = "a socket that is borrowed must be duplicated first: `stream.try_clone()?`"
+)]
 pub trait IntoSocket {
     /// Turns it into a socket.
     ///
@@ -352,6 +358,8 @@ pub trait IntoSocket {
     fn into_socket(self) -> Result<Socket>;
 }
 
+// Or the compiler would report that `T` is not `Into<OwnedFd>`, and not the advice above.
+#[diagnostic::do_not_recommend]
 impl<T: Into<OwnedFd> + 'static> IntoSocket for T {
     fn into_socket(self) -> Result<Socket> {
         // A socket of ours is one, and knows more than its descriptor.

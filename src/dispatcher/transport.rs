@@ -13,6 +13,14 @@ use crate::sys;
 /// The descriptor must be non-blocking, and the transport owns it: dropping the
 /// transport closes it. It must stay the same number for as long as the transport
 /// lives.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is not a transport",
+    label = "not a transport",
+    note = "wrap a file, pipe, terminal or device in a `FileWrapper`, and use a socket with \
+            `Dispatcher::new(socket, handler)`",
+    note = "implement `Transport` yourself for something between the handler and the descriptor, \
+            such as TLS"
+)]
 pub trait Transport: 'static {
     /// The descriptor to wait for; `None` if it is closed.
     fn as_fd(&self) -> Option<BorrowedFd<'_>>;

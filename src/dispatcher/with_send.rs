@@ -33,6 +33,7 @@ use crate::event_loop::forward_channel;
 /// # Ok(())
 /// # }
 /// ```
+#[must_use = "a channel does nothing until it is added to a loop: `event_loop.add(channel)`"]
 pub struct DispatcherWithSend<H>(Dispatcher<H>);
 
 impl<H: Handler> DispatcherWithSend<H> {
@@ -71,8 +72,14 @@ impl<H: Handler> DispatcherWithSend<H> {
         Self(Dispatcher::from_endpoint(endpoint, handler))
     }
 
+    /// Has the channel read nothing while its own output is congested: see
+    /// [`Endpoint::set_backpressure`].
+    pub fn with_backpressure(mut self) -> Self {
+        self.set_backpressure(true);
+        self
+    }
+
     /// The dispatcher alone.
-    #[must_use]
     pub fn into_inner(self) -> Dispatcher<H> {
         self.0
     }

@@ -49,6 +49,15 @@ use crate::poller::Interest;
 /// event_loop.run()?;
 /// # Ok::<(), Error>(())
 /// ```
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is not a channel",
+    label = "not a channel",
+    note = "wrap a handler in a channel: `Dispatcher::new(socket, handler)`, \
+            `DispatcherWithSend::new(socket, handler)`, `FileDispatcher::new(file, handler)` or \
+            `AsyncChat::new(socket, chat_handler)`",
+    note = "implement `Channel` yourself for something with a descriptor that is not a stream of \
+            bytes"
+)]
 pub trait Channel: AsRawFd + Any {
     /// Whether the channel wants to know when there is something to read.
     /// asyncore's `readable`; true unless overridden.

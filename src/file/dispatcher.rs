@@ -54,6 +54,7 @@ use crate::event_loop::forward_channel;
 /// event_loop.run()?;
 /// # Ok::<(), fdloop::Error>(())
 /// ```
+#[must_use = "a channel does nothing until it is added to a loop: `event_loop.add(channel)`"]
 pub struct FileDispatcher<H>(Dispatcher<H>);
 
 impl<H: Handler> FileDispatcher<H> {
@@ -95,7 +96,6 @@ impl<H: Handler> FileDispatcher<H> {
     /// let Quiet = channel.into_inner().into_handler();
     /// # Ok::<(), fdloop::Error>(())
     /// ```
-    #[must_use]
     pub fn into_inner(self) -> Dispatcher<H> {
         self.0
     }

@@ -29,6 +29,7 @@ impl Endpoint {
     /// `InvalidInput` if it is not listening; else what accept(2) answers for
     /// reasons other than that a connection came to nothing.
     pub fn accept(&mut self) -> Result<Option<(Socket, Address)>> {
+        self.set(Flags::RECEIVED, true);
         let fd = self.fd;
         let socket = self.socket_for("accept")?;
         if self.stage != Stage::Accepting {

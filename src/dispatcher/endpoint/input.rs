@@ -3,7 +3,7 @@
 use std::io;
 
 use super::super::transport::{Link, uninterrupted};
-use super::{Endpoint, Flags, Stage};
+use super::{Endpoint, Flags, Stage, UNREAD_EVENTS};
 use crate::address::Address;
 use crate::error::{Error, Result};
 
@@ -126,6 +126,39 @@ impl Endpoint {
     /// Whether a send found the connection gone, so that nothing more is sent.
     pub(crate) fn is_broken(&self) -> bool {
         self.is(Flags::BROKEN)
+    }
+
+    /// A handler is about to be told that there is something to read or to accept.
+    #[inline]
+    pub(crate) fn begin_reader(&mut self) {
+        self.flags -= Flags::SENT | Flags::RECEIVED;
+    }
+
+    /// The handler has returned. One that never receives is told the same in every
+    /// pass, which keeps the loop awake.
+    #[inline]
+    pub(crate) fn end_reader(&mut self) {
+        if self.is(Flags::RECEIVED) {
+            self.unread_events = 0;
+        } else {
+            self.note_unread();
+        }
+    }
+
+    #[cold]
+    fn note_unread(&mut self) {
+        self.unread_events = self.unread_events.saturating_add(1);
+        if self.unread_events == UNREAD_EVENTS && self.has_events() {
+            let remedy = if self.stage == Stage::Accepting {
+                "call `accept` in `handle_accept`"
+            } else {
+                "call `recv` in `handle_read`"
+            };
+            log::warn!(
+                "{self}: {UNREAD_EVENTS} read events in a row, and the handler took nothing, so \
+                 the loop does not sleep: {remedy}, or let `readable` return false"
+            );
+        }
     }
 
     /// A read event begins.

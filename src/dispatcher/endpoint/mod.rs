@@ -83,6 +83,8 @@ pub struct Endpoint {
     stage: Stage,
     /// How many priority events in a row nobody has handled.
     unhandled_priority: u8,
+    /// In how many read events in a row the handler received nothing.
+    unread_events: u16,
     /// Output is kept and written when there is room; without it, a send writes
     /// what there is room for.
     output: Option<Output>,
@@ -162,11 +164,16 @@ bitflags! {
         /// There is an output buffer: said here too, as looking for it takes another cache
         /// line of a channel.
         const BUFFERED = 1 << 25;
+        /// Input waits while the output is congested.
+        const BACKPRESSURE = 1 << 26;
     }
 }
 
 /// How many priority events that nobody handles are taken for something that passes.
 const UNHANDLED_PRIORITY: u8 = 64;
+
+/// After how many read events in a row without a receive there is a warning.
+const UNREAD_EVENTS: u16 = 1_000;
 
 /// See [`Endpoint::set_watermarks`].
 const LOW_WATERMARK: usize = 16 * 1024;
@@ -198,6 +205,7 @@ impl Endpoint {
             fd: -1,
             stage: Stage::Unconnected,
             unhandled_priority: 0,
+            unread_events: 0,
             flags: if buffered {
                 Flags::BUFFERED
             } else {

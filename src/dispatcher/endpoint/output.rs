@@ -324,6 +324,26 @@ impl Endpoint {
         self.is(Flags::CONGESTED)
     }
 
+    /// Sets whether the channel is not read from while its own output is
+    /// [congested](Endpoint::is_congested), so that a peer that sends and does not read
+    /// cannot make the output grow without bound. Off unless set.
+    ///
+    /// For a channel whose output is made of its own input, as that of most servers. Two
+    /// peers that both send more than the buffers hold before they read would wait for
+    /// each other for ever.
+    ///
+    /// Without a buffer nothing is ever congested, and this has no effect.
+    pub fn set_backpressure(&mut self, on: bool) {
+        self.set(Flags::BACKPRESSURE, on);
+    }
+
+    /// Whether input waits until the output has drained.
+    #[inline]
+    pub(crate) fn is_held_back(&self) -> bool {
+        self.flags
+            .contains(Flags::BACKPRESSURE.union(Flags::CONGESTED))
+    }
+
     /// Sets how many bytes are taken from a producer ahead of a write; 65,536
     /// unless set. asynchat's `ac_out_buffer_size`.
     pub fn set_out_buffer_size(&mut self, bytes: usize) {

@@ -1,5 +1,6 @@
 //! The loop: a map of channels, and passes over it.
 
+mod asking;
 mod builder;
 mod channel;
 mod error;
@@ -25,6 +26,8 @@ pub use error::AddError;
 pub use id::ChannelId;
 pub use run::RunOptions;
 use run::Stop;
+
+use asking::Asking;
 
 use crate::error::{Error, Result};
 use crate::poller::{Backend, Event, Interest, Poller};
@@ -85,8 +88,8 @@ pub struct EventLoop {
     touched: VecDeque<Key>,
     /// Channels to settle at some time, by [`settle_later`](EventLoop::settle_later).
     later: Vec<(Instant, Key)>,
-    /// How many channels must be asked in every pass.
-    asked: usize,
+    /// How often the channels are asked whose predicates may look at anything.
+    asking: Asking,
     /// The serial number of the next channel. Channels of the pass that is being
     /// delivered have lower ones than those added since.
     next_serial: Serial,
@@ -147,7 +150,7 @@ impl EventLoop {
             poller,
             touched: VecDeque::new(),
             later: Vec::new(),
-            asked: 0,
+            asking: Asking::new(),
             next_serial: first_serial(),
             serving: None,
             in_pass: false,
@@ -179,7 +182,7 @@ impl EventLoop {
         let serial = self.next_serial;
         self.next_serial = serial.saturating_add(1);
         let asked = channel.predicates() == Predicates::Anything;
-        self.asked += usize::from(asked);
+        self.asking.add(asked);
         self.watches.insert(fd, Watch::new(serial, interest, asked));
         self.channels.insert(fd, Box::new(channel));
         // It may have things to settle, such as a connection that is made already.

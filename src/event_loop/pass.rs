@@ -28,7 +28,17 @@ impl EventLoop {
     pub(super) fn one_pass(&mut self, timeout: Option<Duration>) -> Result<usize> {
         let deadline = Deadline::after(timeout);
         self.guarded(|event_loop| {
-            event_loop.settle_and_ask()?;
+            if !event_loop.touched.is_empty() {
+                event_loop.settle_touched()?;
+            }
+            if event_loop.asking.is_costly()
+                && let Some(served) = event_loop.pass_of_active(deadline)?
+            {
+                return Ok(served);
+            }
+            if event_loop.asking.is_needed() || cfg!(debug_assertions) {
+                event_loop.ask_channels()?;
+            }
             event_loop.wait_and_deliver(deadline)
         })
         .inspect_err(|_| self.write_gathered())
@@ -84,16 +94,6 @@ impl EventLoop {
         }
     }
 
-    fn settle_and_ask(&mut self) -> Result<()> {
-        if !self.touched.is_empty() {
-            self.settle_touched()?;
-        }
-        if self.asked > 0 || cfg!(debug_assertions) {
-            self.ask_channels()?;
-        }
-        Ok(())
-    }
-
     /// Settles and asks every touched channel. Settling may touch others: those are
     /// settled in the next pass, for which this one does not wait. (Two that fill
     /// each other's output could go on for ever.)
@@ -113,10 +113,11 @@ impl EventLoop {
         Ok(())
     }
 
-    /// Asks each channel that must be asked in every pass what it waits for, and
+    /// Asks each channel whose predicates may look at anything what it waits for, and
     /// tells the poller what changed.
     #[inline(never)]
     fn ask_channels(&mut self) -> Result<()> {
+        self.asking.begin_all(&mut self.watches);
         let mut changes = mem::take(&mut self.changes);
         let asking = Cell::new(-1);
         let asked = catch_unwind(AssertUnwindSafe(|| {
@@ -137,7 +138,11 @@ impl EventLoop {
     /// The channels that wait for something else than before. `asking` is the number
     /// of the one that is being asked, should it panic.
     fn find_changes(&self, asking: &Cell<RawFd>, changes: &mut Vec<(Key, Option<Interest>)>) {
+        let mut ahead = self.channels.values().skip(AHEAD);
         for (&fd, channel) in &self.channels {
+            if let Some(channel) = ahead.next() {
+                prefetch(&**channel);
+            }
             let Some(watch) = self.watches.to_ask(fd) else {
                 continue;
             };
@@ -178,13 +183,16 @@ impl EventLoop {
     }
 
     #[inline(always)]
-    fn wait_until(&mut self, deadline: Deadline) -> Result<usize> {
+    pub(super) fn wait_until(&mut self, deadline: Deadline) -> Result<usize> {
         // Channels from here on were not watched while the loop waited, so what
         // happened on their numbers happened to somebody else.
         let watched_until = self.next_serial;
         self.ready.clear();
         let waited = self.poller.wait(deadline, &mut self.ready);
         waited.map_err(|e| Error::system("wait for descriptors", None, e))?;
+        if self.asking.is_costly() {
+            self.asking.waited(!self.ready.is_empty());
+        }
         self.deliver_all(watched_until)
     }
 
@@ -222,8 +230,12 @@ impl EventLoop {
             let Some(serial) = self.watches.serial_below(fd, watched_until) else {
                 continue;
             };
+            let key = Key { fd, serial };
+            if self.asking.is_costly() && !self.still_wants(key)? {
+                continue;
+            }
             served += 1;
-            self.deliver(Key { fd, serial }, readiness)?;
+            self.deliver(key, readiness)?;
         }
         Ok(served)
     }

@@ -381,7 +381,7 @@ impl EventLoop {
     /// Removes a channel from the map, the watches and the poller.
     pub(super) fn forget(&mut self, key: Key) -> Option<Box<dyn Channel>> {
         let watch = self.watches.remove(key)?;
-        self.asked -= usize::from(watch.asked);
+        self.asking.remove(watch.asked);
         if let Err(error) = self.poller.set(key.fd, Interest::empty()) {
             log::error!("the poller does not forget fd {}: {error}", key.fd);
         }

@@ -12,8 +12,11 @@ pub(super) struct Watch {
     pub(super) serial: Serial,
     /// What the poller was told.
     pub(super) interest: Interest,
-    /// Asked in every pass, and not only when touched.
+    /// Its predicates may look at anything, so it is not asked only when touched.
     pub(super) asked: bool,
+    /// Above 0 if it was ready lately, and then among the active ones of `Asking`. Only if
+    /// it is asked.
+    pub(super) warmth: u8,
     /// Stands in `EventLoop::touched`.
     pub(super) touched: bool,
     /// One of its methods runs.
@@ -33,6 +36,7 @@ impl Watch {
             serial,
             interest,
             asked,
+            warmth: 0,
             touched: false,
             in_service: false,
             doomed: false,

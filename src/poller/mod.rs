@@ -19,6 +19,8 @@ pub use poll::PollPoller;
 #[cfg(feature = "select")]
 pub use select::SelectPoller;
 
+pub(crate) use pace::Trial;
+
 pub use crate::sys::deadline::Deadline;
 
 /// A descriptor and what it is ready for.

@@ -118,7 +118,7 @@ impl Pace {
 /// Something that is tried for as long as it works, and ever more seldom while it
 /// does not.
 #[derive(Debug)]
-struct Trial {
+pub(crate) struct Trial {
     /// How many waits to let pass before the next try.
     left: u8,
     /// How many after the next failure.
@@ -127,23 +127,23 @@ struct Trial {
 
 impl Trial {
     /// A loop that has seen nothing yet is taken for idle, but not for long.
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self {
             left: 1,
             distance: 2,
         }
     }
 
-    fn is_due(&self) -> bool {
+    pub(crate) fn is_due(&self) -> bool {
         self.left == 0
     }
 
     /// Whether it is, or will be after one more wait.
-    fn is_due_next(&self) -> bool {
-        self.left <= 1
+    pub(crate) fn is_due_next(&self) -> bool {
+        self.left <= 8
     }
 
-    fn tried(&mut self, worked: bool) {
+    pub(crate) fn tried(&mut self, worked: bool) {
         if worked {
             self.distance = 1;
         } else {
@@ -153,12 +153,12 @@ impl Trial {
     }
 
     /// A wait passed without a try.
-    fn pass(&mut self) {
+    pub(crate) fn pass(&mut self) {
         self.left = self.left.saturating_sub(1);
     }
 
     /// The loop is idle.
-    fn rest(&mut self) {
+    pub(crate) fn rest(&mut self) {
         self.left = SELDOM;
         self.distance = SELDOM;
     }

@@ -1,0 +1,165 @@
+//! Whom to ask in a pass what they wait for, of the channels whose predicates may look at
+//! anything.
+//!
+//! Asking all of them in every pass is asyncore's contract, for nothing else tells when
+//! an answer changes. Of many, asking takes longer than serving the few that are ready. So
+//! under load the others are asked seldom, as the pollers ask seldom for descriptors that
+//! were idle: at the latest in every 16th pass, in the first pass that begins more than a
+//! millisecond after they were last asked, and before any wait that may block. Those that
+//! were ready lately are asked in every pass, and any other before an event is delivered
+//! to it, so that no channel gets an event that it does not want.
+
+use std::time::{Duration, Instant};
+
+use super::EventLoop;
+use super::id::Key;
+use super::watch::Watches;
+use crate::error::Result;
+use crate::poller::{Deadline, Trial};
+
+/// How many passes in a row ask only the active channels.
+const PASSES: u8 = 15;
+
+/// How long such passes may go on.
+const TIME: Duration = Duration::from_millis(1);
+
+/// Fewer channels than this are always asked all: it costs next to nothing.
+const MANY: usize = 64;
+
+/// For how many askings of all a channel counts as active after it was ready.
+const WARM: u8 = 2;
+
+/// What the loop knows of asking.
+#[derive(Debug)]
+pub(super) struct Asking {
+    /// How many channels have predicates that may look at anything.
+    count: usize,
+    /// Those that were ready lately; each has a watch that is warm, unless it is gone.
+    active: Vec<Key>,
+    /// The pass that is being made has asked all.
+    all: bool,
+    /// How many passes in a row have not.
+    passes: u8,
+    /// When all were last asked, if that matters.
+    all_asked: Option<Instant>,
+    /// Whether passes that ask the active ones alone find something.
+    trial: Trial,
+}
+
+impl Asking {
+    pub(super) fn new() -> Self {
+        Self {
+            count: 0,
+            active: Vec::new(),
+            all: true,
+            passes: 0,
+            all_asked: None,
+            trial: Trial::new(),
+        }
+    }
+
+    /// A channel was added.
+    pub(super) fn add(&mut self, asked: bool) {
+        self.count += usize::from(asked);
+    }
+
+    /// A channel was removed.
+    pub(super) fn remove(&mut self, asked: bool) {
+        self.count -= usize::from(asked);
+    }
+
+    #[cfg(test)]
+    pub(super) fn count(&self) -> usize {
+        self.count
+    }
+
+    /// Whether there is any channel to ask.
+    #[inline]
+    pub(super) fn is_needed(&self) -> bool {
+        self.count > 0
+    }
+
+    /// Whether there are so many that asking them all in each pass costs something.
+    #[inline]
+    pub(super) fn is_costly(&self) -> bool {
+        self.count >= MANY
+    }
+
+    /// Whether the next pass need not ask all. Then it must not block.
+    fn can_wait(&self, now: Instant) -> bool {
+        let lately = |asked| now.duration_since(asked) < TIME;
+        self.trial.is_due() && self.passes < PASSES && self.all_asked.is_some_and(lately)
+    }
+
+    /// The wait of a pass has found `something`.
+    pub(super) fn waited(&mut self, something: bool) {
+        match (self.all, something) {
+            (false, _) => self.trial.tried(something),
+            (true, true) => self.trial.pass(),
+            (true, false) => self.trial.rest(),
+        }
+    }
+
+    /// All are about to be asked: those that were not ready since the last time but one no
+    /// longer count as active.
+    pub(super) fn begin_all(&mut self, watches: &mut Watches) {
+        self.all = true;
+        self.passes = 0;
+        self.all_asked = (self.is_costly() && self.trial.is_due_next()).then(Instant::now);
+        self.active.retain(|key| {
+            watches.current_mut(*key).is_some_and(|watch| {
+                watch.warmth -= 1;
+                watch.warmth > 0
+            })
+        });
+    }
+}
+
+impl EventLoop {
+    /// Makes a pass that asks the active channels alone and does not block, if that may be.
+    /// Gives how many channels it served, or `None` if a whole pass must be made.
+    #[inline(never)]
+    pub(super) fn pass_of_active(&mut self, deadline: Deadline) -> Result<Option<usize>> {
+        let now = Instant::now();
+        if deadline == Deadline::Now || !self.touched.is_empty() || !self.asking.can_wait(now) {
+            return Ok(None);
+        }
+        self.asking.all = false;
+        self.asking.passes += 1;
+        // By index: a predicate that panics must not take the list with it.
+        for next in 0..self.asking.active.len() {
+            self.ask(self.asking.active[next])?;
+        }
+        let served = self.wait_until(Deadline::At(now))?;
+        Ok((!self.ready.is_empty()).then_some(served))
+    }
+
+    /// Asks a channel what it waits for.
+    fn ask(&mut self, key: Key) -> Result<()> {
+        self.serve(key, |_, _| Ok(()))
+    }
+
+    /// A channel is ready. Whether it still wants to know: one that this pass has not asked
+    /// is asked now.
+    #[inline(never)]
+    pub(super) fn still_wants(&mut self, key: Key) -> Result<bool> {
+        let Some(watch) = self.watches.current_mut(key) else {
+            return Ok(false);
+        };
+        if !watch.asked {
+            return Ok(true);
+        }
+        let (cold, interest) = (watch.warmth == 0, watch.interest);
+        watch.warmth = WARM;
+        if cold {
+            self.asking.active.push(key);
+        }
+        if !cold || self.asking.all {
+            return Ok(true);
+        }
+        self.ask(key)?;
+        // What is still wanted of it is reported again in the next wait.
+        let now = self.watches.current(key).map(|watch| watch.interest);
+        Ok(now == Some(interest))
+    }
+}

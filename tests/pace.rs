@@ -6,13 +6,14 @@
 mod common;
 
 use std::collections::BTreeMap;
+use std::fs::File;
 use std::io::{Read, Write};
 use std::os::fd::{AsRawFd, RawFd};
 use std::os::unix::net::UnixStream;
 use std::time::{Duration, Instant};
 
-use common::{PATIENCE, on_every_backend, poller_of};
-use fdloop::{Deadline, Event, Interest, Poller, Readiness};
+use common::{PATIENCE, on_every_backend, poller_of, traced_on_every_backend};
+use fdloop::{Backend, Deadline, Event, Interest, Poller, Readiness};
 
 /// Pairs of sockets that a poller watches one side of.
 struct Field {
@@ -176,5 +177,47 @@ fn a_wait_that_finds_nothing_sleeps_until_its_deadline() {
             assert!(begin.elapsed() >= Duration::from_millis(1));
             assert!(field.ready.is_empty());
         }
+    });
+}
+
+/// How many connections come and go, one after the other.
+const VISITS: usize = 300;
+
+/// Makes short connections whose numbers are in a word of their own, beside many idle
+/// ones.
+fn come_and_go(backend: Backend) {
+    let mut field = Field::new(poller_of(backend), 100);
+    // The next free number is then the first of a word, of 32 bits or of 64.
+    let pad = || File::open("/dev/null").unwrap();
+    let mut pads = vec![pad()];
+    while pads[pads.len() - 1].as_raw_fd() % 64 != 63 {
+        pads.push(pad());
+    }
+    for _ in 0..VISITS {
+        let fd = field.add();
+        assert_eq!(fd % 64, 0);
+        for _ in 0..3 {
+            field.say(fd);
+            assert_eq!(field.wait(), [fd]);
+            field.hear(fd);
+        }
+        field.remove(fd);
+        let deadline = Deadline::after(Some(Duration::from_micros(10)));
+        field.poller.wait(deadline, &mut field.ready).unwrap();
+    }
+}
+
+#[test]
+fn a_number_that_was_active_and_went_does_not_make_select_fail() {
+    let name = "a_number_that_was_active_and_went_does_not_make_select_fail";
+    traced_on_every_backend(name, "select,pselect6,fcntl", come_and_go, |trace| {
+        assert!(
+            !trace.contains("EBADF"),
+            "select was asked for a closed number"
+        );
+        // After an EBADF every watched number is checked. A few checks are made when a
+        // number is watched for the first time, and by debug builds of std at each close.
+        let checks = trace.matches("F_GETFD").count();
+        assert!(checks < 10 * VISITS, "{checks} numbers were checked");
     });
 }

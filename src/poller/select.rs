@@ -27,8 +27,8 @@ pub struct SelectPoller {
     /// What is wanted: the three sets one behind the other, each `room` words long
     /// and empty beyond its first `words`.
     wanted: Vec<Word>,
-    /// What the system call is given and overwrites, laid out likewise. A set that
-    /// nobody is in is not given to it, and is empty.
+    /// What the system call is given and overwrites, laid out likewise and empty
+    /// beyond `words` as well. A set without members is not given to it, and is empty.
     found: Vec<Word>,
     /// At least 1.
     room: usize,
@@ -40,8 +40,9 @@ pub struct SelectPoller {
     count: usize,
     /// How many descriptors are in each.
     members: [usize; KINDS],
-    /// The descriptors that were active since all were last asked, and in the time
-    /// before that. Both `room` words long.
+    /// The numbers that were active since all were last asked, and in the time before
+    /// that. Both are `room` words long and empty beyond `words`; a number that is no
+    /// longer watched may stay in them, and is masked.
     active: [Vec<Word>; 2],
     /// How many are in either, or more.
     hot: usize,
@@ -114,6 +115,23 @@ impl SelectPoller {
             set.resize(room, 0);
         }
         self.room = room;
+    }
+
+    /// Drops the last words while they hold no watched number. Each set must be empty
+    /// beyond `words`: a bit left behind there would be asked for later, when its number
+    /// is closed, and select(2) would then fail with EBADF.
+    fn shrink(&mut self) {
+        while let Some(last) = self.words.checked_sub(1)
+            && self.watched(last) == 0
+        {
+            self.words = last;
+            for set in self.found.chunks_exact_mut(self.room) {
+                set[last] = 0;
+            }
+            let [recent, before] = &mut self.active;
+            let active = mem::take(&mut recent[last]) | mem::take(&mut before[last]);
+            self.hot -= active.count_ones() as usize;
+        }
     }
 
     /// Asks the hot descriptors alone, or all, and does not block; whether some are
@@ -381,10 +399,7 @@ impl Poller for SelectPoller {
             }
         }
         if interest.is_empty() {
-            // Words that hold nothing any more would be copied and scanned for ever.
-            while self.words > 0 && self.watched(self.words - 1) == 0 {
-                self.words -= 1;
-            }
+            self.shrink();
         } else {
             self.count += 1;
             self.look_at(fd);
@@ -424,7 +439,67 @@ impl Poller for SelectPoller {
 
 #[cfg(test)]
 mod tests {
+    use std::os::fd::AsRawFd;
+
     use super::*;
+
+    /// No set has anything beyond `words`, and the counts are right.
+    fn check_invariants(poller: &SelectPoller) {
+        let sets = [&poller.wanted, &poller.found].map(|sets| split(sets, poller.room));
+        let active: [&[Word]; 2] = [&poller.active[0], &poller.active[1]];
+        for set in sets.iter().flatten().chain(&active) {
+            assert_eq!(set.len(), poller.room);
+            assert!(set[poller.words..].iter().all(|word| *word == 0));
+        }
+        let count = |set: &[Word]| set.iter().map(|word| word.count_ones() as usize).sum();
+        let hot: usize = (0..poller.words)
+            .map(|word| (active[0][word] | active[1][word]).count_ones() as usize)
+            .sum();
+        assert!(poller.hot >= hot, "{} of {hot}", poller.hot);
+        assert_eq!(poller.members, sets[0].map(count));
+        let watched = |number: &usize| poller.is_watched(*number);
+        let numbers: Vec<usize> = (0..poller.words * BITS).filter(watched).collect();
+        assert_eq!(poller.count, numbers.len());
+        assert_eq!(poller.nfds, numbers.last().map_or(0, |last| last + 1));
+    }
+
+    #[test]
+    fn numbers_that_come_are_active_and_go_leave_nothing_behind() {
+        let mut poller = SelectPoller::new();
+        let mut seed = 1_u32;
+        for _ in 0..5_000 {
+            seed = seed.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+            let number = (seed >> 8) as usize % 300;
+            // Mostly empty, so that the highest words are empty at times.
+            let wants = seed >> 24 & 15 == 0;
+            let interest = Interest::from_bits_truncate(if wants { (seed >> 20) as u8 } else { 0 });
+            poller.set(number as RawFd, interest).unwrap();
+            check_invariants(&poller);
+            let (word, bit) = (number / BITS, number % BITS);
+            match seed >> 29 {
+                0..4 if word < poller.words => poller.note_active(word, 1 << bit),
+                4 => poller.cool_down(),
+                _ => {}
+            }
+            check_invariants(&poller);
+        }
+    }
+
+    #[test]
+    fn an_active_number_that_went_is_asked_no_more() {
+        let mut poller = SelectPoller::new();
+        let mut ready = Vec::new();
+        let (reader, _writer) = std::io::pipe().unwrap();
+        poller.set(reader.as_raw_fd(), Interest::READABLE).unwrap();
+        // In a word of its own, and not open.
+        let highest = 10 * BITS;
+        poller.set(highest as RawFd, Interest::READABLE).unwrap();
+        poller.note_active(highest / BITS, 1);
+        poller.found.fill(Word::MAX);
+        poller.set(highest as RawFd, Interest::empty()).unwrap();
+        assert!(!poller.ask_now(true, &mut ready).unwrap());
+        assert_eq!(poller.hot, 0);
+    }
 
     #[test]
     fn the_sets_shrink_when_the_highest_numbers_go() {

@@ -2,17 +2,20 @@
 //! since it raises the limit of descriptors.
 #![cfg(not(any(target_os = "illumos", target_os = "solaris")))]
 #![allow(clippy::unwrap_used, reason = "helpers of tests")]
+#![allow(clippy::print_stderr, reason = "a test says what it skips")]
 #![allow(unsafe_code, reason = "limits of the process have no safe wrapper")]
 
 mod common;
 
-use std::io::Write;
+use std::io::{self, Write};
 use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd, RawFd};
 use std::os::unix::net::UnixStream;
 use std::time::Duration;
 
-use common::{Probe, settle, turn_once, turn_until, with_every_loop};
-use fdloop::Dispatcher;
+use common::{
+    PATIENCE, Probe, on_every_backend, poller_of, settle, turn_once, turn_until, with_every_loop,
+};
+use fdloop::{Deadline, Dispatcher, Event, Interest, Readiness};
 use nix::fcntl::{FcntlArg, fcntl};
 
 /// Makes room for descriptors up to `number`; whether the system lets us.
@@ -93,5 +96,57 @@ fn descriptors_beyond_fd_setsize_are_served_like_any_other() {
         }
         settle(event_loop);
         assert!(event_loop.is_empty());
+    });
+}
+
+/// How many kilobytes of address space this process has, where the system says.
+fn address_space() -> Option<u64> {
+    let status = std::fs::read_to_string("/proc/self/status").ok()?;
+    let line = status.lines().find(|line| line.starts_with("VmSize:"))?;
+    line.split_whitespace().nth(1)?.parse().ok()
+}
+
+#[test]
+fn a_poller_refuses_a_high_number_that_is_not_open() {
+    on_every_backend(|backend| {
+        let mut poller = poller_of(backend);
+        let before = address_space();
+        for number in [65_536, 1 << 30, RawFd::MAX] {
+            for interest in [Interest::READABLE, Interest::all()] {
+                let error = poller.set(number, interest).unwrap_err();
+                assert_eq!(error.kind(), io::ErrorKind::InvalidInput);
+                let text = error.to_string();
+                assert!(text.contains(&format!("fd {number} is not open")), "{text}");
+            }
+            // Forgetting it is not an error.
+            poller.set(number, Interest::empty()).unwrap();
+        }
+        if let (Some(before), Some(after)) = (before, address_space()) {
+            assert!(after < before + 1_000_000, "{before} kB grew to {after}");
+        }
+        let mut ready = Vec::new();
+        poller.wait(Deadline::Now, &mut ready).unwrap();
+        assert_eq!(ready, []);
+    });
+}
+
+#[test]
+fn a_poller_takes_a_high_number_that_is_open() {
+    if !allow_up_to(70_000) {
+        eprintln!("skipped: the limit of descriptors is too low");
+        return;
+    }
+    on_every_backend(|backend| {
+        let mut poller = poller_of(backend);
+        let (ours, mut theirs) = UnixStream::pair().unwrap();
+        let ours = lift(ours, 70_000);
+        let fd = ours.as_raw_fd();
+        poller.set(fd, Interest::READABLE).unwrap();
+        theirs.write_all(b"x").unwrap();
+        let mut ready = Vec::new();
+        let deadline = Deadline::after(Some(PATIENCE));
+        poller.wait(deadline, &mut ready).unwrap();
+        let readiness = Readiness::READABLE;
+        assert_eq!(ready, [Event { fd, readiness }]);
     });
 }

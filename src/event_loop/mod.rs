@@ -30,8 +30,7 @@ use run::Stop;
 use asking::Asking;
 
 use crate::error::{Error, Result};
-use crate::poller::{Backend, Event, Interest, Poller};
-use crate::sys;
+use crate::poller::{Backend, Event, Interest, Poller, check_number};
 use id::{Key, Serial};
 use map::ChannelMap;
 use watch::{Watch, Watches};
@@ -207,11 +206,8 @@ impl EventLoop {
                 return Err(Error::misuse(io::ErrorKind::InvalidInput, message));
             }
         };
-        // Tables are as long as the highest number, and this one may be made up.
-        if fd >= UNLIKELY && !sys::fd::is_open(fd) {
-            let message = format!("fd {fd} is not open; add a channel with an open descriptor");
-            return Err(Error::misuse(io::ErrorKind::InvalidInput, message));
-        }
+        // The table of watches is as long as the highest number, whatever the poller does.
+        check_number(fd).map_err(|e| Error::misuse(e.kind(), e.to_string()))?;
         if self.watches.get(fd).is_some() {
             let message = format!(
                 "fd {fd} is in the map already: it was added before, or an old descriptor of \
@@ -332,9 +328,6 @@ impl fmt::Debug for EventLoop {
             .finish_non_exhaustive()
     }
 }
-
-/// From this number on a descriptor is looked at before it is believed in.
-const UNLIKELY: RawFd = 1 << 16;
 
 /// Where a loop begins to count its channels: at random, and far from where any
 /// other loop counts, so that an id means nothing to a loop that did not give it.

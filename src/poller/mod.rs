@@ -22,6 +22,7 @@ pub use select::SelectPoller;
 pub(crate) use pace::Trial;
 
 pub use crate::sys::deadline::Deadline;
+use crate::sys::fd::is_open;
 
 /// A descriptor and what it is ready for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -81,7 +82,8 @@ pub trait Poller: fmt::Debug {
     /// # Errors
     ///
     /// `InvalidInput` if this poller can never wait for `fd`: a negative number,
-    /// or one beyond its limit, which the message names. Nothing has changed then.
+    /// or one beyond its limit, which the message names. The pollers of this crate
+    /// also refuse a number from 65,536 up that is not open. Nothing has changed then.
     fn set(&mut self, fd: RawFd, interest: Interest) -> io::Result<()>;
 
     /// Waits until at least one descriptor is ready or `deadline` has come, and
@@ -106,9 +108,23 @@ pub trait Poller: fmt::Debug {
 /// The index of `fd` in a table by number.
 fn index(fd: RawFd) -> io::Result<usize> {
     usize::try_from(fd).map_err(|_| {
-        io::Error::new(
-            io::ErrorKind::InvalidInput,
-            format!("fd {fd} is negative and so no descriptor"),
-        )
+        let message = format!("fd {fd} is negative and so no descriptor");
+        io::Error::new(io::ErrorKind::InvalidInput, message)
     })
+}
+
+/// Numbers from here up are checked before tables grow to their length.
+const UNLIKELY: RawFd = 1 << 16;
+
+/// Refuses a high number that is not open: it was made up or is stale. A table by
+/// number, made for `i32::MAX`, would take gigabytes.
+///
+/// The limit of the process (`RLIMIT_NOFILE`) would not do instead: its hard value is
+/// 2^30 in many containers.
+pub(crate) fn check_number(fd: RawFd) -> io::Result<()> {
+    if fd < UNLIKELY || is_open(fd) {
+        return Ok(());
+    }
+    let message = format!("fd {fd} is not open: add an open descriptor");
+    Err(io::Error::new(io::ErrorKind::InvalidInput, message))
 }

@@ -6,7 +6,7 @@ use std::os::fd::RawFd;
 use std::time::Duration;
 
 use super::pace::Pace;
-use super::{Deadline, Event, Interest, Poller, Readiness, index};
+use super::{Deadline, Event, Interest, Poller, Readiness, check_number, index};
 use crate::sys::poll::{self as sys, PollFd};
 
 /// A [`Poller`] over poll(2), or ppoll(2) where there is one.
@@ -319,6 +319,7 @@ impl Poller for PollPoller {
         match (self.all.place(number), interest.is_empty()) {
             (None, true) => return Ok(()),
             (None, false) => {
+                check_number(fd)?;
                 let revents = 0;
                 let entry = PollFd {
                     fd,

@@ -7,7 +7,7 @@ use std::os::fd::RawFd;
 use std::time::Duration;
 
 use super::pace::Pace;
-use super::{Deadline, Event, Interest, Poller, Readiness, index};
+use super::{Deadline, Event, Interest, Poller, Readiness, check_number, index};
 use crate::sys::fd::is_open;
 use crate::sys::select::{self as sys, Word};
 
@@ -371,6 +371,10 @@ impl Poller for SelectPoller {
         let number = index(fd)?;
         #[cfg(not(select_grows))]
         check_limit(fd)?;
+        let was_watched = self.is_watched(number);
+        if !was_watched && !interest.is_empty() {
+            check_number(fd)?;
+        }
         let (word, bit) = (number / BITS, 1 << (number % BITS));
         if self.words <= word {
             if interest.is_empty() {
@@ -381,7 +385,7 @@ impl Poller for SelectPoller {
             }
             self.words = word + 1;
         }
-        self.count -= usize::from(self.is_watched(number));
+        self.count -= usize::from(was_watched);
         let sets = self.wanted.chunks_exact_mut(self.room);
         let found = self.found.chunks_exact_mut(self.room);
         for (((set, found), members), kind) in sets.zip(found).zip(&mut self.members).zip(INTERESTS)

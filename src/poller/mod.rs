@@ -7,6 +7,8 @@ mod pace;
 mod poll;
 #[cfg(feature = "select")]
 mod select;
+#[cfg(feature = "poll")]
+mod table;
 
 use std::fmt;
 use std::io;

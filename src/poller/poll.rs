@@ -3,10 +3,10 @@
 use std::fmt;
 use std::io;
 use std::os::fd::RawFd;
-use std::time::Duration;
 
 use super::pace::Pace;
-use super::{Deadline, Event, Interest, Poller, Readiness, check_number, index};
+use super::table::{Table, collect, number_of, poll_now};
+use super::{Deadline, Event, Interest, Poller, check_number, index};
 use crate::sys::poll::{self as sys, PollFd};
 
 /// A [`Poller`] over poll(2), or ppoll(2) where there is one.
@@ -38,54 +38,6 @@ pub struct PollPoller {
 
 /// In how many askings of all a descriptor must be idle to count no longer as active.
 const COLD: u8 = 4;
-
-/// What the system call is given: an array in which each descriptor stands once, and
-/// where in it.
-#[derive(Default)]
-struct Table {
-    entries: Vec<PollFd>,
-    /// For each number, one more than its index in `entries`; 0 if not there.
-    places: Vec<u32>,
-}
-
-impl Table {
-    fn place(&self, number: usize) -> Option<usize> {
-        match self.places.get(number) {
-            None | Some(0) => None,
-            Some(&place) => Some(place as usize - 1),
-        }
-    }
-
-    /// `entry` must not stand there yet.
-    fn insert(&mut self, number: usize, entry: PollFd) {
-        if self.places.len() <= number {
-            self.places.resize(number + 1, 0);
-        }
-        self.entries.push(entry);
-        self.places[number] = self.entries.len() as u32;
-    }
-
-    /// The last entry takes the place.
-    fn remove(&mut self, number: usize, place: usize) {
-        self.entries.swap_remove(place);
-        if let Some(moved) = self.entries.get(place) {
-            self.places[number_of(moved)] = place as u32 + 1;
-        }
-        self.places[number] = 0;
-    }
-
-    fn clear(&mut self) {
-        for entry in &self.entries {
-            self.places[number_of(entry)] = 0;
-        }
-        self.entries.clear();
-    }
-}
-
-/// Only numbers that are not negative are ever inserted.
-fn number_of(entry: &PollFd) -> usize {
-    entry.fd.cast_unsigned() as usize
-}
 
 impl Default for PollPoller {
     fn default() -> Self {
@@ -202,15 +154,6 @@ impl PollPoller {
     }
 }
 
-/// Asks without blocking how many are ready.
-fn poll_now(entries: &mut [PollFd]) -> io::Result<usize> {
-    match sys::poll(entries, Some(Duration::ZERO)) {
-        // So says Linux if a signal is pending and nothing is ready.
-        Err(error) if error.kind() == io::ErrorKind::Interrupted => Ok(0),
-        result => result,
-    }
-}
-
 impl fmt::Debug for PollPoller {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let fds = self.all.entries.iter().map(|entry| entry.fd);
@@ -231,85 +174,6 @@ fn events_of(interest: Interest) -> i16 {
         events |= sys::POLLPRI;
     }
     events
-}
-
-/// How many entries are looked at at once.
-const GROUP: usize = 8;
-
-/// Appends an event for each of the entries that are ready, which are `left`.
-#[inline]
-fn collect(entries: &[PollFd], mut left: usize, ready: &mut Vec<Event>) {
-    let (groups, rest) = entries.as_chunks::<GROUP>();
-    for group in groups {
-        // Of many entries few are ready.
-        if group.iter().fold(0, |any, entry| any | entry.revents) != 0 {
-            left = collect_each(group, left, ready);
-            if left == 0 {
-                return;
-            }
-        }
-    }
-    collect_each(rest, left, ready);
-}
-
-/// The same for entries of which at most `left` are ready. The answer is how many are
-/// left of them.
-#[inline(always)]
-fn collect_each(entries: &[PollFd], mut left: usize, ready: &mut Vec<Event>) -> usize {
-    for entry in entries {
-        if entry.revents == 0 {
-            continue;
-        }
-        ready.push(Event {
-            fd: entry.fd,
-            readiness: readiness_of(entry),
-        });
-        left -= 1;
-        if left == 0 {
-            break;
-        }
-    }
-    left
-}
-
-/// What select(2) would have reported for the same situation, as far as it can.
-#[inline]
-fn readiness_of(entry: &PollFd) -> Readiness {
-    if entry.revents == sys::POLLIN {
-        return Readiness::READABLE;
-    }
-    unusual_readiness_of(entry)
-}
-
-/// poll reports hang-ups and errors whether they were asked for or not.
-fn unusual_readiness_of(entry: &PollFd) -> Readiness {
-    let (wanted, found) = (entry.events, entry.revents);
-    let mut readiness = Readiness::empty();
-    let readable = sys::POLLIN | sys::POLLHUP | sys::POLLERR;
-    if wanted & sys::POLLIN != 0 && found & readable != 0 {
-        readiness |= Readiness::READABLE;
-    }
-    let writable = sys::POLLOUT | sys::POLLERR;
-    if wanted & sys::POLLOUT != 0 && found & writable != 0 {
-        readiness |= Readiness::WRITABLE;
-    }
-    if found & sys::POLLPRI != 0 {
-        readiness |= Readiness::PRIORITY;
-    }
-    if found & sys::POLLNVAL != 0 {
-        return Readiness::INVALID;
-    }
-    // Nothing of the above can tell the channel, and the next wait would return
-    // at once again: it must hear of it now.
-    if readiness.is_empty() {
-        if found & sys::POLLERR != 0 {
-            readiness |= Readiness::ERROR;
-        }
-        if found & sys::POLLHUP != 0 {
-            readiness |= Readiness::HANGUP;
-        }
-    }
-    readiness
 }
 
 impl Poller for PollPoller {
@@ -362,22 +226,13 @@ impl Poller for PollPoller {
 
 #[cfg(test)]
 mod tests {
+    use super::super::Readiness;
     use super::*;
-
-    /// Every number's place leads to its entry, and every entry has a place.
-    fn check_table(table: &Table) {
-        for (place, entry) in table.entries.iter().enumerate() {
-            assert_eq!(table.place(number_of(entry)), Some(place));
-            assert_ne!(entry.events, 0);
-        }
-        let places = table.places.iter().filter(|place| **place != 0);
-        assert_eq!(places.count(), table.entries.len());
-    }
 
     /// The active ones stand among all, and with the same interest.
     fn check_invariants(poller: &PollPoller) {
-        check_table(&poller.all);
-        check_table(&poller.hot);
+        poller.all.check_invariants();
+        poller.hot.check_invariants();
         assert_eq!(poller.idle.len(), poller.hot.entries.len());
         for entry in &poller.hot.entries {
             let place = poller.all.place(number_of(entry)).unwrap();
@@ -406,45 +261,6 @@ mod tests {
                 _ => {}
             }
             check_invariants(&poller);
-        }
-    }
-
-    #[test]
-    fn a_hangup_is_readable_where_reading_is_wanted() {
-        let entry = |events, revents| PollFd {
-            fd: 0,
-            events,
-            revents,
-        };
-        let read_hup = readiness_of(&entry(sys::POLLIN, sys::POLLHUP));
-        assert_eq!(read_hup, Readiness::READABLE);
-        let both_err = readiness_of(&entry(sys::POLLIN | sys::POLLOUT, sys::POLLERR));
-        assert_eq!(both_err, Readiness::READABLE | Readiness::WRITABLE);
-        let write_hup = readiness_of(&entry(sys::POLLOUT, sys::POLLHUP));
-        assert_eq!(write_hup, Readiness::HANGUP);
-        let invalid = readiness_of(&entry(sys::POLLIN, sys::POLLNVAL));
-        assert_eq!(invalid, Readiness::INVALID);
-    }
-
-    #[test]
-    fn those_that_are_ready_are_found_wherever_they_stand_and_in_order() {
-        let count = 3 * GROUP + 3;
-        for (first, step) in (0..count).flat_map(|first| [1, 3, GROUP, count].map(|s| (first, s))) {
-            let expected: Vec<usize> = (first..count).step_by(step).collect();
-            let entry = |number: usize| PollFd {
-                fd: number as RawFd,
-                events: sys::POLLIN,
-                revents: if expected.contains(&number) {
-                    sys::POLLIN
-                } else {
-                    0
-                },
-            };
-            let entries: Vec<PollFd> = (0..count).map(entry).collect();
-            let mut ready = Vec::new();
-            collect(&entries, expected.len(), &mut ready);
-            let found: Vec<usize> = ready.iter().map(|event| event.fd as usize).collect();
-            assert_eq!(found, expected);
         }
     }
 }

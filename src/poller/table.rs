@@ -1,0 +1,199 @@
+//! The array that poll(2) takes, and what is in it afterwards.
+
+use std::io;
+use std::time::Duration;
+
+use super::{Event, Readiness};
+use crate::sys::poll::{self as sys, PollFd};
+
+/// An array of descriptors in which each stands once, and where in it.
+#[derive(Default)]
+pub(super) struct Table {
+    pub(super) entries: Vec<PollFd>,
+    /// For each number, one more than its index in `entries`; 0 if not there.
+    places: Vec<u32>,
+}
+
+impl Table {
+    pub(super) fn place(&self, number: usize) -> Option<usize> {
+        match self.places.get(number) {
+            None | Some(0) => None,
+            Some(&place) => Some(place as usize - 1),
+        }
+    }
+
+    /// `entry` must not stand there yet.
+    pub(super) fn insert(&mut self, number: usize, entry: PollFd) {
+        if self.places.len() <= number {
+            self.places.resize(number + 1, 0);
+        }
+        self.entries.push(entry);
+        self.places[number] = self.entries.len() as u32;
+    }
+
+    /// The last entry takes the place.
+    pub(super) fn remove(&mut self, number: usize, place: usize) {
+        self.entries.swap_remove(place);
+        if let Some(moved) = self.entries.get(place) {
+            self.places[number_of(moved)] = place as u32 + 1;
+        }
+        self.places[number] = 0;
+    }
+
+    pub(super) fn clear(&mut self) {
+        for entry in &self.entries {
+            self.places[number_of(entry)] = 0;
+        }
+        self.entries.clear();
+    }
+
+    /// Every number's place leads to its entry, and every entry has a place.
+    #[cfg(test)]
+    pub(super) fn check_invariants(&self) {
+        for (place, entry) in self.entries.iter().enumerate() {
+            assert_eq!(self.place(number_of(entry)), Some(place));
+            assert_ne!(entry.events, 0);
+        }
+        let places = self.places.iter().filter(|place| **place != 0);
+        assert_eq!(places.count(), self.entries.len());
+    }
+}
+
+/// Only numbers that are not negative are ever inserted.
+pub(super) fn number_of(entry: &PollFd) -> usize {
+    entry.fd.cast_unsigned() as usize
+}
+
+/// Asks without blocking how many are ready.
+pub(super) fn poll_now(entries: &mut [PollFd]) -> io::Result<usize> {
+    match sys::poll(entries, Some(Duration::ZERO)) {
+        // So says Linux if a signal is pending and nothing is ready.
+        Err(error) if error.kind() == io::ErrorKind::Interrupted => Ok(0),
+        result => result,
+    }
+}
+
+/// How many entries are looked at at once.
+const GROUP: usize = 8;
+
+/// Appends an event for each of the entries that are ready, which are `left`.
+#[inline]
+pub(super) fn collect(entries: &[PollFd], mut left: usize, ready: &mut Vec<Event>) {
+    let (groups, rest) = entries.as_chunks::<GROUP>();
+    for group in groups {
+        // Of many entries few are ready.
+        if group.iter().fold(0, |any, entry| any | entry.revents) != 0 {
+            left = collect_each(group, left, ready);
+            if left == 0 {
+                return;
+            }
+        }
+    }
+    collect_each(rest, left, ready);
+}
+
+/// The same for entries of which at most `left` are ready. The answer is how many are
+/// left of them.
+#[inline(always)]
+fn collect_each(entries: &[PollFd], mut left: usize, ready: &mut Vec<Event>) -> usize {
+    for entry in entries {
+        if entry.revents == 0 {
+            continue;
+        }
+        ready.push(Event {
+            fd: entry.fd,
+            readiness: readiness_of(entry),
+        });
+        left -= 1;
+        if left == 0 {
+            break;
+        }
+    }
+    left
+}
+
+/// What select(2) would have reported for the same situation, as far as it can.
+#[inline]
+fn readiness_of(entry: &PollFd) -> Readiness {
+    if entry.revents == sys::POLLIN {
+        return Readiness::READABLE;
+    }
+    unusual_readiness_of(entry)
+}
+
+/// poll reports hang-ups and errors whether they were asked for or not.
+fn unusual_readiness_of(entry: &PollFd) -> Readiness {
+    let (wanted, found) = (entry.events, entry.revents);
+    let mut readiness = Readiness::empty();
+    let readable = sys::POLLIN | sys::POLLHUP | sys::POLLERR;
+    if wanted & sys::POLLIN != 0 && found & readable != 0 {
+        readiness |= Readiness::READABLE;
+    }
+    let writable = sys::POLLOUT | sys::POLLERR;
+    if wanted & sys::POLLOUT != 0 && found & writable != 0 {
+        readiness |= Readiness::WRITABLE;
+    }
+    if found & sys::POLLPRI != 0 {
+        readiness |= Readiness::PRIORITY;
+    }
+    if found & sys::POLLNVAL != 0 {
+        return Readiness::INVALID;
+    }
+    // Nothing of the above can tell the channel, and the next wait would return
+    // at once again: it must hear of it now.
+    if readiness.is_empty() {
+        if found & sys::POLLERR != 0 {
+            readiness |= Readiness::ERROR;
+        }
+        if found & sys::POLLHUP != 0 {
+            readiness |= Readiness::HANGUP;
+        }
+    }
+    readiness
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::fd::RawFd;
+
+    use super::*;
+
+    #[test]
+    fn a_hangup_is_readable_where_reading_is_wanted() {
+        let entry = |events, revents| PollFd {
+            fd: 0,
+            events,
+            revents,
+        };
+        let read_hup = readiness_of(&entry(sys::POLLIN, sys::POLLHUP));
+        assert_eq!(read_hup, Readiness::READABLE);
+        let both_err = readiness_of(&entry(sys::POLLIN | sys::POLLOUT, sys::POLLERR));
+        assert_eq!(both_err, Readiness::READABLE | Readiness::WRITABLE);
+        let write_hup = readiness_of(&entry(sys::POLLOUT, sys::POLLHUP));
+        assert_eq!(write_hup, Readiness::HANGUP);
+        let invalid = readiness_of(&entry(sys::POLLIN, sys::POLLNVAL));
+        assert_eq!(invalid, Readiness::INVALID);
+    }
+
+    #[test]
+    fn those_that_are_ready_are_found_wherever_they_stand_and_in_order() {
+        let count = 3 * GROUP + 3;
+        for (first, step) in (0..count).flat_map(|first| [1, 3, GROUP, count].map(|s| (first, s))) {
+            let expected: Vec<usize> = (first..count).step_by(step).collect();
+            let entry = |number: usize| PollFd {
+                fd: number as RawFd,
+                events: sys::POLLIN,
+                revents: if expected.contains(&number) {
+                    sys::POLLIN
+                } else {
+                    0
+                },
+            };
+            let entries: Vec<PollFd> = (0..count).map(entry).collect();
+            let mut ready = Vec::new();
+            collect(&entries, expected.len(), &mut ready);
+            let found: Vec<usize> = ready.iter().map(|event| event.fd as usize).collect();
+            assert_eq!(found, expected);
+        }
+    }
+}

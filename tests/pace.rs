@@ -221,3 +221,44 @@ fn a_number_that_was_active_and_went_does_not_make_select_fail() {
         assert!(checks < 10 * VISITS, "{checks} numbers were checked");
     });
 }
+
+/// Waits whose deadline has passed, under load and after it.
+fn wait_for_what_has_passed(backend: Backend) {
+    let mut field = Field::new(poller_of(backend), 100);
+    let busy = field.fds()[0];
+    let passed = Deadline::At(Instant::now());
+    for round in 0..400 {
+        if round % 40 < 30 {
+            field.say(busy);
+        }
+        // Stands in the trace between the calls of two waits.
+        let _ = std::os::unix::process::parent_id();
+        field.ready.clear();
+        field.poller.wait(passed, &mut field.ready).unwrap();
+        let found = !field.ready.is_empty();
+        assert_eq!(found, round % 40 < 30);
+        if found {
+            field.hear(busy);
+        }
+    }
+    let _ = std::os::unix::process::parent_id();
+}
+
+#[test]
+fn a_wait_whose_deadline_has_passed_makes_two_calls_at_most() {
+    let name = "a_wait_whose_deadline_has_passed_makes_two_calls_at_most";
+    let calls = "poll,ppoll,select,pselect6,getppid";
+    traced_on_every_backend(name, calls, wait_for_what_has_passed, |trace| {
+        let waits: Vec<&str> = trace.split("getppid").collect();
+        let waits = &waits[1..waits.len() - 1];
+        assert_eq!(waits.len(), 400);
+        let calls = |wait: &&str| wait.matches("poll(").count() + wait.matches("select").count();
+        let counts: Vec<usize> = waits.iter().map(calls).collect();
+        assert!(
+            counts.iter().all(|count| (1..=2).contains(count)),
+            "{counts:?}"
+        );
+        // Under load the active descriptors are asked alone, and find something.
+        assert!(counts.iter().sum::<usize>() < 500, "{counts:?}");
+    });
+}

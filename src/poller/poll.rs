@@ -25,7 +25,9 @@ use crate::sys::poll::{self as sys, PollFd};
 /// active ones have nothing. So an event of a descriptor that was idle may be
 /// reported that much later, while others are busy; never later, and nothing is
 /// lost. What finds nothing is tried ever more seldom, down to once in 64 waits: a
-/// loop that sleeps most of the time makes one call a wait otherwise.
+/// loop that sleeps most of the time makes one call a wait otherwise. A wait whose
+/// deadline has passed asks in the same way, in two calls at most and without blocking;
+/// [`Deadline::Now`] always asks all, in one call.
 /// [`set_adaptive`](PollPoller::set_adaptive) turns all of it off.
 pub struct PollPoller {
     all: Table,
@@ -211,10 +213,10 @@ impl Poller for PollPoller {
             return Ok(());
         }
         let all = self.all.entries.len();
-        if self.pace.try_probe() {
+        if self.pace.try_probe() || deadline.has_passed() {
             let found = self.ask_now(ready)?;
             self.pace.probe_found(found, all);
-            if found {
+            if found || deadline.has_passed() {
                 return Ok(());
             }
         }

@@ -428,10 +428,10 @@ impl Poller for SelectPoller {
         if self.hot > 0 && self.ask_the_hot(ready)? {
             return Ok(());
         }
-        if self.pace.try_probe() {
+        if self.pace.try_probe() || deadline.has_passed() {
             let found = self.ask_now(false, ready)?;
             self.pace.probe_found(found, self.count);
-            if found {
+            if found || deadline.has_passed() {
                 return Ok(());
             }
         }

@@ -376,6 +376,55 @@ fn closing_a_channel_whose_descriptor_was_closed_is_no_error_of_close_all() {
     });
 }
 
+/// A descriptor that only names a file.
+#[cfg(target_os = "linux")]
+fn open_as_path() -> File {
+    use std::os::unix::fs::OpenOptionsExt;
+    let mut options = File::options();
+    options.read(true).custom_flags(libc::O_PATH);
+    options.open("/").unwrap()
+}
+
+#[test]
+#[cfg(target_os = "linux")]
+fn an_open_descriptor_that_cannot_be_waited_for_ends_its_channel_alone() {
+    // poll(2) says POLLNVAL as for a closed number. select(2) says that it is ready, and
+    // the first read fails.
+    let _alone = alone();
+    on_every_backend(|backend| {
+        let (poller, heard) = Counting::new(backend);
+        let mut event_loop = EventLoop::with_poller(poller);
+        let (ours, mut theirs) = UnixStream::pair().unwrap();
+        let (probe, other) = Probe::new();
+        event_loop
+            .add(Dispatcher::new(ours, probe).unwrap())
+            .unwrap();
+        theirs.write_all(b"x").unwrap();
+        let (probe, seen) = Probe::new();
+        let dispatcher = FileDispatcher::new(open_as_path(), probe).unwrap();
+        let id = event_loop.add(dispatcher).unwrap();
+        turn_until(&mut event_loop, "both", || {
+            seen.heard("close") && other.heard("read")
+        });
+        assert!(event_loop.get(id).is_none());
+        match backend.to_string().as_str() {
+            "poll" => {
+                assert_eq!(seen.events(), ["error", "close"]);
+                let errors = seen.errors();
+                let fd = format!("fd {} is open", id.fd());
+                assert!(errors[0].contains(&fd), "{errors:?}");
+            }
+            _ => {
+                assert_eq!(seen.events(), ["read", "close"]);
+                assert_eq!(seen.reason().unwrap().0, Some(libc::EBADF));
+            }
+        }
+        drop(open_under(id.fd()));
+        assert_eq!(other.events(), ["read"]);
+        assert_quiet_but_for(0, &mut event_loop, &heard);
+    });
+}
+
 #[test]
 fn a_file_wrapper_whose_duplicate_was_closed_says_so_once() {
     // CPython's test_close_twice.

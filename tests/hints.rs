@@ -4,14 +4,14 @@
 mod common;
 
 use std::cell::RefCell;
-use std::io::Write;
-use std::os::fd::AsRawFd;
+use std::io::{ErrorKind, Read, Write};
+use std::os::fd::{AsRawFd, RawFd};
 use std::os::unix::net::UnixStream;
 use std::rc::Rc;
 use std::time::Duration;
 
-use common::{Probe, Simulated};
-use fdloop::{Dispatcher, Event, EventLoop, Interest, Readiness};
+use common::{Probe, Script, Simulated, fd_flags};
+use fdloop::{Dispatcher, Error, Event, EventLoop, FileDispatcher, Interest, Readiness};
 
 #[test]
 fn spurious_readiness_is_no_error_for_a_stream() {
@@ -106,6 +106,76 @@ fn events_of_numbers_that_nobody_has_are_ignored() {
     script.borrow_mut().push_back(events.to_vec());
     assert_eq!(event_loop.turn(None).unwrap(), 0);
     assert!(seen.events().is_empty());
+}
+
+/// A poller that refuses the descriptor of the only channel, once.
+fn refuse(event_loop: &mut EventLoop, script: &Script, fd: RawFd) {
+    let readiness = Readiness::REFUSED;
+    script.borrow_mut().push_back(vec![Event { fd, readiness }]);
+    assert_eq!(event_loop.turn(None).unwrap(), 1);
+    assert!(event_loop.is_empty());
+}
+
+#[test]
+fn a_refused_descriptor_is_closed_and_its_flags_are_put_back() {
+    let (poller, script, _) = Simulated::new();
+    let mut event_loop = EventLoop::with_poller(poller);
+    let (reader, mut writer) = std::io::pipe().unwrap();
+    let (probe, seen) = Probe::new();
+    let dispatcher = FileDispatcher::new(&reader, probe).unwrap();
+    let id = event_loop.add(dispatcher).unwrap();
+    refuse(&mut event_loop, &script, id.fd());
+
+    assert_eq!(seen.events(), ["error", "close"]);
+    let errors = seen.errors();
+    assert_eq!(errors.len(), 1);
+    let fd = format!("fd {}", id.fd());
+    assert!(errors[0].contains(&fd), "{errors:?}");
+    assert!(errors[0].contains("Backend::Select"), "{errors:?}");
+    // Its duplicate is gone, and the original is as it was before.
+    assert!(!fd_flags(&reader).1, "still non-blocking");
+    drop(reader);
+    let error = writer.write_all(b"x").unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::BrokenPipe);
+}
+
+#[test]
+fn a_handler_cannot_go_on_with_a_refused_descriptor() {
+    let (poller, script, _) = Simulated::new();
+    let mut event_loop = EventLoop::with_poller(poller);
+    let (ours, mut theirs) = UnixStream::pair().unwrap();
+    let (probe, seen) = Probe::new();
+    let probe = probe.on_error(|_, error| {
+        assert_eq!(error.kind(), ErrorKind::Unsupported);
+        assert!(!error.is_disconnected());
+        Ok(())
+    });
+    let id = event_loop
+        .add(Dispatcher::new(ours, probe).unwrap())
+        .unwrap();
+    refuse(&mut event_loop, &script, id.fd());
+    assert_eq!(seen.events(), ["error", "close"]);
+    assert_eq!(theirs.read(&mut [0]).unwrap(), 0, "it is closed");
+}
+
+#[test]
+fn a_handler_may_leave_the_loop_for_a_refused_descriptor() {
+    let (poller, script, _) = Simulated::new();
+    let mut event_loop = EventLoop::with_poller(poller);
+    let (ours, mut theirs) = UnixStream::pair().unwrap();
+    let (probe, seen) = Probe::new();
+    let probe = probe.on_error(|_, _| Err(Error::ExitNow));
+    let fd = ours.as_raw_fd();
+    event_loop
+        .add(Dispatcher::new(ours, probe).unwrap())
+        .unwrap();
+    let readiness = Readiness::REFUSED;
+    script.borrow_mut().push_back(vec![Event { fd, readiness }]);
+    let left = event_loop.turn(None);
+    assert!(matches!(left, Err(Error::ExitNow)), "{left:?}");
+    assert_eq!(seen.count("error"), 1);
+    assert!(event_loop.is_empty());
+    assert_eq!(theirs.read(&mut [0]).unwrap(), 0, "it is closed");
 }
 
 #[test]

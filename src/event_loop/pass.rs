@@ -287,6 +287,9 @@ impl EventLoop {
             self.doom(key);
             return result;
         }
+        if readiness.contains(Readiness::REFUSED) {
+            return self.deliver_refusal(key, channel);
+        }
         if readiness.contains(Readiness::READABLE) {
             let result = channel.handle_read_event(self);
             self.police(channel, result)?;
@@ -306,6 +309,26 @@ impl EventLoop {
             return self.end(channel, None);
         }
         Ok(())
+    }
+
+    /// Ends a channel that the system call cannot wait for. Its descriptor is open and
+    /// its own, so it is closed like any other.
+    #[cold]
+    fn deliver_refusal(&mut self, key: Key, channel: &mut dyn Channel) -> Result<()> {
+        let message = format!(
+            "fd {} is open, but the system call of the loop cannot wait for it: poll(2) refuses \
+             O_PATH descriptors (open the file for reading or writing instead) and, on Apple \
+             systems, terminals and other devices (use Backend::Select)",
+            key.fd
+        );
+        let refused = Error::misuse(io::ErrorKind::Unsupported, message);
+        let mut result = self.police(channel, Err(refused));
+        if result.is_ok() && !self.is_over(key, channel) {
+            // The handler of the error wants to go on, but would get it in every pass.
+            result = self.end(channel, None);
+        }
+        self.doom(key);
+        result
     }
 
     /// Whether a channel that is being served gets no further events.

@@ -49,5 +49,11 @@ bitflags! {
         /// The number is not an open descriptor: it was closed behind the loop's
         /// back. `POLLNVAL`, and EBADF of select(2).
         const INVALID = 1 << 5;
+        /// The descriptor is open, but the system call cannot wait for it:
+        /// `POLLNVAL` for an `O_PATH` descriptor, or on Apple systems for a
+        /// terminal or another device. (select(2) takes those devices. An `O_PATH`
+        /// descriptor is ready for everything under Linux's select(2), and never
+        /// ready before Linux 5.17.)
+        const REFUSED = 1 << 6;
     }
 }

@@ -97,8 +97,12 @@ pub trait Poller: fmt::Debug {
     /// may return early without an event for reasons of its own.
     ///
     /// A descriptor that turns out to be closed is reported with
-    /// [`Readiness::INVALID`], in every wait until it is forgotten. Others that are
-    /// ready are reported with it, or in the first wait after it was forgotten.
+    /// [`Readiness::INVALID`], and an open one that the system call refuses with
+    /// [`Readiness::REFUSED`], in every wait until it is forgotten. Others that are
+    /// ready are reported with it, or in the first wait after it was forgotten. The
+    /// two differ in who closes the number: the loop must not close the first, which
+    /// may belong to another owner soon, and must close the second. So a poller
+    /// decides right after its system call, before any handler can reuse a number.
     ///
     /// # Errors
     ///

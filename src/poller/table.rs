@@ -1,9 +1,12 @@
 //! The array that poll(2) takes, and what is in it afterwards.
 
 use std::io;
+use std::os::fd::RawFd;
+use std::slice;
 use std::time::Duration;
 
 use super::{Event, Readiness};
+use crate::sys::fd::is_open;
 use crate::sys::poll::{self as sys, PollFd};
 
 /// An array of descriptors in which each stands once, and where in it.
@@ -52,7 +55,6 @@ impl Table {
     pub(super) fn check_invariants(&self) {
         for (place, entry) in self.entries.iter().enumerate() {
             assert_eq!(self.place(number_of(entry)), Some(place));
-            assert_ne!(entry.events, 0);
         }
         let places = self.places.iter().filter(|place| **place != 0);
         assert_eq!(places.count(), self.entries.len());
@@ -100,10 +102,10 @@ fn collect_each(entries: &[PollFd], mut left: usize, ready: &mut Vec<Event>) -> 
         if entry.revents == 0 {
             continue;
         }
-        ready.push(Event {
-            fd: entry.fd,
-            readiness: readiness_of(entry),
-        });
+        let (fd, readiness) = (entry.fd, readiness_of(entry));
+        if !readiness.is_empty() {
+            ready.push(Event { fd, readiness });
+        }
         left -= 1;
         if left == 0 {
             break;
@@ -137,7 +139,7 @@ fn unusual_readiness_of(entry: &PollFd) -> Readiness {
         readiness |= Readiness::PRIORITY;
     }
     if found & sys::POLLNVAL != 0 {
-        return Readiness::INVALID;
+        return why_invalid(*entry);
     }
     // Nothing of the above can tell the channel, and the next wait would return
     // at once again: it must hear of it now.
@@ -152,16 +154,31 @@ fn unusual_readiness_of(entry: &PollFd) -> Readiness {
     readiness
 }
 
+/// Tells apart what POLLNVAL may mean. Empty if neither is true any more.
+#[cold]
+fn why_invalid(mut entry: PollFd) -> Readiness {
+    if !is_open(entry.fd) {
+        return Readiness::INVALID;
+    }
+    // Another thread may have closed the number before the call and reused it since. (The
+    // same events, since Apple systems refuse a terminal only if there are any.)
+    match poll_now(slice::from_mut(&mut entry)) {
+        Ok(_) if entry.revents & sys::POLLNVAL != 0 => Readiness::REFUSED,
+        _ => Readiness::empty(),
+    }
+}
+
 #[cfg(test)]
 mod tests {
-    use std::os::fd::RawFd;
+    use std::fs::File;
+    use std::os::fd::AsRawFd;
 
     use super::*;
 
     #[test]
     fn a_hangup_is_readable_where_reading_is_wanted() {
         let entry = |events, revents| PollFd {
-            fd: 0,
+            fd: 1 << 20,
             events,
             revents,
         };
@@ -173,6 +190,22 @@ mod tests {
         assert_eq!(write_hup, Readiness::HANGUP);
         let invalid = readiness_of(&entry(sys::POLLIN, sys::POLLNVAL));
         assert_eq!(invalid, Readiness::INVALID);
+        let both = sys::POLLHUP | sys::POLLERR;
+        let unasked = readiness_of(&entry(0, both));
+        assert_eq!(unasked, Readiness::HANGUP | Readiness::ERROR);
+    }
+
+    #[test]
+    fn a_number_that_was_reused_since_poll_found_it_closed_is_not_reported() {
+        let file = File::open("/dev/null").unwrap();
+        let entry = PollFd {
+            fd: file.as_raw_fd(),
+            events: sys::POLLIN,
+            revents: sys::POLLNVAL,
+        };
+        let mut ready = Vec::new();
+        collect(&[entry], 1, &mut ready);
+        assert_eq!(ready, []);
     }
 
     #[test]

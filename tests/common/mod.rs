@@ -20,7 +20,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::{Duration, Instant};
 
 pub use files::{TempDir, fd_flags, stuffed_pipe, stuffed_stream};
-pub use pollers::{Counting, Heard, Simulated, poller_of};
+pub use pollers::{Counting, Heard, Script, Simulated, poller_of};
 pub use probe::{Probe, Seen};
 pub use trace::{has_strace, traced_on_every_backend};
 

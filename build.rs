@@ -25,6 +25,9 @@ const FACTS: &[Fact] = &[
     // Apple systems have none, NetBSD only since version 10, and Rust programs
     // run on older ones; libc does not bind illumos's and Solaris's.
     ("has_ppoll", &[LINUX, ANDROID, FREEBSD, OPENBSD]),
+    // A poll(2) that sleeps wakes for the hang-up of a descriptor whose `events` are 0.
+    // FreeBSD and NetBSD look at it only when the call begins; Apple systems never do.
+    ("poll_wakes_unasked", &[LINUX, ANDROID, OPENBSD, SOLARIS]),
     // accept4(2) makes an accepted socket close-on-exec and non-blocking in
     // the same call. Apple systems have only accept(2).
     (

@@ -22,18 +22,32 @@ bitflags! {
         /// change on a pseudo-terminal in packet mode. `POLLPRI`, and the third
         /// set of select(2).
         const PRIORITY = 1 << 2;
+        /// A hang-up or an error alone: the peer reset the connection, or closed
+        /// the other end of a pipe. A peer's half-close is neither. Reported as
+        /// [`Readiness::HANGUP`], [`Readiness::ERROR`] or both.
+        ///
+        /// Together with any other interest it adds nothing.
+        ///
+        /// # Platforms
+        ///
+        /// With poll(2) it is reported at once on Linux, Android, OpenBSD and illumos.
+        /// Elsewhere, and with select(2) everywhere, poll(2) is called for it once a
+        /// second: it is reported up to a second late, and an idle loop wakes once a
+        /// second while there is such an interest. On Apple systems poll(2) reports
+        /// no hang-up unasked, so this interest reports nothing.
+        const HANGUP = 1 << 3;
     }
 }
 
 bitflags! {
     /// What a descriptor is ready for.
     ///
-    /// Both backends report the same situation with the same flags, but for one: a
-    /// hang-up or an error makes a descriptor readable, if it is waited for as
-    /// readable, since a read will not block and tells which it is; an error makes
-    /// it writable likewise. `HANGUP` and `ERROR` appear only where neither of the
-    /// first two flags can tell, and then poll(2) alone reports them: select(2) has
-    /// no word for it.
+    /// Both backends report the same situation with the same flags, with one
+    /// exception. A hang-up or an error makes a descriptor readable, if it is waited
+    /// for as readable, since a read will not block and tells which it is; an error
+    /// makes it writable likewise. `HANGUP` and `ERROR` appear only where neither of
+    /// the first two flags can tell. For [`Interest::HANGUP`] both backends report
+    /// them; for other interests poll(2) alone does, since select(2) cannot.
     #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
     pub struct Readiness: u8 {
         /// A read will not block.

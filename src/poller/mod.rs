@@ -2,17 +2,19 @@
 
 mod backend;
 mod flags;
+#[cfg(feature = "select")]
+mod hangups;
 mod pace;
 #[cfg(feature = "poll")]
 mod poll;
 #[cfg(feature = "select")]
 mod select;
-#[cfg(feature = "poll")]
 mod table;
 
 use std::fmt;
 use std::io;
 use std::os::fd::RawFd;
+use std::time::Duration;
 
 pub use backend::Backend;
 pub use flags::{Interest, Readiness};
@@ -118,6 +120,10 @@ fn index(fd: RawFd) -> io::Result<usize> {
         io::Error::new(io::ErrorKind::InvalidInput, message)
     })
 }
+
+/// How long a hang-up may go unnoticed where it must be asked for: see
+/// [`Interest::HANGUP`].
+const HANGUP_INTERVAL: Duration = Duration::from_secs(1);
 
 /// Numbers from here up are checked before tables grow to their length.
 const UNLIKELY: RawFd = 1 << 16;

@@ -3,11 +3,12 @@
 use std::fmt;
 use std::io;
 use std::os::fd::RawFd;
+use std::time::Duration;
 
 use super::pace::Pace;
 use super::table::{Table, collect, number_of, poll_now};
-use super::{Deadline, Event, Interest, Poller, check_number, index};
-use crate::sys::poll::{self as sys, PollFd};
+use super::{Deadline, Event, HANGUP_INTERVAL, Interest, Poller, check_number, index};
+use crate::sys::poll as sys;
 
 /// A [`Poller`] over poll(2), or ppoll(2) where there is one.
 ///
@@ -35,6 +36,8 @@ pub struct PollPoller {
     hot: Table,
     /// For each of those, in how many askings of all it was not active.
     idle: Vec<u8>,
+    /// How many of all have [`Interest::HANGUP`] alone, and so no events.
+    unasked: usize,
     pace: Pace,
 }
 
@@ -55,6 +58,7 @@ impl PollPoller {
             all: Table::default(),
             hot: Table::default(),
             idle: Vec::new(),
+            unasked: 0,
             pace: Pace::new(),
         }
     }
@@ -117,7 +121,8 @@ impl PollPoller {
     /// Asks all, and blocks until some are ready or the deadline has come.
     fn ask_and_block(&mut self, deadline: Deadline, ready: &mut Vec<Event>) -> io::Result<bool> {
         loop {
-            match sys::poll(&mut self.all.entries, deadline.timeout()) {
+            let timeout = self.clamp(deadline.timeout());
+            match sys::poll(&mut self.all.entries, timeout) {
                 // The wait was clamped: the deadline is still to come.
                 Ok(0) if !deadline.has_passed() => {}
                 Ok(found) => return Ok(self.report(found, ready)),
@@ -125,6 +130,15 @@ impl PollPoller {
                 Err(error) => return Err(error),
             }
         }
+    }
+
+    /// Makes a wait short where the kernel would sleep through the hang-up of a
+    /// descriptor that nothing is asked of.
+    fn clamp(&self, timeout: Option<Duration>) -> Option<Duration> {
+        if cfg!(poll_wakes_unasked) || self.unasked == 0 {
+            return timeout;
+        }
+        Some(timeout.map_or(HANGUP_INTERVAL, |timeout| timeout.min(HANGUP_INTERVAL)))
     }
 
     /// Reports those that are ready of all, which are `found`.
@@ -164,6 +178,7 @@ impl fmt::Debug for PollPoller {
     }
 }
 
+/// Nothing for [`Interest::HANGUP`], which poll(2) reports unasked.
 fn events_of(interest: Interest) -> i16 {
     let mut events = 0;
     if interest.contains(Interest::READABLE) {
@@ -181,25 +196,17 @@ fn events_of(interest: Interest) -> i16 {
 impl Poller for PollPoller {
     fn set(&mut self, fd: RawFd, interest: Interest) -> io::Result<()> {
         let number = index(fd)?;
-        let events = events_of(interest);
-        match (self.all.place(number), interest.is_empty()) {
-            (None, true) => return Ok(()),
-            (None, false) => {
-                check_number(fd)?;
-                let revents = 0;
-                let entry = PollFd {
-                    fd,
-                    events,
-                    revents,
-                };
-                self.all.insert(number, entry);
-            }
-            (Some(place), true) => self.all.remove(number, place),
-            (Some(place), false) => self.all.entries[place].events = events,
+        let events = (!interest.is_empty()).then(|| events_of(interest));
+        let place = self.all.place(number);
+        if place.is_none() && events.is_some() {
+            check_number(fd)?;
         }
-        match (self.hot.place(number), interest.is_empty()) {
-            (Some(place), true) => self.make_cold(number, place),
-            (Some(place), false) => self.hot.entries[place].events = events,
+        self.unasked -= usize::from(place.is_some_and(|place| self.all.entries[place].events == 0));
+        self.unasked += usize::from(events == Some(0));
+        self.all.set(fd, number, events);
+        match (self.hot.place(number), events) {
+            (Some(place), None) => self.make_cold(number, place),
+            (Some(place), Some(events)) => self.hot.entries[place].events = events,
             (None, _) => {}
         }
         Ok(())
@@ -236,6 +243,8 @@ mod tests {
         poller.all.check_invariants();
         poller.hot.check_invariants();
         assert_eq!(poller.idle.len(), poller.hot.entries.len());
+        let unasked = poller.all.entries.iter().filter(|entry| entry.events == 0);
+        assert_eq!(poller.unasked, unasked.count());
         for entry in &poller.hot.entries {
             let place = poller.all.place(number_of(entry)).unwrap();
             assert_eq!(poller.all.entries[place].events, entry.events);

@@ -6,6 +6,7 @@ use std::mem;
 use std::os::fd::RawFd;
 use std::time::Duration;
 
+use super::hangups::Hangups;
 use super::pace::Pace;
 use super::{Deadline, Event, Interest, Poller, Readiness, check_number, index};
 use crate::sys::fd::is_open;
@@ -20,6 +21,10 @@ const BITS: usize = Word::BITS as usize;
 /// `FD_SETSIZE` where the platform allows that: on Linux, the BSDs and Apple
 /// systems. Elsewhere (illumos, Solaris) [`set`](Poller::set) refuses higher
 /// numbers and names the limit. Timeouts are rounded up to a microsecond.
+///
+/// select(2) has no set for [`Interest::HANGUP`]: descriptors with that interest are
+/// in no set, and poll(2) is called for all of them once a second. While there are any,
+/// a wait that would last longer wakes once a second.
 ///
 /// Under load it adapts how it asks: see [`PollPoller`](crate::PollPoller#pace),
 /// which does the same.
@@ -51,6 +56,8 @@ pub struct SelectPoller {
     known: RawFd,
     /// Numbers that were not open when they were first wanted.
     never_open: Vec<RawFd>,
+    /// The descriptors that are in no set, for they are watched for hang-ups alone.
+    hangups: Hangups,
 }
 
 /// The sets, in the order of select's arguments, which is that of the flags in
@@ -81,6 +88,7 @@ impl SelectPoller {
             pace: Pace::new(),
             known: -1,
             never_open: Vec::new(),
+            hangups: Hangups::default(),
         }
     }
 
@@ -134,6 +142,45 @@ impl SelectPoller {
         }
     }
 
+    /// Waits for the descriptors that are in the sets.
+    #[inline(always)]
+    fn wait_for_sets(&mut self, deadline: Deadline, ready: &mut Vec<Event>) -> io::Result<()> {
+        if deadline == Deadline::Now {
+            return self.ask_now(false, ready).map(drop);
+        }
+        if self.hot > 0 && self.ask_the_hot(ready)? {
+            return Ok(());
+        }
+        if self.pace.try_probe() || deadline.has_passed() {
+            let found = self.ask_now(false, ready)?;
+            self.pace.probe_found(found, self.count);
+            if found || deadline.has_passed() {
+                return Ok(());
+            }
+        }
+        let found = self.ask_and_block(deadline, ready)?;
+        self.pace.block_found(found, self.count);
+        Ok(())
+    }
+
+    /// Waits for those and, once a second, asks for the others' hang-ups.
+    #[inline(never)]
+    fn wait_with_hangups(&mut self, deadline: Deadline, ready: &mut Vec<Event>) -> io::Result<()> {
+        loop {
+            let next = self.hangups.ask_if_due(ready)?;
+            let until = match deadline {
+                _ if !ready.is_empty() => Deadline::Now,
+                Deadline::Now => Deadline::Now,
+                Deadline::At(instant) => Deadline::At(instant.min(next)),
+                Deadline::Never => Deadline::At(next),
+            };
+            self.wait_for_sets(until, ready)?;
+            if !ready.is_empty() || deadline.has_passed() {
+                return Ok(());
+            }
+        }
+    }
+
     /// Asks the hot descriptors alone, or all, and does not block; whether some are
     /// ready, which are then appended to `ready`.
     fn ask_now(&mut self, hot_alone: bool, ready: &mut Vec<Event>) -> io::Result<bool> {
@@ -154,7 +201,8 @@ impl SelectPoller {
                 Ok(bits) => return Ok(self.report(bits, ready)),
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) => {
-                    // None: the number was reused in between. Ask again.
+                    // None: the number was reused in between. Ask again. (No system is
+                    // known that fails so for a number that is open.)
                     if self.report_closed(error, ready)? {
                         return Ok(true);
                     }
@@ -346,7 +394,10 @@ impl fmt::Debug for SelectPoller {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let fds = (0..self.words * BITS).filter(|fd| self.is_watched(*fd));
         f.write_str("SelectPoller ")?;
-        f.debug_set().entries(fds).finish()
+        f.debug_set()
+            .entries(fds)
+            .entries(self.hangups.numbers())
+            .finish()
     }
 }
 
@@ -375,6 +426,13 @@ impl Poller for SelectPoller {
         if !was_watched && !interest.is_empty() {
             check_number(fd)?;
         }
+        let for_hangups = interest == Interest::HANGUP;
+        self.hangups.set(fd, number, for_hangups);
+        let interest = if for_hangups {
+            Interest::empty()
+        } else {
+            interest
+        };
         let (word, bit) = (number / BITS, 1 << (number % BITS));
         if self.words <= word {
             if interest.is_empty() {
@@ -422,22 +480,10 @@ impl Poller for SelectPoller {
                 return Ok(());
             }
         }
-        if deadline == Deadline::Now {
-            return self.ask_now(false, ready).map(drop);
+        if self.hangups.is_empty() {
+            return self.wait_for_sets(deadline, ready);
         }
-        if self.hot > 0 && self.ask_the_hot(ready)? {
-            return Ok(());
-        }
-        if self.pace.try_probe() || deadline.has_passed() {
-            let found = self.ask_now(false, ready)?;
-            self.pace.probe_found(found, self.count);
-            if found || deadline.has_passed() {
-                return Ok(());
-            }
-        }
-        let found = self.ask_and_block(deadline, ready)?;
-        self.pace.block_found(found, self.count);
-        Ok(())
+        self.wait_with_hangups(deadline, ready)
     }
 }
 
@@ -455,7 +501,11 @@ mod tests {
             assert_eq!(set.len(), poller.room);
             assert!(set[poller.words..].iter().all(|word| *word == 0));
         }
-        let count = |set: &[Word]| set.iter().map(|word| word.count_ones() as usize).sum();
+        let count = |set: &[Word]| {
+            set.iter()
+                .map(|word| word.count_ones() as usize)
+                .sum::<usize>()
+        };
         let hot: usize = (0..poller.words)
             .map(|word| (active[0][word] | active[1][word]).count_ones() as usize)
             .sum();

@@ -1,5 +1,6 @@
 //! The array that poll(2) takes, and what is in it afterwards.
 
+use std::ffi::c_short;
 use std::io;
 use std::os::fd::RawFd;
 use std::slice;
@@ -25,6 +26,25 @@ impl Table {
         }
     }
 
+    /// Enters `fd`, whose index is `number`, with `events`, or changes its events;
+    /// removes it if there are none.
+    pub(super) fn set(&mut self, fd: RawFd, number: usize, events: Option<c_short>) {
+        match (self.place(number), events) {
+            (None, None) => {}
+            (None, Some(events)) => {
+                let revents = 0;
+                let entry = PollFd {
+                    fd,
+                    events,
+                    revents,
+                };
+                self.insert(number, entry);
+            }
+            (Some(place), None) => self.remove(number, place),
+            (Some(place), Some(events)) => self.entries[place].events = events,
+        }
+    }
+
     /// `entry` must not stand there yet.
     pub(super) fn insert(&mut self, number: usize, entry: PollFd) {
         if self.places.len() <= number {
@@ -43,6 +63,7 @@ impl Table {
         self.places[number] = 0;
     }
 
+    #[cfg(feature = "poll")]
     pub(super) fn clear(&mut self) {
         for entry in &self.entries {
             self.places[number_of(entry)] = 0;

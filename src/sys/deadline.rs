@@ -85,7 +85,7 @@ pub(super) fn timeval(timeout: Duration) -> libc::timeval {
 }
 
 /// The `timespec` of `timeout`, which is exact.
-#[cfg(all(feature = "poll", has_ppoll))]
+#[cfg(has_ppoll)]
 pub(super) fn timespec(timeout: Duration) -> libc::timespec {
     // Not a literal: on some targets the structure has private padding.
     *nix::sys::time::TimeSpec::from_duration(timeout).as_ref()
@@ -93,7 +93,7 @@ pub(super) fn timespec(timeout: Duration) -> libc::timespec {
 
 /// The milliseconds of `timeout`, rounded up: rounded down, a wait of 900 µs
 /// would be a loop of waits of nothing.
-#[cfg(all(feature = "poll", any(test, not(has_ppoll))))]
+#[cfg(any(test, not(has_ppoll)))]
 pub(super) fn millis(timeout: Duration) -> libc::c_int {
     libc::c_int::try_from(timeout.as_nanos().div_ceil(1_000_000)).unwrap_or(libc::c_int::MAX)
 }
@@ -112,7 +112,6 @@ mod tests {
     }
 
     #[test]
-    #[cfg(feature = "poll")]
     fn milliseconds_round_up_and_are_clamped() {
         assert_eq!(millis(Duration::from_micros(900)), 1);
         assert_eq!(millis(Duration::from_micros(1_001)), 2);

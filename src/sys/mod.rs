@@ -8,7 +8,6 @@
 pub(crate) mod address;
 pub(crate) mod deadline;
 pub(crate) mod fd;
-#[cfg(feature = "poll")]
 pub(crate) mod poll;
 pub(crate) mod prefetch;
 #[cfg(feature = "select")]

@@ -90,7 +90,10 @@ impl Pace {
     /// What asking `all` without blocking has found.
     pub(super) fn probe_found(&mut self, something: bool, all: usize) {
         self.probe.tried(something);
-        self.hot.pass();
+        // If it found nothing, a call that may block follows, which ends the wait.
+        if something {
+            self.hot.pass();
+        }
         self.note_all_asked(all);
     }
 

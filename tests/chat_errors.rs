@@ -5,13 +5,16 @@ mod chat_support;
 mod common;
 
 use std::cell::RefCell;
+use std::io::Write;
+use std::os::unix::net::UnixStream;
 use std::rc::Rc;
 
 use chat_support::{Recorder, chat};
 use common::{on_every_backend, settle, turn_once, turn_until_empty, with_every_loop};
-use fdloop::{ChatHandler, ChatIo, Error, EventLoop, Result};
+use fdloop::{ChatHandler, ChatIo, Error, EventLoop, Family, Result, Socket, SocketType};
 
 type Ending = fn(&mut ChatIo<'_>) -> Result<()>;
+type Failure = fn() -> Error;
 
 #[test]
 fn no_line_is_heard_after_an_end_in_found_terminator() {
@@ -44,7 +47,12 @@ fn no_line_is_heard_after_an_end_in_found_terminator() {
             &["close"],
         ),
         ("an error", |_| Err(mine()), &["error: mine", "close"]),
-        ("a lost connection", |_| Err(broken_pipe()), &["close"]),
+        // Of another descriptor, this is an error like any other.
+        (
+            "a broken pipe",
+            |_| Err(broken_pipe()),
+            &["error: broken pipe", "close"],
+        ),
     ];
     with_every_loop(|event_loop| {
         for (name, end, heard) in endings {
@@ -62,6 +70,52 @@ fn no_line_is_heard_after_an_end_in_found_terminator() {
 
 fn broken_pipe() -> Error {
     std::io::Error::from(std::io::ErrorKind::BrokenPipe).into()
+}
+
+/// Fails to pass on what it collects and finds, says so, and goes on.
+struct Forwards(Failure);
+
+impl ChatHandler for Forwards {
+    fn collect_incoming_data(&mut self, io: &mut ChatIo<'_>, _: &[u8]) -> Result<()> {
+        io.push("c")?;
+        Err((self.0)())
+    }
+
+    fn found_terminator(&mut self, io: &mut ChatIo<'_>) -> Result<()> {
+        io.push("f")?;
+        Err((self.0)())
+    }
+
+    fn handle_error(&mut self, io: &mut ChatIo<'_>, _: Error) -> Result<()> {
+        io.push("!")
+    }
+}
+
+#[test]
+fn a_lost_connection_of_another_descriptor_leaves_a_healthy_chat_alone() {
+    let failures: [(&str, Failure); 2] = [
+        ("a pipe of the handler's own", || {
+            let (mut writer, reader) = UnixStream::pair().unwrap();
+            drop(reader);
+            writer.write_all(b"x").unwrap_err().into()
+        }),
+        ("another socket, which the error names", || {
+            let unconnected = Socket::new(Family::Inet, SocketType::Stream).unwrap();
+            unconnected.peer_addr().unwrap_err()
+        }),
+    ];
+    with_every_loop(|event_loop| {
+        for (name, failure) in failures {
+            assert!(failure().is_disconnected(), "{name}");
+            let (id, mut peer) = chat(event_loop, Forwards(failure), "\n");
+            peer.say("one\ntwo\n");
+            turn_once(event_loop);
+            let heard = peer.hear(event_loop, 8);
+            assert_eq!(heard.escape_ascii().to_string(), "c!f!c!f!", "{name}");
+            assert!(event_loop.get(id).is_some(), "{name}");
+            event_loop.close(id).unwrap();
+        }
+    });
 }
 
 #[test]
@@ -168,13 +222,13 @@ fn behind_a_panic_lines_may_fail_in_every_way() {
                 b"panic" => panic!("a panic"),
                 b"error" => Err(Error::other("an error")),
                 b"not now" => Err(std::io::Error::from(std::io::ErrorKind::WouldBlock).into()),
-                b"lost" => Err(broken_pipe()),
+                b"broken" => Err(broken_pipe()),
                 _ => Ok(()),
             })
             .on_error(|_, _| Ok(()));
-        let (_, mut peer) = chat(event_loop, recorder, "\n");
-        peer.say("panic\nerror\nnot now\npanic\nlast\nlost\nnever heard\n");
-        turn_until_empty(event_loop);
+        let (id, mut peer) = chat(event_loop, recorder, "\n");
+        peer.say("panic\nerror\nnot now\npanic\nbroken\nlast\n");
+        turn_once(event_loop);
         let panic = "error: a handler panicked: a panic";
         let events = [
             "\"panic\"",
@@ -184,11 +238,12 @@ fn behind_a_panic_lines_may_fail_in_every_way() {
             "\"not now\"",
             "\"panic\"",
             panic,
+            "\"broken\"",
+            "error: broken pipe",
             "\"last\"",
-            "\"lost\"",
-            "close",
         ];
         assert_eq!(records.events(), events);
+        event_loop.close(id).unwrap();
     });
 }
 

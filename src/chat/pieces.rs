@@ -132,8 +132,8 @@ impl<H: ChatHandler> Chat<H> {
 
     #[cold]
     fn report(&mut self, io: &mut Io<'_>, error: Error) -> Result<()> {
-        // After the end, nobody hears of it.
-        if error.is_exit() || error.is_disconnected() || io.is_over() {
+        // The loop ends the channel for its own end, and only logs errors after that.
+        if error.is_exit() || io.is_own_end(&error) || io.is_over() {
             return Err(error);
         }
         if error.would_block() {
@@ -222,7 +222,7 @@ impl<H: ChatHandler> Handler for Chat<H> {
                 false => self.go_on(io),
             };
             error = match gone_on {
-                Err(error) if error.is_disconnected() => {
+                Err(error) if io.is_own_end(&error) => {
                     io.fail(error);
                     return Ok(());
                 }
@@ -251,3 +251,7 @@ impl<H: ChatHandler + 'static> Dispatcher<Chat<H>> {
         Channel::settle(self, event_loop)
     }
 }
+
+#[cfg(test)]
+#[path = "pieces_tests.rs"]
+mod tests;

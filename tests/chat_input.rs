@@ -171,6 +171,7 @@ fn a_terminator_may_be_long_and_a_piece_longer() {
     with_every_loop(|event_loop| {
         let (recorder, records) = Recorder::new();
         let (id, mut peer) = chat(event_loop, recorder, &terminator);
+        event_loop.get_mut(id).unwrap().set_limit(None);
         let said = [b"abab", &terminator[..], &pattern(300_000), &terminator].concat();
         for piece in said.chunks(30_000) {
             peer.say(piece);

@@ -50,6 +50,38 @@ fn a_piece_over_the_limit_is_one_error_and_the_next_piece_is_whole() {
 }
 
 #[test]
+fn unless_set_the_limit_is_64_kib() {
+    const LIMIT: usize = 64 * 1024;
+    with_every_loop(|event_loop| {
+        let (recorder, records) = Recorder::new();
+        let (_, mut peer) = chat(event_loop, recorder, "\n");
+        peer.say_in_pieces(event_loop, &[b'x'; LIMIT], 30_000);
+        peer.say_in_pieces(event_loop, b"\n", 1);
+        assert_eq!(records.pieces(), ["x".repeat(LIMIT)]);
+        // One byte more, and its terminator never comes.
+        peer.say_in_pieces(event_loop, &[b'x'; LIMIT + 1], 30_000);
+        turn_until_empty(event_loop);
+        let too_long = "error: a piece of the input is longer than the 65536 bytes allowed";
+        assert_eq!(records.events()[1..], [too_long, "close"]);
+    });
+}
+
+#[test]
+fn without_a_limit_a_piece_may_have_any_length() {
+    with_every_loop(|event_loop| {
+        let (recorder, records) = Recorder::new();
+        let (id, mut peer) = chat(event_loop, recorder, "\n");
+        event_loop.get_mut(id).unwrap().set_limit(None);
+        for _ in 0..10 {
+            peer.say_in_pieces(event_loop, &[b'x'; 20_000], 20_000);
+        }
+        peer.say_in_pieces(event_loop, b"\n", 1);
+        assert_eq!(records.pieces(), ["x".repeat(200_000)]);
+        event_loop.close(id).unwrap();
+    });
+}
+
+#[test]
 fn a_piece_over_the_limit_is_reported_before_its_end_comes() {
     with_every_loop(|event_loop| {
         let (recorder, records) = Recorder::new();

@@ -428,6 +428,8 @@ impl Channel {
     fn chat(mut chat: AsyncChat<Actor>) -> Self {
         let terminator = chat.handler().behaviour.terminator.clone();
         chat.set_terminator(terminator);
+        // asynchat has none.
+        chat.set_limit(None);
         Self::Chat(chat)
     }
 

@@ -19,6 +19,11 @@ use crate::event_loop::{EventLoop, forward_channel};
 /// A channel for a conversation: its input comes in pieces that end with a
 /// terminator, and its output waits its turn. asynchat's `async_chat`.
 ///
+/// A piece may have 65,536 bytes (64 KiB) if its terminator is bytes; a longer one is an
+/// [`Error::LineTooLong`](crate::Error::LineTooLong), which ends the chat unless
+/// [`handle_error`](ChatHandler::handle_error) is overridden.
+/// [`set_limit`](AsyncChat::set_limit) changes or removes the limit.
+///
 /// It dereferences to its [`Endpoint`]; within handlers all is on [`ChatIo`].
 ///
 /// ```
@@ -220,7 +225,8 @@ impl<H: ChatHandler> AsyncChat<H> {
         self.0.handler().state.scanner.terminator()
     }
 
-    /// See [`ChatIo::set_limit`].
+    /// Sets the most bytes that a piece may have if its terminator is bytes: 65,536
+    /// (64 KiB) unless set, and `None` for no limit. See [`ChatIo::set_limit`].
     pub fn set_limit(&mut self, bytes: impl Into<Option<usize>>) {
         self.0.handler_mut().state.set_limit(bytes.into());
     }

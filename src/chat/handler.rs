@@ -24,6 +24,11 @@ use crate::event_loop::Predicates;
 /// more of it perhaps in [`handle_drain`](ChatHandler::handle_drain). Every other
 /// method of a `Handler` is here too.
 ///
+/// A piece that ends with a terminator of bytes may have 65,536 bytes (64 KiB), unless
+/// [`ChatIo::set_limit`] sets another limit. For a longer one
+/// [`handle_error`](ChatHandler::handle_error) is called with [`Error::LineTooLong`],
+/// and by default the chat ends.
+///
 /// # Errors
 ///
 /// A handler may return any error with `?`; [`Error`] says what becomes of each.
@@ -124,9 +129,10 @@ pub trait ChatHandler {
         Ok(())
     }
 
-    /// A handler of this chat returned `error`, or a piece is
-    /// [too long](Error::LineTooLong). By default it is logged, and the chat ends:
-    /// [`handle_close`](ChatHandler::handle_close) follows.
+    /// A handler of this chat returned `error`, or a piece exceeds the
+    /// [limit](ChatIo::set_limit), which is an [`Error::LineTooLong`]. By default the
+    /// error is logged, and the chat ends: [`handle_close`](ChatHandler::handle_close)
+    /// follows.
     fn handle_error(&mut self, io: &mut ChatIo<'_>, error: Error) -> Result<()> {
         let message = uncaptured(io, &error);
         self.log_info(io, &message, Level::Error)?;

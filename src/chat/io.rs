@@ -15,6 +15,10 @@ use crate::error::{Error, Result};
 /// `ac_in_buffer_size`.
 const IN_BUFFER_SIZE: usize = 65536;
 
+/// See [`ChatIo::set_limit`]. A peer that never sends a terminator costs no more memory
+/// than this; asynchat takes all that it sends.
+const LIMIT: usize = 64 * 1024;
+
 /// What a chat is beside its endpoint and its handler.
 #[derive(Debug)]
 pub(super) struct State {
@@ -40,7 +44,7 @@ impl Default for State {
             scanner: Scanner::default(),
             in_buffer_size: IN_BUFFER_SIZE,
             data: Vec::new(),
-            limit: None,
+            limit: Some(LIMIT),
             piece: 0,
             too_long: false,
             discarded: false,
@@ -52,7 +56,8 @@ impl Default for State {
 impl State {
     /// Counts bytes of the piece; the answer is the limit, if they go beyond it.
     pub(super) fn count(&mut self, bytes: usize) -> Option<usize> {
-        self.piece += bytes;
+        // A piece may be longer than the memory of a 32-bit machine.
+        self.piece = self.piece.saturating_add(bytes);
         let limit = self.limit?;
         let limited = self.scanner.terminator().as_bytes().is_some();
         (limited && self.piece > limit).then_some(limit)
@@ -160,16 +165,54 @@ impl<'a> ChatIo<'a> {
         self.state.scanner.terminator()
     }
 
-    /// Sets the most bytes that a piece which ends with a terminator of bytes may
-    /// have; without, memory is the limit. Counted are those that came since such a
-    /// terminator was set in place of none or a count, or the buffers discarded.
+    /// Sets the most bytes that a piece may have if its terminator is bytes: 65,536
+    /// (64 KiB) unless set. `None` removes the limit: a peer can then send a piece that
+    /// takes all memory.
     ///
-    /// Of a longer piece, `handle_error` hears with
-    /// [`Error::LineTooLong`](crate::Error::LineTooLong) as soon as it is known. If
-    /// the channel goes on, the whole piece is dropped: what was collected of it
-    /// when `handle_error` returns, the rest as it comes, and no `found_terminator`
-    /// is called for it. It ends with its terminator, or where a count or none is
-    /// set; not with [`discard_buffers`](ChatIo::discard_buffers).
+    /// A longer piece is an [`Error::LineTooLong`](crate::Error::LineTooLong), which
+    /// [`handle_error`](crate::ChatHandler::handle_error) gets as soon as the limit is
+    /// exceeded. Its default logs the error and ends the chat. If an override lets the
+    /// chat go on, the whole piece is dropped: the bytes collected so far when
+    /// `handle_error` returns, the others as they arrive, and `found_terminator` is not
+    /// called for it. The piece ends with its terminator, or when a count or none is
+    /// set; [`discard_buffers`](ChatIo::discard_buffers) does not end it.
+    ///
+    /// The limit does not apply while the terminator is a count or none. A count that a
+    /// peer has sent needs a check of its own before it is set. When a terminator of bytes
+    /// replaces a count or none, and after `discard_buffers`, counting begins again at 0.
+    ///
+    /// ```
+    /// use fdloop::{AsyncChat, ChatHandler, ChatIo, Error, EventLoop, Result};
+    ///
+    /// struct Lines;
+    /// impl ChatHandler for Lines {
+    ///     fn found_terminator(&mut self, io: &mut ChatIo<'_>) -> Result<()> {
+    ///         let line = io.take_data();
+    ///         io.push(line)
+    ///     }
+    ///     fn handle_error(&mut self, io: &mut ChatIo<'_>, error: Error) -> Result<()> {
+    ///         match error {
+    ///             Error::LineTooLong(limit) => io.push(format!("at most {limit} bytes, ")),
+    ///             error => Err(error), // logged, and ends the chat
+    ///         }
+    ///     }
+    /// }
+    ///
+    /// use std::io::{Read, Write};
+    /// let (ours, mut theirs) = std::os::unix::net::UnixStream::pair()?;
+    /// let mut chat = AsyncChat::new(ours, Lines)?;
+    /// chat.set_terminator("\n");
+    /// chat.set_limit(8);
+    /// let mut event_loop = EventLoop::new()?;
+    /// event_loop.add(chat)?;
+    /// theirs.write_all(b"a line that is too long\nshort\n")?;
+    /// theirs.shutdown(std::net::Shutdown::Write)?;
+    /// event_loop.run()?;
+    /// let mut answer = String::new();
+    /// theirs.read_to_string(&mut answer)?;
+    /// assert_eq!(answer, "at most 8 bytes, short");
+    /// # Ok::<(), fdloop::Error>(())
+    /// ```
     pub fn set_limit(&mut self, bytes: impl Into<Option<usize>>) {
         self.state.set_limit(bytes.into());
     }

@@ -1,4 +1,4 @@
-//! What a chat makes of errors that only the crate can make.
+//! What a chat makes of errors that only the crate can make, and of endless pieces.
 
 use std::cell::RefCell;
 use std::io::{self, Write};
@@ -59,6 +59,18 @@ fn an_end_of_the_channels_own_descriptor_ends_it_without_an_error() -> Result<()
             event_loop.run()?;
             assert_eq!(*heard.borrow(), expected, "{backend}");
         }
+    }
+    Ok(())
+}
+
+#[test]
+fn a_piece_longer_than_a_number_can_say_stays_too_long() -> Result<()> {
+    let mut state = State::default();
+    state.set_terminator("\n".into())?;
+    state.set_limit(Some(5));
+    // In as many chunks as it takes on a 32-bit machine.
+    for bytes in [6, usize::MAX, 1] {
+        assert_eq!(state.count(bytes), Some(5));
     }
     Ok(())
 }

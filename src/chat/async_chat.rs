@@ -64,7 +64,10 @@ impl<H: ChatHandler> AsyncChat<H> {
         Self(dispatcher)
     }
 
-    /// A chat over a socket. It has no terminator yet.
+    /// A chat over a socket. Set its terminator before input arrives:
+    /// [`found_terminator`](ChatHandler::found_terminator) is not called without one,
+    /// and all input is collected. A warning is logged once if input arrives and no
+    /// terminator was ever set, not even [`Terminator::none`].
     ///
     /// # Errors
     ///
@@ -211,7 +214,7 @@ impl<H: ChatHandler> AsyncChat<H> {
         push_with_producer(&mut self.0, producer)
     }
 
-    /// See [`ChatIo::set_terminator`].
+    /// Sets what ends a piece of input: see [`ChatIo::set_terminator`].
     pub fn set_terminator(&mut self, terminator: impl Into<Terminator>) {
         let state = &mut self.0.handler_mut().state;
         if let Err(error) = state.set_terminator(terminator.into()) {

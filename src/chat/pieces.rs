@@ -7,7 +7,7 @@ use log::Level;
 use super::handler::ChatHandler;
 use super::io::{ChatIo, State};
 use super::scanner::Step;
-use crate::dispatcher::{Dispatcher, Handler, Io, View};
+use crate::dispatcher::{Dispatcher, Endpoint, Handler, Io, View};
 use crate::error::{Error, Result};
 use crate::event_loop::{Channel, EventLoop, Predicates};
 
@@ -167,6 +167,16 @@ impl<H: ChatHandler> Chat<H> {
     }
 }
 
+/// Says once why `found_terminator` is never called.
+#[cold]
+fn warn_of_no_terminator(endpoint: &Endpoint) {
+    log::warn!(
+        "{endpoint}: input arrived before a terminator was set, so found_terminator is not \
+         called and the input is collected without limit: call set_terminator; \
+         set_terminator(Terminator::none()) collects everything"
+    );
+}
+
 impl<H: ChatHandler> Handler for Chat<H> {
     fn readable(&self, io: &View<'_>) -> bool {
         self.handler.readable(io)
@@ -180,7 +190,14 @@ impl<H: ChatHandler> Handler for Chat<H> {
         let size = self.state.in_buffer_size;
         io.recv_with(size, |io, data| match data {
             [] => Ok(()),
-            data => self.scan(io, data),
+            data => {
+                let result = self.scan(io, data);
+                // Not earlier: collect_incoming_data may set one.
+                if !io.is_ending() && self.state.scanner.take_unset() {
+                    warn_of_no_terminator(io);
+                }
+                result
+            }
         })
     }
 

@@ -11,7 +11,7 @@ use super::terminator::{Kind, Pattern, Terminator};
 /// Each byte is looked at once, and those about a chunk's end once more. What is
 /// handed out are slices of the chunk; of input that may be the beginning of a
 /// terminator only the length is kept, since its bytes are the terminator's own.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Scanner {
     terminator: Terminator,
     /// How much of the terminator the input ended with so far; less than all of
@@ -36,6 +36,18 @@ pub(super) enum Step<'a> {
     Found,
 }
 
+impl Default for Scanner {
+    fn default() -> Self {
+        Self {
+            terminator: Terminator::unset(),
+            matched: 0,
+            unscanned: Vec::new(),
+            interrupted: false,
+            found: false,
+        }
+    }
+}
+
 impl Scanner {
     pub(super) fn terminator(&self) -> &Terminator {
         &self.terminator
@@ -50,6 +62,16 @@ impl Scanner {
         }
         self.matched = 0;
         self.terminator = terminator;
+    }
+
+    /// Checks whether no terminator was ever set, and takes it for none from then on.
+    #[inline]
+    pub(super) fn take_unset(&mut self) -> bool {
+        let unset = matches!(self.terminator.0, Kind::Unset);
+        if unset {
+            self.terminator = Terminator::none();
+        }
+        unset
     }
 
     /// Forgets input that was held back.
@@ -109,7 +131,7 @@ impl Scanner {
             return None;
         }
         match &self.terminator.0 {
-            Kind::None | Kind::Negative(_) => Some(collect(data, data.len())),
+            Kind::None | Kind::Unset | Kind::Negative(_) => Some(collect(data, data.len())),
             Kind::Count(count) => {
                 let here = usize::try_from(*count).map_or(data.len(), |n| n.min(data.len()));
                 let left = count - here as u64;

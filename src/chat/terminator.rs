@@ -31,6 +31,8 @@ pub(super) enum Kind {
     /// Pieces have no end: all input is collected.
     #[default]
     None,
+    /// The same, but in a chat whose program has not said so.
+    Unset,
     /// So many bytes; never 0.
     Count(u64),
     /// A count below 0, which no chat takes.
@@ -84,12 +86,20 @@ impl Terminator {
 }
 
 impl Terminator {
+    /// The terminator of a chat that was not given one.
+    pub(super) fn unset() -> Self {
+        Self(Kind::Unset)
+    }
+
     /// # Errors
     ///
     /// `InvalidInput` if it is a negative count.
     pub(super) fn check(self) -> Result<Self> {
-        let Kind::Negative(count) = self.0 else {
-            return Ok(self);
+        let count = match self.0 {
+            Kind::Negative(count) => count,
+            // A copy of what a chat began with, set on purpose.
+            Kind::Unset => return Ok(Self::none()),
+            _ => return Ok(self),
         };
         let message = format!(
             "a piece of {count} bytes cannot be: set a count that is not negative, or \
@@ -107,7 +117,7 @@ impl Terminator {
 impl PartialEq for Terminator {
     fn eq(&self, other: &Self) -> bool {
         match (&self.0, &other.0) {
-            (Kind::None, Kind::None) => true,
+            (Kind::None | Kind::Unset, Kind::None | Kind::Unset) => true,
             (Kind::Count(one), Kind::Count(other)) => one == other,
             (Kind::Negative(one), Kind::Negative(other)) => one == other,
             (Kind::Bytes(one), Kind::Bytes(other)) => one.bytes() == other.bytes(),
@@ -121,7 +131,7 @@ impl Eq for Terminator {}
 impl fmt::Debug for Terminator {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.0 {
-            Kind::None => f.write_str("none"),
+            Kind::None | Kind::Unset => f.write_str("none"),
             Kind::Count(count) => write!(f, "{count} bytes"),
             Kind::Negative(count) => write!(f, "{count} bytes"),
             Kind::Bytes(pattern) => write!(f, "\"{}\"", pattern.bytes().escape_ascii()),

@@ -39,7 +39,18 @@ pub fn chat<H: ChatHandler + 'static>(
     (add(event_loop, chat, terminator), Peer::new(theirs))
 }
 
-/// The same over a transport that is counted.
+/// The same, of a chat that is not given a terminator.
+#[track_caller]
+pub fn chat_without_terminator<H: ChatHandler + 'static>(
+    event_loop: &mut EventLoop,
+    handler: H,
+) -> (ChannelId<AsyncChat<H>>, Peer) {
+    let (ours, theirs) = UnixStream::pair().unwrap();
+    let chat = AsyncChat::new(ours, handler).unwrap();
+    (event_loop.add(chat).unwrap(), Peer::new(theirs))
+}
+
+/// A chat over a transport that is counted.
 #[track_caller]
 pub fn metered_chat<H: ChatHandler + 'static>(
     event_loop: &mut EventLoop,

@@ -11,7 +11,7 @@ use std::process::Command;
 use fdloop::Backend;
 use support::{
     ANY_PORT, Directory, HTTP_SERVER, Program, assert_grew_at_most, directory_to_serve, exists,
-    server, with_each_backend,
+    python, server, with_each_backend,
 };
 
 /// Runs a Python program that is both the remote and the client: `remote` listens,
@@ -261,6 +261,32 @@ assert read_exactly(s, 5) == b'hello'
             assert_eq!(complaints.len(), 3, "{complaints:?}");
             assert!(complaints[0].contains(&remote), "{complaints:?}");
         }
+    });
+}
+
+#[test]
+fn the_path_of_a_peer_is_shown_escaped() {
+    let script = r#"
+family, address = split(sys.argv[1])
+s = socket.socket(family)
+s.settimeout(100)
+s.bind(sys.argv[2] + '\x1b[31m\xff')
+s.connect(address)
+assert s.recv(1) == b''
+"#;
+    with_each_backend(|backend| {
+        let directory = Directory::new();
+        let (listen, remote) = (directory.file("listen"), directory.file("none"));
+        let (forwarder, address) = server("port_forward", backend, &[&listen, &remote]);
+        let client = directory.file("client");
+        python(script, &[&address, &client]);
+        forwarder.signal("TERM");
+        let stderr = forwarder.succeed().stderr;
+        assert!(
+            stderr.contains(&format!("{client}\\x1b[31mÿ")),
+            "{stderr:?}"
+        );
+        assert!(!stderr.contains('\x1b'), "{stderr:?}");
     });
 }
 

@@ -55,7 +55,8 @@ fn addresses_are_told_in_the_same_words_everywhere() {
     }
     let refused = run("echo_server", &["nonsense"]).stderr;
     assert!(
-        refused.contains("\"nonsense\" is no address: expected HOST:PORT, IPV4:PORT, "),
+        refused
+            .contains("\"nonsense\" is not an address: expected HOST:PORT, [IPv6]:PORT or a path"),
         "{refused}"
     );
 }

@@ -1,0 +1,140 @@
+//! What users pass where an address is wanted: text with host names, and the standard library's
+//! types.
+
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4, SocketAddrV6, ToSocketAddrs};
+use std::path::{Path, PathBuf};
+
+use super::{Address, parse};
+
+/// Types that can be turned into addresses to connect to or to listen on: the counterpart of the
+/// standard library's [`ToSocketAddrs`], with Unix addresses.
+///
+/// Text is first parsed as an [`Address`]. Any other `HOST:PORT` is resolved, which may return
+/// several addresses and blocks for as long as the system's resolver does. Programs that cannot
+/// wait resolve elsewhere and pass the addresses.
+///
+/// ```
+/// use fdloop::{Address, ToAddresses};
+///
+/// let addresses = ("localhost", 80).to_addresses()?;
+/// assert!(addresses.iter().all(|address| address.port() == Some(80)));
+/// assert_eq!("./sock".to_addresses()?, [Address::Path("./sock".into())]);
+/// # Ok::<(), std::io::Error>(())
+/// ```
+pub trait ToAddresses {
+    /// Returns the addresses, in the order in which they should be tried.
+    ///
+    /// # Errors
+    ///
+    /// `InvalidInput` if the text is not an address, with a message that says what to write
+    /// instead; the resolver's error; `NotFound` if the resolver finds no address.
+    fn to_addresses(&self) -> io::Result<Vec<Address>>;
+}
+
+/// Resolves `target`, which is `text` in an error.
+fn resolve(target: impl ToSocketAddrs, text: &str) -> io::Result<Vec<Address>> {
+    let addresses: Vec<Address> = target
+        .to_socket_addrs()
+        .map_err(|e| io::Error::new(e.kind(), format!("cannot resolve {text:?}: {e}")))?
+        .map(Address::Inet)
+        .collect();
+    if addresses.is_empty() {
+        let message = format!("cannot resolve {text:?}: the resolver found no address");
+        return Err(io::Error::new(io::ErrorKind::NotFound, message));
+    }
+    Ok(addresses)
+}
+
+impl ToAddresses for str {
+    fn to_addresses(&self) -> io::Result<Vec<Address>> {
+        if let Some(address) = parse::parse(self)? {
+            return Ok(vec![address]);
+        }
+        match self.rsplit_once(':') {
+            // Text with brackets is a malformed IPv6 address, not a host name.
+            Some((host, port))
+                if !host.is_empty()
+                    && !host.starts_with('[')
+                    && parse::parse_port(port).is_some() =>
+            {
+                resolve(self, self)
+            }
+            _ => Err(parse::refuse(self, "HOST:PORT")),
+        }
+    }
+}
+
+impl ToAddresses for String {
+    fn to_addresses(&self) -> io::Result<Vec<Address>> {
+        self.as_str().to_addresses()
+    }
+}
+
+impl ToAddresses for (&str, u16) {
+    fn to_addresses(&self) -> io::Result<Vec<Address>> {
+        resolve(*self, &format!("{}:{}", self.0, self.1))
+    }
+}
+
+impl ToAddresses for Path {
+    fn to_addresses(&self) -> io::Result<Vec<Address>> {
+        Ok(vec![Address::Path(self.to_owned())])
+    }
+}
+
+impl ToAddresses for PathBuf {
+    fn to_addresses(&self) -> io::Result<Vec<Address>> {
+        self.as_path().to_addresses()
+    }
+}
+
+impl ToAddresses for [Address] {
+    fn to_addresses(&self) -> io::Result<Vec<Address>> {
+        Ok(self.to_vec())
+    }
+}
+
+impl ToAddresses for Vec<Address> {
+    fn to_addresses(&self) -> io::Result<Vec<Address>> {
+        Ok(self.clone())
+    }
+}
+
+impl<T: ToAddresses + ?Sized> ToAddresses for &T {
+    fn to_addresses(&self) -> io::Result<Vec<Address>> {
+        (**self).to_addresses()
+    }
+}
+
+/// Types that are one address each.
+macro_rules! one_address {
+    ($($type:ty),+) => {$(
+        impl From<$type> for Address {
+            fn from(address: $type) -> Self {
+                Self::Inet(address.into())
+            }
+        }
+
+        impl ToAddresses for $type {
+            fn to_addresses(&self) -> io::Result<Vec<Address>> {
+                Ok(vec![Address::from(*self)])
+            }
+        }
+    )+};
+}
+
+one_address!(
+    SocketAddr,
+    SocketAddrV4,
+    SocketAddrV6,
+    (IpAddr, u16),
+    (Ipv4Addr, u16),
+    (Ipv6Addr, u16)
+);
+
+impl ToAddresses for Address {
+    fn to_addresses(&self) -> io::Result<Vec<Address>> {
+        Ok(vec![self.clone()])
+    }
+}

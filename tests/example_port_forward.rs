@@ -139,7 +139,7 @@ for direction, queued in zip(('up', 'down'), in_queues_at_rest(ports)):
     held = sent[direction] - queued
     # It reads on while there is room for one more piece.
     what = '%d of %d bytes are held on the way %s' % (held, sent[direction], direction)
-    assert (256 - 32) << 10 < held <= 256 << 10, what
+    assert (256 - 64) << 10 < held <= 256 << 10, what
 "#;
     through_forwarder_on_ipv4(script);
 }

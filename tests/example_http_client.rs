@@ -177,6 +177,116 @@ fn http_client_says_what_failed() {
 }
 
 #[test]
+fn http_client_escapes_what_the_server_says() {
+    with_each_backend(|backend| {
+        for (answer, said) in [
+            (
+                r"[b'HTTP/1.0 302 F\x1b[31mound\r\nLocation: /th\x1b]0;ere\xff\x07\r\n\r\n']",
+                r"302 F\x1b[31mound: see /th\x1b]0;ere\xff\x07",
+            ),
+            (
+                r"[b'HTTP/1.0 404 N\xc2\x9b1mot I\'m\r\n\r\n']",
+                r"404 N\u{9b}1mot I'm",
+            ),
+            (
+                r"[b'HTTP/1.0 200 OK\r\nTransfer-Encoding: a\x1bb\r\n\r\n']",
+                r"Transfer-Encoding: a\x1bb",
+            ),
+            (
+                r"[b'HTTP/1.0 200 OK\r\nContent-Length: \x1b3\r\n\r\n']",
+                r#""\x1b3""#,
+            ),
+            (r"[b'HTTP/1.0 2\x1b0\r\n\r\n']", r"HTTP/1.0 2\x1b0"),
+            (r"[b'\x1b[31mhello\r\n\r\n']", r"\x1b[31mhello\r\n"),
+        ] {
+            let ended = fetch(backend, answer, "close");
+            assert_eq!(ended.code, Some(1), "{answer}: {ended:?}");
+            assert!(
+                ended.stderr.contains(said),
+                "{answer}: {said:?} in {ended:?}"
+            );
+            let obeyed = |c: char| c.is_control() && c != '\n';
+            assert!(!ended.stderr.contains(obeyed), "{answer}: {ended:?}");
+        }
+    });
+}
+
+#[test]
+fn http_client_skips_interim_responses() {
+    let interim = r"b'HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Early Hints\r\nLink: a\r\n\r\n'";
+    let last = r"b'HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\nabc'";
+    with_each_backend(|backend| {
+        for pieces in [
+            format!("[{interim} + {last}]"),
+            format!("[{interim} * 20, {last}]"),
+            format!("[bytes([byte]) for byte in {interim} + {last}]"),
+            format!(r"[b'HTTP/1.1 199 \n\n', {last}]"),
+        ] {
+            let ended = fetch(backend, &pieces, "close");
+            assert_eq!(ended.code, Some(0), "{pieces}: {ended:?}");
+            assert_eq!(ended.stdout, b"abc", "{pieces}");
+        }
+        let fails = |answer: &str, said| assert_fetch_fails(backend, answer, "close", said);
+        // Another protocol follows, which was not asked for.
+        fails(
+            r"[b'HTTP/1.1 101 Switching Protocols\r\n\r\nHTTP/1.0 200 OK\r\n\r\n']",
+            "101 Switching Protocols",
+        );
+        fails(&format!("[{interim}]"), "without an answer");
+        fails(&format!("[{interim}, b'HTTP/1.1']"), "within the header");
+        fails(&format!("[{interim}, b'hello']"), "does not speak HTTP");
+        fails(&format!("[{interim} * 1200]"), "longer than");
+    });
+}
+
+#[test]
+fn http_client_compares_names_without_case() {
+    let answer = r"[b'HTTP/1.0 200 OK\r\ntRANSFER-eNCODING: Identity\r\n' +
+                    b'CONTENT-LENGTH : 3\r\n\r\nabcdef']";
+    let sockets = Directory::new();
+    with_each_backend(|backend| {
+        let ended = fetch(backend, answer, "close");
+        assert_eq!(ended.code, Some(0), "{ended:?}");
+        assert_eq!(ended.stdout, b"abc");
+        for address in [ANY_PORT, &sockets.file(&backend.to_string())] {
+            let mut server = Program::python(ONE_ANSWER, &[address, answer, "close"]);
+            let url = match server.address() {
+                path if path.starts_with('/') => format!("Http+Unix:{path}:/"),
+                address => format!("HTTP://{address}/"),
+            };
+            let ended = run("http_client", backend, &[&url]);
+            assert_eq!(ended.code, Some(0), "{ended:?}");
+            assert_eq!(ended.stdout, b"abc");
+            server.succeed();
+        }
+    });
+}
+
+#[test]
+fn http_client_takes_digits_alone_for_a_number() {
+    with_each_backend(|backend| {
+        let fails = |answer: &str, said| assert_fetch_fails(backend, answer, "close", said);
+        for code in ["+20", "-20", " 20", "20", "2000", "2x0", "0x1", "020", ""] {
+            let answer = format!(r"[b'HTTP/1.0 {code} OK\r\n\r\n']");
+            fails(&answer, "does not speak HTTP");
+        }
+        for length in [
+            "+3",
+            "-3",
+            "3 3",
+            "3,3",
+            "0x3",
+            "3.0",
+            "999999999999999999999",
+            "",
+        ] {
+            let answer = format!(r"[b'HTTP/1.0 200 OK\r\nContent-Length: {length}\r\n\r\nabc']");
+            fails(&answer, "as the length of the body");
+        }
+    });
+}
+
+#[test]
 fn http_client_takes_an_answer_in_any_pieces() {
     let answer = "b'HTTP/1.0 200 OK\\r\\nContent-length:  5\\r\\nX: y\\r\\n\\r\\nabcde'";
     with_each_backend(|backend| {

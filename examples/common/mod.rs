@@ -22,7 +22,7 @@ use signal_hook::low_level::pipe;
 /// The program, for its messages.
 const NAME: &str = env!("CARGO_CRATE_NAME");
 
-/// Why a program ends in vain.
+/// Why a program failed.
 #[derive(Debug)]
 pub enum Failure {
     /// The arguments make no sense: the usage is shown, and the exit code is 2.
@@ -67,7 +67,7 @@ pub fn main(usage: &str, program: impl FnOnce(Arguments) -> Result<(), Failure>)
     log_to_stderr();
     let arguments = Arguments(env::args_os().skip(1).collect());
     if arguments.ask_for_help() {
-        // Nobody reads it: then it does not matter.
+        // An error means that the reader has gone.
         let _ = writeln!(io::stdout(), "{usage}");
         return ExitCode::SUCCESS;
     }
@@ -89,12 +89,12 @@ pub fn main(usage: &str, program: impl FnOnce(Arguments) -> Result<(), Failure>)
     }
 }
 
-/// Writes a line to stderr. (`eprintln` panics when nobody reads it any more.)
+/// Writes a line to stderr. (`eprintln` panics when the reader has gone.)
 pub fn complain(message: &(impl fmt::Display + ?Sized)) {
     let _ = writeln!(io::stderr(), "{NAME}: {message}");
 }
 
-/// What the crate logs as an error: what a default handler had to say.
+/// Writes the errors that the crate logs to stderr.
 struct StderrLog;
 
 impl log::Log for StderrLog {
@@ -118,7 +118,7 @@ fn log_to_stderr() {
     }
 }
 
-/// The arguments that nobody has taken yet. Options are taken first, then
+/// The arguments that are not taken yet. Options are taken first, then
 /// operands in their order; [`finish`](Arguments::finish) refuses the rest.
 #[derive(Debug)]
 pub struct Arguments(Vec<OsString>);
@@ -181,8 +181,8 @@ impl Arguments {
     }
 }
 
-/// The addresses that `text` stands for: nonsense is the user's mistake, a name
-/// that is not known may be somebody else's.
+/// The addresses that `text` stands for. A malformed one is a mistake in the arguments; a name
+/// that cannot be resolved may be a failure of the network.
 pub fn addresses(text: &str) -> Result<Vec<Address>, Failure> {
     text.to_addresses().map_err(|error| match error.kind() {
         io::ErrorKind::InvalidInput => Failure::usage(error.to_string()),
@@ -190,7 +190,7 @@ pub fn addresses(text: &str) -> Result<Vec<Address>, Failure> {
     })
 }
 
-/// Stops the loop when a signal comes, and closes itself, so that one can tell.
+/// Stops the loop on a signal and closes itself, which `serve` checks.
 #[derive(Debug)]
 pub struct Stopper;
 
@@ -256,17 +256,17 @@ pub fn serve(
     let stopper = stop_on_signals(&mut event_loop)?;
     let listener = event_loop.add(Dispatcher::listen(on, server)?)?;
     let Some(channel) = event_loop.get(listener) else {
-        return Err(Failure::operation("the listener is gone"));
+        return Err(Failure::operation("the listener has closed"));
     };
     let address = channel.local_addr()?;
     let _file = SocketFile::of(&address);
-    // Whoever started the server learns the port from this.
+    // The program that started the server reads the port from this line.
     print(&format!("listening on {address}\n"))?;
-    // Until a signal has come. `run` would do but for the listener: without it, a
-    // server that goes on would only look alive.
+    // Until a signal comes. Not `run`: while connections last, it would go on without the
+    // listener.
     while event_loop.get(stopper).is_some() {
         if event_loop.get(listener).is_none() {
-            let message = format!("cannot listen on {address} any more");
+            let message = format!("stopped listening on {address}");
             return Err(Failure::operation(message));
         }
         event_loop.turn(None)?;
@@ -274,14 +274,33 @@ pub fn serve(
     Ok(())
 }
 
-/// Writes to stdout, at once: whoever waits for it must not wait for a buffer to be
-/// full. (`println` panics when nobody reads it any more.)
+/// Writes to stdout and flushes, so that a reader need not wait until a buffer is full.
+/// (`println` panics when the reader has gone.)
 pub fn print(text: &str) -> Result<(), Failure> {
     let mut stdout = io::stdout();
     stdout
         .write_all(text.as_bytes())
         .and_then(|()| stdout.flush())
         .map_err(|error| Failure::operation(format!("cannot write to stdout: {error}")))
+}
+
+/// Text from a peer, for a message: a terminal must not obey it. Control characters, characters
+/// that reorder what is shown, and bytes that are not UTF-8 are escaped; backslashes stay.
+pub fn escaped(text: &[u8]) -> String {
+    let mut shown = String::new();
+    for chunk in text.utf8_chunks() {
+        for c in chunk.valid().chars() {
+            match c {
+                '\0'..='\x1f' | '\x7f' => shown.push_str(&[c as u8].escape_ascii().to_string()),
+                '\u{80}'..='\u{9f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}' => {
+                    shown.extend(c.escape_unicode())
+                }
+                _ => shown.push(c),
+            }
+        }
+        shown.push_str(&chunk.invalid().escape_ascii().to_string());
+    }
+    shown
 }
 
 /// A path for a message.

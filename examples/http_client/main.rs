@@ -1,0 +1,309 @@
+//! Fetches a URL with HTTP/1.0 and writes the body to stdout or to a file.
+//!
+//! The connection is one channel, the output another, whatever stdout is: a pipe,
+//! a terminal, a file. The body passes from one to the other in pieces, and the
+//! connection is not read while too much waits on the output, so that memory
+//! stays small however long the body and however slow its reader.
+//!
+//! Redirects are not followed. The exit code is 1 for anything but a whole body
+//! with a status of success (2xx); what came of the body is written even so. With
+//! `-o` it goes to a hidden file beside FILE first, which takes FILE's name when
+//! it is whole, so that FILE is never half of something (unless FILE is a device
+//! or a FIFO, which is written to directly).
+//!
+//! Try it:
+//!
+//! ```text
+//! python3 -m http.server 8000 &
+//! cargo run --example http_client -- http://localhost:8000/ | head
+//! cargo run --example http_client -- http+unix:/run/docker.sock:/version -o version.json
+//! ```
+
+#[path = "../common/mod.rs"]
+mod common;
+mod header;
+mod progress;
+mod target;
+mod url;
+
+use std::io;
+use std::process::ExitCode;
+use std::sync::mpsc::{self, Sender};
+
+use common::{Arguments, Failure};
+use fdloop::{
+    Address, ChannelId, DispatcherWithSend, Error, EventLoop, FileDispatcher, Handler, Io,
+    Predicates, Result, View,
+};
+
+use header::Incoming;
+use progress::Progress;
+use target::Target;
+use url::Url;
+
+const USAGE: &str = "\
+usage: http_client [--backend select|poll] [-o FILE] URL
+  URL is http://HOST[:PORT][/PATH] (HOST may be IPV4 or [IPV6]), or for a server
+  on a Unix socket http+unix:SOCKET:/PATH";
+
+/// How many bytes may wait to be written to the output before no more are received.
+const LIMIT: usize = 256 * 1024;
+
+/// The most bytes that are received at once.
+const CHUNK: usize = 64 * 1024;
+
+fn main() -> ExitCode {
+    common::main(USAGE, run)
+}
+
+fn run(mut arguments: Arguments) -> Result<(), Failure> {
+    let backend = arguments.backend()?;
+    let file = arguments.value("-o")?;
+    let url = Url::parse(&arguments.required("URL")?)?;
+    arguments.finish()?;
+    let addresses = common::addresses(&url.address)?;
+    let target = match &file {
+        Some(path) => Target::file(path.as_ref())?,
+        None => Target::Stdout,
+    };
+
+    let mut event_loop = EventLoop::with_backend(backend)?;
+    common::stop_on_signals(&mut event_loop)?;
+    let (ending, ended) = mpsc::channel();
+    fetch(&mut event_loop, &url, &addresses, &target, ending)?;
+    event_loop.run()?;
+    drop(event_loop); // puts the flags of stdout back
+    match ended.try_recv() {
+        Ok(result) => result.map_err(|m| Failure::operation(format!("{}: {m}", url.text)))?,
+        // Nobody else stops the loop.
+        Err(_) => return Err(Failure::operation("interrupted")),
+    }
+    target.complete()
+}
+
+/// Makes the two channels.
+fn fetch(
+    event_loop: &mut EventLoop,
+    url: &Url,
+    addresses: &[Address],
+    target: &Target,
+    ending: Sender<Result<(), String>>,
+) -> Result<(), Failure> {
+    let sink = Sink {
+        ending,
+        result: Ok(()),
+    };
+    let sink = match target {
+        Target::Stdout => FileDispatcher::with_send(io::stdout(), sink),
+        Target::Directly(file) | Target::Beside { file, .. } => {
+            FileDispatcher::with_send(file, sink)
+        }
+    };
+    // A descriptor that cannot be had is all that could fail here.
+    let sink = event_loop.add(sink?)?;
+    let fetch = Fetch {
+        sink,
+        request: url.request(),
+        state: State::Header(Incoming::default()),
+        received: 0,
+        progress: Progress::new(target.shows_body()),
+    };
+    event_loop.add(DispatcherWithSend::connect(addresses, fetch)?)?;
+    Ok(())
+}
+
+// --- the connection --------------------------------------------------------------
+
+/// The connection to the server.
+struct Fetch {
+    sink: ChannelId<FileDispatcher<Sink>>,
+    request: String,
+    state: State,
+    /// How much of the body there was.
+    received: u64,
+    progress: Progress,
+}
+
+/// What is expected from the server.
+enum State {
+    /// The header, or the rest of it.
+    Header(Incoming),
+    /// The body, and as much of it; if that is not known, all until the end.
+    Body { length: Option<u64> },
+    /// Nothing more.
+    Done,
+}
+
+impl Handler for Fetch {
+    fn readable(&self, io: &View<'_>) -> bool {
+        let sink = io.event_loop().get(self.sink);
+        sink.is_none_or(|sink| sink.pending() < LIMIT)
+    }
+
+    fn handle_connect(&mut self, io: &mut Io<'_>) -> Result<()> {
+        io.send(self.request.as_bytes())?;
+        Ok(())
+    }
+
+    fn handle_read(&mut self, io: &mut Io<'_>) -> Result<()> {
+        io.recv_with(CHUNK, |io, data| {
+            let result = match &mut self.state {
+                State::Header(_) => self.take_header(io, data),
+                State::Body { .. } => {
+                    self.take_body(io, data);
+                    Ok(())
+                }
+                State::Done => Ok(()),
+            };
+            if let Err(message) = result {
+                self.finish(io, Err(message));
+            }
+            Ok(())
+        })
+    }
+
+    fn handle_eof(&mut self, io: &mut Io<'_>) -> Result<()> {
+        let result = self.end_of_input();
+        self.finish(io, result);
+        Ok(())
+    }
+
+    fn handle_error(&mut self, io: &mut Io<'_>, error: Error) -> Result<()> {
+        // Such as a refused connection; handle_close is the place for all ends.
+        io.fail(error);
+        Ok(())
+    }
+
+    fn handle_close(&mut self, io: &mut Io<'_>) -> Result<()> {
+        let reason = match io.reason() {
+            Some(reason) => reason.to_string(),
+            None => "the connection ended".to_owned(),
+        };
+        let where_in_it = match &self.state {
+            State::Header(_) => String::new(),
+            State::Body { length } => format!(", after {}", self.amount(*length)),
+            State::Done => return Ok(()),
+        };
+        self.finish(io, Err(format!("{reason}{where_in_it}")));
+        Ok(())
+    }
+}
+
+impl Fetch {
+    /// Takes a piece of input that begins within the header.
+    fn take_header(&mut self, io: &mut Io<'_>, piece: &[u8]) -> Result<(), String> {
+        let State::Header(incoming) = &mut self.state else {
+            return Ok(());
+        };
+        let Some((header, body)) = incoming.take(piece)? else {
+            return Ok(());
+        };
+        let length = header.body_length()?;
+        self.state = State::Body { length };
+        // With an empty piece as well: the body may be empty and so complete.
+        self.take_body(io, &body);
+        Ok(())
+    }
+
+    /// Passes a piece of the body on.
+    fn take_body(&mut self, io: &mut Io<'_>, piece: &[u8]) {
+        let State::Body { length } = self.state else {
+            return;
+        };
+        // What is longer than the server said is not part of the body.
+        let left = length.map_or(u64::MAX, |length| length - self.received);
+        let piece = &piece[..usize::try_from(left).map_or(piece.len(), |l| l.min(piece.len()))];
+        self.received += piece.len() as u64;
+        self.progress.show(self.received, length);
+        if let Some(sink) = io.event_loop().get_mut(self.sink)
+            && let Err(error) = sink.send(piece)
+        {
+            // Such as a full disk: the sink's error, not this channel's.
+            sink.fail(error);
+        }
+        if length == Some(self.received) {
+            self.finish(io, Ok(()));
+        }
+    }
+
+    /// What it means that the server has closed the connection.
+    fn end_of_input(&self) -> Result<(), String> {
+        match &self.state {
+            State::Header(header) if header.is_empty() => {
+                Err("the server closed the connection without an answer".to_owned())
+            }
+            State::Header(_) => {
+                Err("the server closed the connection within the header of its answer".to_owned())
+            }
+            // An end within a body whose length is known; else that is its end.
+            State::Body {
+                length: Some(length),
+            } => {
+                let amount = self.amount(Some(*length));
+                Err(format!(
+                    "the body is truncated: the server closed after {amount}"
+                ))
+            }
+            State::Body { length: None } | State::Done => Ok(()),
+        }
+    }
+
+    fn amount(&self, length: Option<u64>) -> String {
+        match length {
+            Some(length) => format!("{} of {length} bytes", self.received),
+            None => format!("{} bytes", self.received),
+        }
+    }
+
+    /// Closes the connection, and the output when all is written. The program ends
+    /// with that.
+    fn finish(&mut self, io: &mut Io<'_>, result: Result<(), String>) {
+        if !matches!(self.state, State::Done) {
+            self.state = State::Done;
+            self.progress.finish();
+            if let Some(sink) = io.event_loop().get_mut(self.sink) {
+                sink.handler_mut().result = result;
+                sink.close_when_done();
+            }
+        }
+        io.close();
+    }
+}
+
+// --- the output ------------------------------------------------------------------
+
+/// Stdout or the file.
+struct Sink {
+    /// Where the program learns how it ended.
+    ending: Sender<Result<(), String>>,
+    /// What became of the connection.
+    result: Result<(), String>,
+}
+
+impl Handler for Sink {
+    fn readable(&self, _: &View<'_>) -> bool {
+        false
+    }
+
+    fn predicates(&self) -> Predicates {
+        Predicates::OwnState
+    }
+
+    fn handle_error(&mut self, io: &mut Io<'_>, error: Error) -> Result<()> {
+        // Such as a full disk.
+        io.fail(error);
+        Ok(())
+    }
+
+    fn handle_close(&mut self, io: &mut Io<'_>) -> Result<()> {
+        let result = match io.reason() {
+            // Nobody reads it any more, or it could not be written.
+            Some(reason) => Err(format!("cannot write the body: {reason}")),
+            None => std::mem::replace(&mut self.result, Ok(())),
+        };
+        // The program takes it when the loop has stopped, and else it is over.
+        let _ = self.ending.send(result);
+        io.event_loop().stop();
+        Ok(())
+    }
+}

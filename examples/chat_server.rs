@@ -5,11 +5,11 @@
 //! they know it by its own, so that every handler reaches whom it talks to through
 //! the loop.
 //!
-//! - A member who does not read what the others say would make the room keep more
-//!   and more: who has too much waiting is dropped, and nobody else notices.
+//! - A member that does not read what the others say would make the room keep more
+//!   and more: a member with too much waiting is dropped, and the others go on.
 //! - A line that is too long is refused as soon as that is known, and takes no
 //!   memory.
-//! - What is shown to others is text: terminals obey control characters.
+//! - Control characters in a line are escaped: the terminals of others would obey them.
 //!
 //! Try it, from as many terminals as you like:
 //!
@@ -218,7 +218,7 @@ impl Member {
 
 impl ChatHandler for Member {
     fn found_terminator(&mut self, io: &mut ChatIo<'_>) -> Result<()> {
-        let line = text(&io.take_data());
+        let line = text(io.take_data().trim_ascii());
         let line = line.trim();
         match &self.stage {
             Stage::Nameless => self.enter(io, line.to_owned()),
@@ -288,15 +288,10 @@ fn try_to_tell(member: &mut Endpoint, line: &str) -> Result<()> {
 
 /// A line as text that can be shown on any terminal.
 fn text(line: &[u8]) -> String {
-    let line = String::from_utf8_lossy(line);
-    let printable = |c: char| {
-        if c == '\t' {
-            Some(' ')
-        } else {
-            (!c.is_control()).then_some(c)
-        }
-    };
-    line.chars().filter_map(printable).collect()
+    let line = line
+        .iter()
+        .map(|byte| if *byte == b'\t' { b' ' } else { *byte });
+    common::escaped(&line.collect::<Vec<u8>>())
 }
 
 fn main() -> ExitCode {

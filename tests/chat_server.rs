@@ -194,13 +194,17 @@ someone.hears('* hello dan, here are ann, bob', HELP)
 }
 
 #[test]
-fn what_is_shown_to_others_is_text() {
+fn what_a_terminal_would_obey_is_escaped() {
     with_members(
         r#"
 ann = member('ann')
 bob = member('bob', ann)
 ann.s.sendall(b'\x1b[31mred\x07\x00\ttab\r\n' + b'\xff\xfe caf\xc3\xa9 \xc2\x9b1m\n')
-bob.hears('ann: [31mred tab', 'ann: \ufffd\ufffd café 1m')
+bob.hears(r'ann: \x1b[31mred\x07\x00 tab', r'ann: \xff\xfe café \u{9b}1m')
+ann.says(r'C:\new \x1b', 'a\u202eb')
+bob.hears(r'ann: C:\new \x1b', r'ann: a\u{202e}b')
+# Nor does it get into a name.
+bob.says('/nick b\x1b[31m').hears(NICKNAME + 'say /nick NAME').says('/who').hears('* here are ann, bob')
 "#,
     );
 }

@@ -1,4 +1,4 @@
-//! A chat room: what one member says, all the others hear.
+//! A chat room: what a member says is sent to all others.
 //!
 //! Each connection is an [`AsyncChat`] that cuts its input into lines. The
 //! listener's handler is the room: it knows the members by their [`ChannelId`], and
@@ -185,7 +185,7 @@ impl Member {
     }
 
     fn rename(&mut self, io: &mut ChatIo<'_>, old: &str, new: &str) {
-        // Changing no more than the case is no clash with oneself.
+        // A change of case alone does not clash.
         if !old.eq_ignore_ascii_case(new)
             && let Err(objection) = self.may_be_called(io, new)
         {
@@ -265,7 +265,7 @@ impl ChatHandler for Member {
     }
 }
 
-/// Sends a line to a member, unless it is too far behind: that ends it.
+/// Sends a line to a member, or drops the member if too much waits for it.
 fn tell(member: &mut Endpoint, line: &str) {
     if let Err(error) = try_to_tell(member, line) {
         // Not the error of the member that is served, perhaps.

@@ -1,8 +1,8 @@
-//! A listener that serves nobody: it closes every connection at once.
+//! A listener that closes every connection at once.
 //!
-//! This is what a [`Handler`] does of itself: the default of `handle_accepted`
-//! drops the socket, and dropping a socket closes it. (The difference to a port
-//! that nobody listens on is that connecting succeeds.)
+//! This is what a [`Handler`] does by default: `handle_accepted` drops the socket, and
+//! dropping a socket closes it. (Unlike on a port without a listener, connecting
+//! succeeds.)
 //!
 //! Try it:
 //!

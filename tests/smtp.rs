@@ -109,6 +109,7 @@ class Client:
         self.s = connect(address)
         self.replies = self.s.makefile('rb')
         assert self.reply() == 220
+        self.greeting = self.text
         if greet:
             assert self('EHLO client') == 250
 
@@ -357,10 +358,12 @@ for start in 'MAIL FROM:', 'RCPT TO:':
     else:
         say((start + '<>', 250), ('RSET', 250))
     for wrong in ('', 'a@b.c', '<a@b.c', 'a@b.c>', '<a>', '<@b.c>', '<a@>', '<a b@c.d>', '<a@b c>',
-                  '<a@b@c.d>', '<a@b.c>x', '<"a@b.c>', '<@x.y a@b.c>', '<<a@b.c>>'):
+                  '<a@b@c.d>', '<a@b.c>x', '<"a@b.c>', '<@x.y a@b.c>', '<<a@b.c>>',
+                  '<a@b..c>', '<a@.b>', '<a@b.>', '<a@-b.c>', '<a@b-.c>', '<a@%s.c>' % ('b' * 64),
+                  '<.a@b.c>', '<a.@b.c>', '<a..b@c.d>', '<.@a.b>', '<a(b)@c.d>', '<a\\b@c.d>'):
         refuse(501, start + wrong)
     for right in ('<a@b.c>', ' <a@b.c>', '<"a > b"@c.d>', '<"a\\" >"@c.d>', '<@x.y,@z:a@b.c>',
-                  '<a.b+c=d@[127.0.0.1]>', '<a@b.c> '):
+                  '<a.b+c=d@[127.0.0.1]>', '<a@b>', '<a@x-1.y_z.%s>' % ('b' * 63), '<a@b.c> '):
         say((start + right, 250))
         if start.startswith('MAIL'):
             say(('RSET', 250))
@@ -368,6 +371,8 @@ refuse(501, 'MAIL', 'MAIL TO:<a@b.c>', 'MAIL FROM', 'RCPT', 'RCPT FROM:<a@b.c>')
 say(('RSET', 250), ('mail from:<a@b.c>', 250), ('rcpt to:<a@b.c>', 250), ('RSET', 250))
 
 # Parameters.
+for twice in 'SIZE=1 SIZE=1', 'SIZE=1 size=2', 'BODY=7BIT BODY=7BIT', 'BODY=7BIT SIZE=1 body=7bit':
+    refuse(501, mail + ' ' + twice)
 refuse(501, mail + ' SIZE', mail + ' SIZE=', mail + ' SIZE=x', mail + ' SIZE=-1', mail + ' BODY')
 refuse(504, mail + ' BODY=BINARYMIME')
 refuse(555, mail + ' SMTPUTF8', mail + ' X=Y', mail + ' SIZE=1 X')
@@ -607,6 +612,11 @@ for _ in range(3):
     assert client('RCPT TO:<a@b.c>') == 250
 assert client('DATA') == 354
 assert client('.') == 250
+# A quoted sender may have a control character in it, which a terminal would obey.
+assert client('MAIL FROM:<"a\tb"@c.d>') == 250
+assert client('RCPT TO:<a@b.c>') == 250
+assert client('DATA') == 354
+assert client('.') == 250
 assert client('QUIT') == 221
 "#;
         Program::python(&format!("{CLIENT}\n{script}"), &[&address, ""]).succeed();
@@ -615,8 +625,68 @@ assert client('QUIT') == 221
         assert_eq!(
             String::from_utf8_lossy(&ended.stdout),
             "message 1: 7 bytes from <from@example.org> for 1 recipient\n\
-             message 2: 0 bytes from <> for 3 recipients\n"
+             message 2: 0 bytes from <> for 3 recipients\n\
+             message 3: 0 bytes from <\"a\\tb\"@c.d> for 1 recipient\n"
         );
+    }
+}
+
+/// Asserts that the sink announces the name in `sys.argv[2]`.
+const NAMED: &str = r#"
+client = Client(greet=False)
+name = sys.argv[2]
+def announces(command, code):
+    assert client(command) == code
+    assert client.text[0].split()[0] == name, (command, client.text, name)
+client.text = client.greeting
+assert client.text[0].split()[0] == name, (client.text, name)
+announces('HELO client', 250)
+announces('EHLO client', 250)
+announces('QUIT', 221)
+"#;
+
+#[test]
+fn the_sink_announces_a_domain_name() {
+    let script = r#"
+import re
+host = socket.gethostname()
+domain = re.fullmatch(r'(?!-)[A-Za-z0-9-]{1,63}(?<!-)(\.(?!-)[A-Za-z0-9-]{1,63}(?<!-))*', host)
+sys.argv[2] = host if domain and not host.split('.')[-1].isdigit() else 'localhost'
+"#;
+    with_each_sink(&[], |sink| sink.with_client(&format!("{script}\n{NAMED}")));
+}
+
+#[test]
+#[cfg(target_os = "linux")]
+fn a_host_name_that_is_not_a_domain_name_is_not_announced() {
+    let own = ["--user", "--map-root-user", "--uts", "python3", "-c"];
+    let script = r#"
+import os, socket, sys
+socket.sethostname(sys.argv[1])
+os.execv(sys.argv[2], sys.argv[2:])
+"#;
+    let allowed = Command::new("unshare").args(own).arg("").output();
+    if !allowed.is_ok_and(|ended| ended.status.success()) {
+        return;
+    }
+    let sink = example("smtp_sink");
+    let sink = sink.to_str().expect("a path in UTF-8");
+    for &backend in Backend::ALL {
+        for (host, name) in [
+            ("mail.example.org", "mail.example.org"),
+            ("a_b", "localhost"),
+            ("-a", "localhost"),
+            ("a..b", "localhost"),
+            ("127.0.0.1", "localhost"),
+            ("a\x1b[31m", "localhost"),
+        ] {
+            let mut command = Command::new("unshare");
+            command.args(own).arg(script);
+            command.args([host, sink, "--backend", &backend.to_string(), ANY_PORT]);
+            let mut sink = Program::start("unshare", command);
+            let address = sink.address();
+            Program::python(&format!("{CLIENT}\n{NAMED}"), &[&address, name]).succeed();
+        }
     }
 }
 

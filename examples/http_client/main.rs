@@ -75,7 +75,7 @@ fn run(mut arguments: Arguments) -> Result<(), Failure> {
     drop(event_loop); // puts the flags of stdout back
     match ended.try_recv() {
         Ok(result) => result.map_err(|m| Failure::operation(format!("{}: {m}", url.text)))?,
-        // Nobody else stops the loop.
+        // Only a signal stops the loop otherwise.
         Err(_) => return Err(Failure::operation("interrupted")),
     }
     target.complete()
@@ -297,7 +297,7 @@ impl Handler for Sink {
 
     fn handle_close(&mut self, io: &mut Io<'_>) -> Result<()> {
         let result = match io.reason() {
-            // Nobody reads it any more, or it could not be written.
+            // The reader has gone, or a write failed.
             Some(reason) => Err(format!("cannot write the body: {reason}")),
             None => std::mem::replace(&mut self.result, Ok(())),
         };

@@ -1,5 +1,6 @@
-//! What a client says, from the line it says it in.
+//! The commands of a client, parsed from their lines.
 
+use crate::domain::is_domain;
 use crate::session::Reply;
 
 /// A command whose syntax is right.
@@ -24,7 +25,7 @@ pub enum Command {
 /// How long the line of a command other than MAIL may be, without its CR LF.
 const LINE_LIMIT: usize = 510;
 
-/// The command in a line, or the reply to what is none.
+/// Parses the command in a line. The error is the reply to a malformed one.
 pub fn parse(line: &[u8]) -> Result<Command, Reply> {
     // Among what is refused here are NULs, and line ends that are only half of one:
     // taking those for an end is how messages are smuggled past other servers.
@@ -40,10 +41,10 @@ pub fn parse(line: &[u8]) -> Result<Command, Reply> {
     }
     let alone = |command| match argument {
         "" => Ok(command),
-        _ => Err("501 it takes no argument".into()),
+        _ => Err("501 the command takes no argument".into()),
     };
     let with_argument = |command| match argument {
-        "" => Err("501 it takes an argument".into()),
+        "" => Err("501 the command takes an argument".into()),
         _ => Ok(command),
     };
     match verb.as_str() {
@@ -58,26 +59,30 @@ pub fn parse(line: &[u8]) -> Result<Command, Reply> {
         "HELP" => Ok(Command::Help),
         "VRFY" => with_argument(Command::Vrfy),
         "AUTH" | "BDAT" | "ETRN" | "EXPN" | "SAML" | "SEND" | "SOML" | "STARTTLS" | "TURN" => {
-            Err("502 that is not implemented".into())
+            Err("502 the command is not implemented".into())
         }
-        _ => Err("500 there is no such command".into()),
+        _ => Err("500 unknown command".into()),
     }
 }
 
 fn mail(argument: &str) -> Result<Command, Reply> {
-    let wrong = || Reply::from("501 it is MAIL FROM:<address>, and parameters");
+    let wrong = || Reply::from("501 expected MAIL FROM:<address> and parameters");
     let (path, parameters) = path(argument, "FROM:").ok_or_else(wrong)?;
-    // The sender of what nobody should answer to is empty.
+    // The sender of a message that must not be replied to is empty.
     let sender = match path {
         "" => "",
         path => mailbox(path).ok_or_else(wrong)?,
     };
-    let mut size = 0;
+    let (mut size, mut given) = (0, Vec::new());
     for parameter in parameters.split_ascii_whitespace() {
         let (name, value) = parameter.split_once('=').unwrap_or((parameter, ""));
-        match name.to_ascii_uppercase().as_str() {
+        let name = name.to_ascii_uppercase();
+        if given.contains(&name) {
+            return Err(format!("501 {name} is given twice").into());
+        }
+        match name.as_str() {
             "SIZE" if !value.is_empty() && value.bytes().all(|b| b.is_ascii_digit()) => {
-                // What is no u64 is too large in any case.
+                // A number that does not fit is too large in any case.
                 size = value.parse().unwrap_or(u64::MAX);
             }
             "SIZE" => return Err("501 SIZE is a number of bytes".into()),
@@ -86,32 +91,33 @@ fn mail(argument: &str) -> Result<Command, Reply> {
                 "" => return Err("501 BODY is 7BIT or 8BITMIME".into()),
                 _ => return Err("504 BODY is 7BIT or 8BITMIME".into()),
             },
-            _ => return Err("555 there is no such parameter".into()),
+            _ => return Err("555 unknown parameter".into()),
         }
+        given.push(name);
     }
     let sender = sender.to_owned();
     Ok(Command::Mail { sender, size })
 }
 
 fn rcpt(argument: &str) -> Result<Command, Reply> {
-    let wrong = || Reply::from("501 it is RCPT TO:<address>");
+    let wrong = || Reply::from("501 expected RCPT TO:<address>");
     let (path, parameters) = path(argument, "TO:").ok_or_else(wrong)?;
     if !path.eq_ignore_ascii_case("postmaster") {
         mailbox(path).ok_or_else(wrong)?;
     }
     match parameters {
         "" => Ok(Command::Rcpt),
-        _ => Err("555 there is no such parameter".into()),
+        _ => Err("555 unknown parameter".into()),
     }
 }
 
-/// What stands in the angle brackets behind `keyword`, and what behind them.
+/// The text in the angle brackets after `keyword`, and the text after them.
 fn path<'a>(argument: &'a str, keyword: &str) -> Option<(&'a str, &'a str)> {
     let (start, rest) = argument.split_at_checked(keyword.len())?;
     if !start.eq_ignore_ascii_case(keyword) {
         return None;
     }
-    // No blank belongs here, but many a client sends one.
+    // A blank is not allowed here, but some clients send one.
     let path = rest.trim_start().strip_prefix('<')?;
     let end = closing_bracket(path)?;
     let parameters = &path[end + 1..];
@@ -119,7 +125,7 @@ fn path<'a>(argument: &'a str, keyword: &str) -> Option<(&'a str, &'a str)> {
     apart.then(|| (&path[..end], parameters.trim()))
 }
 
-/// Where the first `>` stands that is not quoted.
+/// The position of the first `>` that is not quoted.
 fn closing_bracket(path: &str) -> Option<usize> {
     let mut quoted = false;
     let mut bytes = path.bytes().enumerate();
@@ -134,8 +140,8 @@ fn closing_bracket(path: &str) -> Option<usize> {
     None
 }
 
-/// The address in a path, if it looks like one: without the route in front of it,
-/// which is to be ignored.
+/// The address in a path, if it is one, without the source route before it, which is to be
+/// ignored.
 fn mailbox(path: &str) -> Option<&str> {
     let address = match path.strip_prefix('@') {
         Some(route) => route.split_once(':')?.1,
@@ -143,10 +149,15 @@ fn mailbox(path: &str) -> Option<&str> {
     };
     let (local, domain) = address.rsplit_once('@')?;
     let quoted = local.len() > 2 && local.starts_with('"') && local.ends_with('"');
-    let plain = |c: char| !matches!(c, ' ' | '\t' | '"' | '<' | '>' | '@' | ',' | ':' | ';');
-    let local_fits = quoted || (!local.is_empty() && local.chars().all(plain));
-    let in_domain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '.' | '_');
+    let atom = |text: &str| !text.is_empty() && text.chars().all(in_atom);
+    let local_fits = quoted || local.split('.').all(atom);
     let literal = domain.starts_with('[') && domain.ends_with(']');
-    let domain_fits = literal || (!domain.is_empty() && domain.chars().all(in_domain));
+    // Hosts are named with underscores too, although no domain has one.
+    let domain_fits = literal || is_domain(&domain.replace('_', "x"));
     (local_fits && domain_fits).then_some(address)
+}
+
+/// Checks whether an unquoted local part may contain `c`, which is `atext` in RFC 5322.
+fn in_atom(c: char) -> bool {
+    c.is_ascii_alphanumeric() || "!#$%&'*+-/=?^_`{|}~".contains(c)
 }

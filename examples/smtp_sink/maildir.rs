@@ -83,8 +83,8 @@ impl Draft {
 impl Drop for Draft {
     fn drop(&mut self) {
         if let Some(tmp) = &self.tmp {
-            // What cannot be removed stays in `tmp`, where nobody takes it for a
-            // message; those who read maildirs clean it up.
+            // A file that cannot be removed stays in `tmp`, where it is not a message.
+            // Readers of maildirs clean it up.
             let _ = fs::remove_file(tmp);
         }
     }

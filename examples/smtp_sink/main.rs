@@ -21,6 +21,7 @@
 mod command;
 #[path = "../common/mod.rs"]
 mod common;
+mod domain;
 mod maildir;
 mod message;
 mod session;
@@ -45,21 +46,23 @@ usage: smtp_sink [--backend select|poll] [--maildir DIR] [--size-limit BYTES] [A
 
 const SIZE_LIMIT: u64 = 32 << 20;
 
-/// The listener, and what all sessions share: they know it by its id.
+/// The listener, and the state that all sessions share: they know it by its id.
 struct Server {
+    /// The domain name that it announces.
+    name: String,
     maildir: Option<Maildir>,
     size_limit: u64,
     delivered: u64,
 }
 
 impl Server {
-    fn open_session(io: &mut Io<'_>, socket: Socket) -> Result<()> {
+    fn open_session(&self, io: &mut Io<'_>, socket: Socket) -> Result<()> {
         // The channel whose handler runs is the listener.
         let server = io.event_loop().serving();
         let mut chat = AsyncChat::new(socket, Session::new(server))?;
         chat.set_terminator("\r\n");
         chat.set_limit(COMMAND_LIMIT);
-        chat.push(session::GREETING)?;
+        chat.push(format!("220 {} smtp_sink takes everything\r\n", self.name))?;
         io.event_loop().add(chat)?;
         Ok(())
     }
@@ -67,13 +70,13 @@ impl Server {
     /// Notes that a message has reached its end, and says so.
     fn note(&mut self, envelope: &session::Envelope, delivered: &Delivered) {
         self.delivered += 1;
-        // If nobody reads it, it is still a sink.
+        // An error means that the reader has gone; it is still a sink.
         let _ = writeln!(
             io::stdout(),
             "message {}: {} bytes from <{}> for {} recipient{}",
             self.delivered,
             delivered.size,
-            envelope.sender,
+            common::escaped(envelope.sender.as_bytes()),
             envelope.recipients,
             if envelope.recipients == 1 { "" } else { "s" },
         );
@@ -82,7 +85,7 @@ impl Server {
 
 impl Handler for Server {
     fn handle_accepted(&mut self, io: &mut Io<'_>, socket: Socket, peer: Address) -> Result<()> {
-        if let Err(error) = Self::open_session(io, socket) {
+        if let Err(error) = self.open_session(io, socket) {
             // One connection is lost, by a limit of the system's for example. It
             // must not be the listener's error: that would end the server.
             common::complain(&format!("cannot serve {peer}: {error}"));
@@ -103,7 +106,9 @@ fn run(mut arguments: Arguments) -> Result<(), Failure> {
             .to_str()
             .and_then(|bytes| bytes.parse().ok())
             .filter(|bytes| *bytes > 0)
-            .ok_or_else(|| Failure::usage("--size-limit: not a number of bytes"))?,
+            .ok_or_else(|| {
+                Failure::usage(format!("--size-limit: {bytes:?} is not a number from 1 up"))
+            })?,
         None => SIZE_LIMIT,
     };
     let address = arguments.operand()?;
@@ -117,6 +122,7 @@ fn run(mut arguments: Arguments) -> Result<(), Failure> {
         None => None,
     };
     let server = Server {
+        name: domain::own_name(),
         maildir,
         size_limit,
         delivered: 0,

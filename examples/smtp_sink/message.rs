@@ -16,7 +16,7 @@ pub struct Message {
     line: Line,
 }
 
-/// What came of the current line.
+/// What has come of the current line.
 #[derive(PartialEq, Eq)]
 enum Line {
     Nothing,
@@ -101,7 +101,7 @@ fn not_stored(error: &io::Error) -> Reply {
     crate::common::complain(&format!("cannot store a message: {error}"));
     match error.kind() {
         io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
-            "452 there is no space for the message".into()
+            "452 no space for the message".into()
         }
         _ => "451 the message cannot be stored".into(),
     }

@@ -11,13 +11,11 @@ use crate::message::Message;
 /// A reply without the end of its line: a code of three digits, and text.
 pub type Reply = Cow<'static, str>;
 
-pub const GREETING: &str = "220 smtp_sink takes everything\r\n";
-
 /// How long the line of any command may be without its CR LF: 512 bytes with it,
 /// and what SIZE and BODY add to MAIL (RFC 1870 and RFC 6152).
 pub const COMMAND_LIMIT: usize = 510 + 26 + 17;
 
-/// How many recipients a message may have. No fewer are allowed.
+/// The most recipients of a message: the fewest that RFC 5321 allows as a limit.
 const RECIPIENT_LIMIT: usize = 100;
 
 /// How much may wait for a client that sends commands and reads no replies, before
@@ -27,17 +25,17 @@ const PENDING_LIMIT: usize = 64 * 1024;
 /// A connection.
 pub struct Session {
     server: Option<ChannelId<Dispatcher<Server>>>,
-    /// The client has said hello.
+    /// The client has sent EHLO or HELO.
     greeted: bool,
     /// Between MAIL and the end of that transaction.
     envelope: Option<Envelope>,
     /// Between DATA and the end of the message.
     message: Option<Message>,
-    /// The client has said goodbye.
+    /// The client has sent QUIT.
     over: bool,
 }
 
-/// Who sends a message, and for how many.
+/// The sender of a message, and the number of its recipients.
 pub struct Envelope {
     pub sender: String,
     pub recipients: usize,
@@ -59,17 +57,23 @@ impl Session {
         Some(listener.handler_mut())
     }
 
+    fn server_name(&self, io: &mut ChatIo<'_>) -> String {
+        let server = self.server(io);
+        server.map_or_else(|| "localhost".to_owned(), |server| server.name.clone())
+    }
+
     fn obey(&mut self, io: &mut ChatIo<'_>, command: Command) -> Reply {
         match command {
             Command::Helo => {
                 self.greet();
-                "250 smtp_sink".into()
+                format!("250 {}", self.server_name(io)).into()
             }
             Command::Ehlo => {
                 self.greet();
+                let name = self.server_name(io);
                 let limit = self.server(io).map_or(0, |server| server.size_limit);
                 format!(
-                    "250-smtp_sink\r\n250-SIZE {limit}\r\n250-PIPELINING\r\n250-8BITMIME\r\n\
+                    "250-{name}\r\n250-SIZE {limit}\r\n250-PIPELINING\r\n250-8BITMIME\r\n\
                      250 HELP"
                 )
                 .into()
@@ -82,13 +86,13 @@ impl Session {
                 "250 OK".into()
             }
             Command::Noop => "250 OK".into(),
-            Command::Vrfy => "252 nobody is known here, and everybody is welcome".into(),
+            Command::Vrfy => "252 cannot verify a user, but takes mail for any".into(),
             Command::Help => {
                 "214 EHLO HELO MAIL RCPT DATA RSET NOOP VRFY HELP QUIT: see RFC 5321".into()
             }
             Command::Quit => {
                 self.over = true;
-                "221 goodbye".into()
+                format!("221 {} goodbye", self.server_name(io)).into()
             }
         }
     }
@@ -101,10 +105,10 @@ impl Session {
 
     fn mail(&mut self, io: &mut ChatIo<'_>, sender: String, size: u64) -> Reply {
         if !self.greeted {
-            return "503 say EHLO or HELO first".into();
+            return "503 send EHLO or HELO first".into();
         }
         if self.envelope.is_some() {
-            return "503 there is a sender already; RSET forgets it".into();
+            return "503 the sender is set already; RSET clears it".into();
         }
         if self
             .server(io)
@@ -121,7 +125,7 @@ impl Session {
 
     fn rcpt(&mut self) -> Reply {
         match &mut self.envelope {
-            None => "503 say MAIL first".into(),
+            None => "503 send MAIL first".into(),
             Some(envelope) if envelope.recipients == RECIPIENT_LIMIT => {
                 "452 too many recipients".into()
             }
@@ -134,14 +138,14 @@ impl Session {
 
     fn data(&mut self, io: &mut ChatIo<'_>) -> Reply {
         match &self.envelope {
-            None => return "503 say MAIL and RCPT first".into(),
+            None => return "503 send MAIL and RCPT first".into(),
             Some(envelope) if envelope.recipients == 0 => {
-                return "554 there are no valid recipients".into();
+                return "554 no valid recipients".into();
             }
             Some(_) => {}
         }
         let Some(server) = self.server(io) else {
-            return "451 the server ends".into();
+            return "451 the server is shutting down".into();
         };
         match Message::begin(server.maildir.as_mut(), server.size_limit) {
             Ok(message) => {

@@ -15,7 +15,7 @@ use common::{
     Counting, PATIENCE, Probe, Seen, on_every_backend, settle, stuffed_pipe, stuffed_stream,
     turn_until, turn_until_empty, with_every_loop,
 };
-use fdloop::{Dispatcher, DispatcherWithSend, EventLoop, FileDispatcher, Interest};
+use fdloop::{Dispatcher, DispatcherWithSend, EventLoop, FileDispatcher, Interest, Socket};
 use std::rc::Rc;
 
 /// All of `data` was read, then came one end.
@@ -392,5 +392,61 @@ fn a_hangup_takes_nothing_from_a_channel_that_reads_on_later() {
         turn_until_empty(event_loop);
         assert!(seen.received() == data, "{} bytes", seen.received_len());
         assert_eq!((seen.count("eof"), seen.count("close")), (1, 1));
+    });
+}
+
+/// A connection over TCP whose peer has closed its side, and whose `handle_eof` keeps it
+/// open for writing; the peer.
+fn half_closed(event_loop: &mut EventLoop) -> (Rc<Seen>, TcpStream) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let theirs = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+    let (ours, _) = listener.accept().unwrap();
+    let (probe, seen) = Probe::new();
+    let probe = probe.on_eof(|_| Ok(()));
+    event_loop
+        .add(DispatcherWithSend::new(ours, probe).unwrap())
+        .unwrap();
+    theirs.shutdown(Shutdown::Write).unwrap();
+    turn_until(event_loop, "the end of the input", || seen.heard("eof"));
+    (seen, theirs)
+}
+
+#[test]
+fn a_reset_after_a_half_close_ends_a_channel_that_has_nothing_to_write() {
+    with_every_loop(|event_loop| {
+        let (seen, theirs) = half_closed(event_loop);
+        settle(event_loop);
+        assert_eq!(seen.take(), ["read", "eof"], "a half-close is not the end");
+        let socket = Socket::adopt(theirs).unwrap();
+        socket.set_reset_on_close().unwrap();
+        drop(socket);
+        turn_until_empty(event_loop);
+        assert_eq!(seen.take(), ["close"]);
+        let (errno, text) = seen.reason().unwrap();
+        let gone = [Some(libc::ECONNRESET), Some(libc::EPIPE)];
+        assert!(gone.contains(&errno), "{text}");
+    });
+}
+
+#[test]
+fn a_half_closed_channel_that_waits_for_nothing_else_does_not_keep_the_loop_awake() {
+    on_every_backend(|backend| {
+        let (poller, heard) = Counting::new(backend);
+        let mut event_loop = EventLoop::with_poller(poller);
+        let (seen, mut theirs) = half_closed(&mut event_loop);
+        heard.waits.set(0);
+        let timeout = Duration::from_millis(20);
+        for _ in 0..5 {
+            let begin = Instant::now();
+            event_loop.turn(Some(timeout)).unwrap();
+            assert!(begin.elapsed() >= timeout, "the loop did not sleep");
+        }
+        assert_eq!(heard.waits.get(), 5);
+        // It can still write.
+        let keys: Vec<_> = heard.interests.borrow().values().copied().collect();
+        assert_eq!(keys, [Interest::HANGUP]);
+        theirs.set_nonblocking(true).unwrap();
+        assert!(theirs.read(&mut [0; 1]).is_err(), "it is still open");
+        assert!(!seen.heard("close"));
     });
 }

@@ -203,6 +203,9 @@ impl<H: Handler + 'static> Channel for Dispatcher<H> {
         if !self.accepting() && Channel::writable(self, event_loop) {
             interest |= Interest::WRITABLE;
         }
+        if interest.is_empty() && self.endpoint.may_still_be_reset() {
+            interest = Interest::HANGUP;
+        }
         Some(interest)
     }
 

@@ -2,6 +2,7 @@
 
 use std::io;
 
+use super::super::socket::Socket;
 use super::super::transport::{Link, uninterrupted};
 use super::{Endpoint, Flags, Stage, UNREAD_EVENTS};
 use crate::address::Address;
@@ -175,6 +176,13 @@ impl Endpoint {
         }
     }
 
+    /// Whether nothing more comes in, but a reset: no read would tell of it.
+    pub(crate) fn may_still_be_reset(&self) -> bool {
+        self.stage == Stage::Connected
+            && self.is(Flags::INPUT_ENDED)
+            && self.socket().is_some_and(Socket::is_stream)
+    }
+
     /// The other side has hung up while input is not wanted. Whether that ends the
     /// channel now: not if there is something to be read, should that be wanted again.
     pub(crate) fn ends_by_hangup(&mut self) -> bool {
@@ -182,6 +190,12 @@ impl Endpoint {
             return true;
         }
         self.set(Flags::BROKEN, true);
+        if self.may_still_be_reset()
+            && let Some(Ok(Some(error))) = self.socket().map(Socket::take_error)
+        {
+            let error = Error::system("keep the connection", Some(self.fd), error);
+            self.reason.get_or_insert(error);
+        }
         if self.has_output() {
             self.lose_output();
         }

@@ -72,7 +72,7 @@ fn what_is_left_of_a_count_can_be_asked_for() {
 #[test]
 fn without_a_terminator_everything_is_collected() {
     with_every_loop(|event_loop| {
-        for none in [Terminator::none(), "".into(), 0.into()] {
+        for none in [Terminator::none(), "".into(), None::<&str>.into()] {
             let (recorder, records) = Recorder::new();
             let (_, mut peer) = chat(event_loop, recorder, none);
             peer.say_in_pieces(event_loop, b"hello world\nI'm not dead yet!\n", 7);

@@ -67,6 +67,8 @@ fn a_count_may_be_a_number_of_any_type() {
         assert_eq!(same, five);
     }
     assert_eq!(Terminator::from(*b"five"), Terminator::bytes("five"));
+    assert_eq!(Terminator::from(0).as_count(), Some(0));
+    assert_ne!(Terminator::from(0), Terminator::none());
     with_every_loop(|event_loop| {
         let (recorder, records) = Recorder::new();
         let recorder = recorder.on_found(|io, piece| {

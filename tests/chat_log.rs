@@ -148,6 +148,22 @@ fn a_terminator_that_a_handler_sets_in_time_is_not_missed() {
 }
 
 #[test]
+fn a_chat_that_ends_at_its_first_input_needs_no_terminator() {
+    with_every_loop(|event_loop| {
+        let logged = logged_by(|| {
+            let recorder = Recorder::silent().on_collect(|io, _| {
+                io.close();
+                Ok(())
+            });
+            let (_, mut peer) = chat_without_terminator(event_loop, recorder);
+            peer.say("all that is wanted");
+            turn_until_empty(event_loop);
+        });
+        assert_eq!(logged, []);
+    });
+}
+
+#[test]
 fn a_chat_that_gets_no_input_needs_no_terminator() {
     with_every_loop(|event_loop| {
         let logged = logged_by(|| {

@@ -51,7 +51,7 @@ impl Random {
         let len = 1 + self.below(6);
         match self.below(12) {
             0 => Terminator::none(),
-            1 | 2 => Terminator::count(1 + self.below(9) as u64),
+            1 | 2 => Terminator::count(self.below(9) as u64),
             3 | 4 => Terminator::bytes("a".repeat(len)),
             _ => Terminator::bytes(self.bytes(len)),
         }

@@ -451,7 +451,11 @@ impl<'a> Node<'a> {
     fn terminator(&self) -> Result<Terminator> {
         Ok(match self.value {
             Value::Null => Terminator::none(),
-            Value::Number(_) => Terminator::count(self.number()?),
+            // asynchat takes 0 for none.
+            Value::Number(_) => match self.number()? {
+                0 => Terminator::none(),
+                bytes => Terminator::count(bytes),
+            },
             _ => Terminator::bytes(self.data()?),
         })
     }

@@ -151,15 +151,61 @@ impl<'a> ChatIo<'a> {
     /// Sets what ends a piece of input, from the very next byte on: bytes, a
     /// count, or none. A count holds for one piece, and is none afterwards.
     ///
+    /// A count of 0 is a complete piece without bytes, such as the body of a message with
+    /// `Content-Length: 0`: [`found_terminator`](crate::ChatHandler::found_terminator)
+    /// is called for it when the handler that sets it returns, without waiting for
+    /// input. (If the connection is not established yet, it is called after
+    /// `handle_connect`.) To collect all input, set [`Terminator::none`].
+    ///
     /// A negative count [fails](Endpoint::fail) the chat: it ends, with the reason
-    /// `InvalidInput`, which is logged.
+    /// `InvalidInput`, which is logged. So does a handler that sets a count of 0 more
+    /// than 1,000 times in a row without any input in between.
+    ///
+    /// ```
+    /// use fdloop::{AsyncChat, ChatHandler, ChatIo, Error, EventLoop, Result};
+    ///
+    /// /// Echoes the bodies of messages; before each comes a line with its length.
+    /// #[derive(Default)]
+    /// struct Echo {
+    ///     in_body: bool,
+    /// }
+    /// impl ChatHandler for Echo {
+    ///     fn found_terminator(&mut self, io: &mut ChatIo<'_>) -> Result<()> {
+    ///         let piece = io.take_data();
+    ///         if self.in_body {
+    ///             io.push(format!("{};", piece.escape_ascii()))?;
+    ///             io.set_terminator("\n");
+    ///         } else {
+    ///             let length = str::from_utf8(&piece).map_err(Error::other)?;
+    ///             let length: u16 = length.parse().map_err(Error::other)?;
+    ///             io.set_terminator(length); // of an empty body too
+    ///         }
+    ///         self.in_body = !self.in_body;
+    ///         Ok(())
+    ///     }
+    /// }
+    ///
+    /// use std::io::{Read, Write};
+    /// let (ours, mut theirs) = std::os::unix::net::UnixStream::pair()?;
+    /// let mut chat = AsyncChat::new(ours, Echo::default())?;
+    /// chat.set_terminator("\n");
+    /// let mut event_loop = EventLoop::new()?;
+    /// event_loop.add(chat)?;
+    /// theirs.write_all(b"5\nhello0\n5\nworld0\n")?;
+    /// theirs.shutdown(std::net::Shutdown::Write)?;
+    /// event_loop.run()?;
+    /// let mut answer = String::new();
+    /// theirs.read_to_string(&mut answer)?;
+    /// assert_eq!(answer, "hello;;world;;");
+    /// # Ok::<(), fdloop::Error>(())
+    /// ```
     pub fn set_terminator(&mut self, terminator: impl Into<Terminator>) {
         if let Err(error) = self.state.set_terminator(terminator.into()) {
             refuse(&mut self.io, error);
         }
     }
 
-    /// What ends a piece; of a count, what is left of it.
+    /// What ends a piece; of a count, what is left of it, and none when it is used up.
     #[must_use]
     pub fn get_terminator(&self) -> &Terminator {
         self.state.scanner.terminator()

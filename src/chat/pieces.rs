@@ -1,12 +1,14 @@
 //! Cutting a chat's input into pieces: the handler of its dispatcher.
 
+use std::io::ErrorKind;
+use std::mem;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 
 use log::Level;
 
 use super::handler::ChatHandler;
-use super::io::{ChatIo, State};
-use super::scanner::Step;
+use super::io::{ChatIo, State, refuse};
+use super::scanner::{MOST_EMPTY, Step};
 use crate::dispatcher::{Dispatcher, Endpoint, Handler, Io, View};
 use crate::error::{Error, Result};
 use crate::event_loop::{Channel, EventLoop, Predicates};
@@ -61,14 +63,22 @@ impl<H: ChatHandler> Chat<H> {
         scanned.unwrap_or_else(|panic| resume_unwind(panic))
     }
 
-    /// Whether scanning, or the end of it, was broken off.
-    fn is_broken_off(&self) -> bool {
-        self.state.scanner.is_interrupted() || self.state.eof_due
+    /// Checks whether there is something to do that no event may come for: scanning, or
+    /// the end of it, was broken off, or a count of 0 was set.
+    fn has_more(&self, endpoint: &Endpoint) -> bool {
+        self.has_step(endpoint) || self.state.eof_due
     }
 
-    /// Does what was left undone when it was.
+    /// Checks whether there is something to scan, or the piece ends without more.
+    fn has_step(&self, endpoint: &Endpoint) -> bool {
+        let scanner = &self.state.scanner;
+        // No piece comes before handle_connect.
+        scanner.is_interrupted() || scanner.ends_here() && endpoint.is_established()
+    }
+
+    /// Does what `has_more` found.
     fn go_on(&mut self, io: &mut Io<'_>) -> Result<()> {
-        if self.state.scanner.is_interrupted() {
+        if self.has_step(io) {
             self.scan(io, &[])?;
         }
         if self.state.eof_due {
@@ -77,8 +87,21 @@ impl<H: ChatHandler> Chat<H> {
         Ok(())
     }
 
-    /// The same in `handle_error`, while the loop deals with a panic, and so catches
-    /// no other.
+    /// Calls a method of the handler at an event that brings no input, and then
+    /// `found_terminator` if the method set a count of 0.
+    fn handle(
+        &mut self,
+        io: &mut Io<'_>,
+        method: fn(&mut H, &mut ChatIo<'_>) -> Result<()>,
+    ) -> Result<()> {
+        match self.call(io, method) {
+            Err(error) if !error.would_block() => Err(error),
+            _ => self.go_on(io),
+        }
+    }
+
+    /// As `go_on`, for `handle_error` while the loop deals with a panic and does not catch
+    /// another.
     fn go_on_catching(&mut self, io: &mut Io<'_>) -> Result<()> {
         let gone_on = catch_unwind(AssertUnwindSafe(|| self.go_on(io)));
         gone_on.unwrap_or_else(|panic| Err(Error::panicked(&*panic)))
@@ -90,26 +113,36 @@ impl<H: ChatHandler> Chat<H> {
         if !held.is_empty() && !io.is_ending() {
             let result = self.collect(io, &held);
             self.handle_failure(io, result)?;
+            // The tail is a piece if that set a count of 0.
+            return self.go_on(io);
         }
         self.state.eof_due = false;
         if io.is_ending() {
             return Ok(());
         }
-        self.call(io, H::handle_eof)
+        self.handle(io, H::handle_eof)
     }
 
     fn scan_slice(&mut self, io: &mut Io<'_>, data: &mut &[u8]) -> Result<()> {
-        while !io.is_ending()
-            && !self.state.discarded
-            && let Some(step) = self.state.scanner.step(data)
-        {
-            if let Step::Collect(piece) = &step {
-                let result = self.collect(io, piece);
-                self.handle_failure(io, result)?;
-                if !self.state.scanner.found() || io.is_ending() {
-                    continue;
+        while !io.is_ending() {
+            if mem::take(&mut self.state.discarded) {
+                *data = &[];
+            }
+            match self.state.scanner.step(data) {
+                None => break,
+                Some(Step::Found) => {}
+                Some(Step::Collect(piece)) => {
+                    let result = self.collect(io, &piece);
+                    self.handle_failure(io, result)?;
+                    if !self.state.scanner.found() || io.is_ending() {
+                        continue;
+                    }
+                    self.state.scanner.take_found();
                 }
-                self.state.scanner.take_found();
+                Some(Step::Endless) => {
+                    refuse(io, endless());
+                    break;
+                }
             }
             if self.state.end_piece() {
                 let result = self.call(io, H::found_terminator);
@@ -167,6 +200,16 @@ impl<H: ChatHandler> Chat<H> {
     }
 }
 
+/// A handler set counts of 0 and nothing else.
+#[cold]
+fn endless() -> Error {
+    let message = format!(
+        "a count of 0 was set {MOST_EMPTY} times in a row without any input: set another \
+         terminator, or Terminator::none() to collect everything"
+    );
+    Error::misuse(ErrorKind::InvalidInput, message)
+}
+
 /// Says once why `found_terminator` is never called.
 #[cold]
 fn warn_of_no_terminator(endpoint: &Endpoint) {
@@ -202,15 +245,20 @@ impl<H: ChatHandler> Handler for Chat<H> {
     }
 
     fn handle_drain(&mut self, io: &mut Io<'_>) -> Result<()> {
-        self.call(io, H::handle_drain)
+        self.handle(io, H::handle_drain)
     }
 
     fn handle_expt(&mut self, io: &mut Io<'_>) -> Result<()> {
-        self.call(io, H::handle_expt)
+        self.handle(io, H::handle_expt)
     }
 
     fn handle_connect(&mut self, io: &mut Io<'_>) -> Result<()> {
-        self.call(io, H::handle_connect)
+        self.handle(io, |handler, io| {
+            let result = handler.handle_connect(io);
+            // It is not called again if what follows it here fails.
+            io.end_connect(result.as_ref().err().is_none_or(Error::would_block));
+            result
+        })
     }
 
     fn handle_accept(&mut self, io: &mut Io<'_>) -> Result<()> {
@@ -257,9 +305,10 @@ impl<H: ChatHandler> Handler for Chat<H> {
 
 impl<H: ChatHandler + 'static> Dispatcher<Chat<H>> {
     /// What the chat's [`Channel::settle`] is, for a method of the type's own goes
-    /// before that of a trait: takes up again what the exit error broke off.
+    /// before that of a trait: takes up again what the exit error broke off, and a count
+    /// of 0 that was set from outside.
     pub(super) fn settle(&mut self, event_loop: &mut EventLoop) -> Result<()> {
-        if self.handler().is_broken_off() && self.has_events() {
+        if self.handler().has_more(self) && self.has_events() {
             match self.enter(event_loop, Chat::go_on) {
                 Err(error) if error.would_block() => {}
                 result => result?,

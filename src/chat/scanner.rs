@@ -25,7 +25,13 @@ pub(super) struct Scanner {
     interrupted: bool,
     /// The piece that was handed out ends here.
     found: bool,
+    /// Counts of 0 used up since the last input.
+    empty_in_a_row: u32,
 }
+
+/// Upper bound on counts of 0 in a row without input between them: a handler that keeps
+/// setting them would never return to the loop.
+pub(super) const MOST_EMPTY: u32 = 1_000;
 
 /// What the scanner came upon.
 #[derive(Debug, PartialEq, Eq)]
@@ -34,6 +40,8 @@ pub(super) enum Step<'a> {
     Collect(Cow<'a, [u8]>),
     /// The end of the piece.
     Found,
+    /// The end of a piece, by one count of 0 too many.
+    Endless,
 }
 
 impl Default for Scanner {
@@ -44,6 +52,7 @@ impl Default for Scanner {
             unscanned: Vec::new(),
             interrupted: false,
             found: false,
+            empty_in_a_row: 0,
         }
     }
 }
@@ -99,6 +108,11 @@ impl Scanner {
         self.interrupted
     }
 
+    /// Checks whether the piece ends without any more input, by a count of 0.
+    pub(super) fn ends_here(&self) -> bool {
+        matches!(self.terminator.0, Kind::Count(0))
+    }
+
     /// At the end of all input: what was held back since it might have been the
     /// beginning of a terminator.
     pub(super) fn take_held(&mut self) -> Vec<u8> {
@@ -121,22 +135,35 @@ impl Scanner {
     }
 
     /// The next step in `data`, which is advanced past it; `None` when all of it
-    /// is scanned. The terminator may be changed between any two steps.
+    /// is scanned and the piece does not end without more. The terminator may be changed
+    /// between any two steps.
     #[inline(always)]
     pub(super) fn step<'a>(&mut self, data: &mut &'a [u8]) -> Option<Step<'a>> {
         if mem::take(&mut self.found) {
             return Some(Step::Found);
         }
-        if data.is_empty() {
+        if data.is_empty() && !self.ends_here() {
             return None;
         }
+        let empty_in_a_row = mem::take(&mut self.empty_in_a_row);
         match &self.terminator.0 {
             Kind::None | Kind::Unset | Kind::Negative(_) => Some(collect(data, data.len())),
+            Kind::Count(0) => {
+                self.terminator = Terminator::none();
+                self.empty_in_a_row = empty_in_a_row.saturating_add(1);
+                Some(match empty_in_a_row < MOST_EMPTY {
+                    true => Step::Found,
+                    false => Step::Endless,
+                })
+            }
             Kind::Count(count) => {
                 let here = usize::try_from(*count).map_or(data.len(), |n| n.min(data.len()));
                 let left = count - here as u64;
                 // A count is used up by its piece, as in asynchat.
-                self.terminator = Terminator::count(left);
+                self.terminator = match left {
+                    0 => Terminator::none(),
+                    left => Terminator::count(left),
+                };
                 self.found = left == 0;
                 Some(collect(data, here))
             }

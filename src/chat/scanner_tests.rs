@@ -1,5 +1,7 @@
 //! The scanner against the plainest way to do the same.
 
+use std::iter;
+
 use super::*;
 
 /// What a scanner hands out, with its pieces joined: `Ok` is a complete piece,
@@ -9,7 +11,8 @@ fn scanned(chunks: &[&[u8]], terminators: &[Terminator]) -> Vec<Result<Vec<u8>, 
     let mut next = terminators.iter().cycle();
     scanner.set_terminator(next.next().unwrap().clone());
     let (mut pieces, mut piece) = (Vec::new(), Vec::new());
-    for chunk in chunks {
+    // A count of 0 needs no input.
+    for chunk in iter::once(&&[][..]).chain(chunks) {
         let mut data = *chunk;
         while let Some(step) = scanner.step(&mut data) {
             match step {
@@ -21,6 +24,8 @@ fn scanned(chunks: &[&[u8]], terminators: &[Terminator]) -> Vec<Result<Vec<u8>, 
                     pieces.push(Ok(mem::take(&mut piece)));
                     scanner.set_terminator(next.next().unwrap().clone());
                 }
+                // The chat ends.
+                Step::Endless => return pieces,
             }
         }
         assert!(data.is_empty());
@@ -33,6 +38,7 @@ fn scanned(chunks: &[&[u8]], terminators: &[Terminator]) -> Vec<Result<Vec<u8>, 
 /// The same by looking at the whole of the data.
 fn split(mut data: &[u8], terminators: &[Terminator]) -> Vec<Result<Vec<u8>, Vec<u8>>> {
     let mut pieces = Vec::new();
+    let mut empty_in_a_row = 0;
     for terminator in terminators.iter().cycle() {
         let cut = match (terminator.as_bytes(), terminator.as_count()) {
             (Some(bytes), _) => data
@@ -46,6 +52,10 @@ fn split(mut data: &[u8], terminators: &[Terminator]) -> Vec<Result<Vec<u8>, Vec
             _ => None,
         };
         let Some((end, next)) = cut else { break };
+        empty_in_a_row = if next == 0 { empty_in_a_row + 1 } else { 0 };
+        if empty_in_a_row > MOST_EMPTY {
+            return pieces;
+        }
         pieces.push(Ok(data[..end].to_vec()));
         data = &data[next..];
     }
@@ -74,7 +84,7 @@ impl Random {
     fn terminator(&mut self) -> Terminator {
         let len = 1 + self.below(6);
         match self.below(5) {
-            0 => Terminator::count(1 + self.below(9) as u64),
+            0 => Terminator::count(self.below(9) as u64),
             1 => Terminator::bytes("a".repeat(len)),
             _ => Terminator::bytes(self.bytes(len)),
         }

@@ -12,8 +12,8 @@ use crate::error::{Error, Result};
 /// What ends a piece of a chat's input. asynchat's terminator.
 ///
 /// Anything that is bytes or text converts to it, and so does a number of bytes, of
-/// most types. A negative one, such as a length that a peer made up, ends the chat
-/// when it is set.
+/// most types. 0 is not none but a piece of no bytes: see [`Terminator::count`]. A
+/// negative number, such as a length that a peer made up, ends the chat when it is set.
 ///
 /// ```
 /// use fdloop::Terminator;
@@ -22,6 +22,7 @@ use crate::error::{Error, Result};
 /// assert_eq!(Terminator::from(10), Terminator::count(10));
 /// assert_eq!(Terminator::from("a body".len()), Terminator::count(6));
 /// assert_eq!(Terminator::from(""), Terminator::none());
+/// assert_ne!(Terminator::from(0), Terminator::none());
 /// ```
 #[derive(Clone, Default)]
 pub struct Terminator(pub(super) Kind);
@@ -31,9 +32,9 @@ pub(super) enum Kind {
     /// Pieces have no end: all input is collected.
     #[default]
     None,
-    /// The same, but in a chat whose program has not said so.
+    /// The same, as no terminator was ever set: worth a warning when input arrives.
     Unset,
-    /// So many bytes; never 0.
+    /// So many bytes. With 0 left `found_terminator` is due.
     Count(u64),
     /// A count below 0, which no chat takes.
     Negative(i64),
@@ -47,13 +48,20 @@ impl Terminator {
         Self(Kind::None)
     }
 
-    /// The piece ends after so many bytes. 0 is none, as in asynchat.
+    /// The piece ends after so many bytes. When a count is used up, the terminator is
+    /// none.
+    ///
+    /// A count of 0 is a complete, empty piece, such as the body of a message with
+    /// `Content-Length: 0`: [`found_terminator`](crate::ChatHandler::found_terminator) is
+    /// called for it without waiting for input, right after the handler that set it. If
+    /// the count was set from outside, the call comes before the loop next waits.
+    ///
+    /// (asynchat treats 0 as no terminator, so a program that expects a body of length 0
+    /// collects the messages after it instead. For no terminator, use
+    /// [`Terminator::none`].)
     #[must_use]
     pub fn count(bytes: u64) -> Self {
-        match bytes {
-            0 => Self::none(),
-            bytes => Self(Kind::Count(bytes)),
-        }
+        Self(Kind::Count(bytes))
     }
 
     /// The piece ends where these bytes stand, which belong to no piece. Of any
@@ -167,6 +175,7 @@ impl<const N: usize> From<&[u8; N]> for Terminator {
 macro_rules! from_count {
     ($($type:ty),+) => {$(
         impl From<$type> for Terminator {
+            /// A count, of which 0 is not none: see [`Terminator::count`].
             fn from(bytes: $type) -> Self {
                 Self::count(bytes as u64)
             }
@@ -180,6 +189,8 @@ from_count!(u16, u32, u64, usize);
 macro_rules! from_signed_count {
     ($($type:ty),+) => {$(
         impl From<$type> for Terminator {
+            /// A count, of which 0 is not none: see [`Terminator::count`]. A chat that is
+            /// given a negative one ends.
             fn from(bytes: $type) -> Self {
                 let negative = || Self(Kind::Negative(bytes as i64));
                 u64::try_from(bytes).map_or_else(|_| negative(), Self::count)

@@ -7,7 +7,7 @@ use std::rc::Rc;
 use fdloop::{ChatHandler, ChatIo, Error, Result, View};
 
 type Act = Box<dyn FnMut(&mut ChatIo<'_>) -> Result<()>>;
-type OnFound = Box<dyn FnMut(&mut ChatIo<'_>, &[u8]) -> Result<()>>;
+type OnData = Box<dyn FnMut(&mut ChatIo<'_>, &[u8]) -> Result<()>>;
 type OnError = Box<dyn FnMut(&mut ChatIo<'_>, Error) -> Result<()>>;
 
 /// What a [`Recorder`] has heard, shared with the test.
@@ -64,7 +64,8 @@ fn shown(bytes: &[u8]) -> String {
 /// what the defaults of [`ChatHandler`] do, without logging.
 pub struct Recorder {
     records: Rc<Records>,
-    found: Option<OnFound>,
+    collect: Option<OnData>,
+    found: Option<OnData>,
     connect: Option<Act>,
     drain: Option<Act>,
     eof: Option<Act>,
@@ -79,6 +80,7 @@ impl Recorder {
         records.wants_read.set(true);
         let recorder = Self {
             records: Rc::clone(&records),
+            collect: None,
             found: None,
             connect: None,
             drain: None,
@@ -92,6 +94,15 @@ impl Recorder {
     /// One that nobody listens to.
     pub fn silent() -> Self {
         Self::new().0
+    }
+
+    /// When some of a piece arrives, which the act is given.
+    pub fn on_collect(
+        mut self,
+        act: impl FnMut(&mut ChatIo<'_>, &[u8]) -> Result<()> + 'static,
+    ) -> Self {
+        self.collect = Some(Box::new(act));
+        self
     }
 
     /// When a piece is complete, which the act is given.
@@ -160,12 +171,15 @@ impl ChatHandler for Recorder {
         self.records.wants_read.get()
     }
 
-    fn collect_incoming_data(&mut self, _: &mut ChatIo<'_>, data: &[u8]) -> Result<()> {
+    fn collect_incoming_data(&mut self, io: &mut ChatIo<'_>, data: &[u8]) -> Result<()> {
         assert!(!data.is_empty(), "nothing was handed out");
         let bytes = &self.records.bytes;
         bytes.set(bytes.get() + data.len());
         self.records.collected.borrow_mut().extend_from_slice(data);
-        Ok(())
+        match &mut self.collect {
+            Some(told) => told(io, data),
+            None => Ok(()),
+        }
     }
 
     fn found_terminator(&mut self, io: &mut ChatIo<'_>) -> Result<()> {

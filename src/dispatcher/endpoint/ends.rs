@@ -126,6 +126,12 @@ impl Endpoint {
         !self.is_over() && !self.is(Flags::IDLE | Flags::PAUSED)
     }
 
+    /// Checks whether the connection is established: from `handle_connect` on, if it was
+    /// made here, until it is closed.
+    pub(crate) fn is_established(&self) -> bool {
+        self.stage == Stage::Connected
+    }
+
     /// The next thing that is due, which then no longer is; a drain only `with_drain`.
     pub(crate) fn take_duty(&mut self, with_drain: bool) -> Option<Duty> {
         if !self.flags.intersects(Flags::DUE) || self.stage == Stage::Closed {

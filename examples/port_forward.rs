@@ -1,16 +1,16 @@
-//! Forwards connections: whoever connects to LISTEN talks to REMOTE.
+//! Forwards connections: a client that connects to LISTEN talks to REMOTE.
 //!
 //! Each connection is two channels, the client's and the remote's, and each knows
 //! the other by its [`ChannelId`]: what one receives it sends on the other, and
 //! when one ends it sees to it that the other does. What an end means for the
 //! other side:
 //!
-//! - A half-close is passed on as one, behind the data that came before it. The
+//! - A half-close is passed on as one, after the data that came before it. The
 //!   connection ends when both sides have closed.
-//! - A reset is passed on as a reset, behind what was received before it.
-//! - A side that closed and then answers what is sent to it with a reset has said
-//!   all it had to say: that still reaches the other side, whose words are of no
-//!   use any more and are dropped.
+//! - A reset is passed on as a reset, after the data that came before it.
+//! - A side that has half-closed and is then reset has sent all that it had to send.
+//!   The other side is closed when that is written to it, and what it sends meanwhile is
+//!   dropped. It is not reset: that would discard data that the kernel has yet to deliver.
 //! - If the remote cannot be reached, the client's connection is closed.
 //!
 //! It holds at most 256 KiB for each side, however slow it is: one side is not
@@ -47,9 +47,6 @@ const CHUNK: usize = 64 * 1024;
 /// One side of a forwarded connection.
 struct Half {
     other: Option<HalfId>,
-    /// The other side takes nothing any more: what comes from this one is dropped.
-    /// The number is how much was, since all that this side is to get was written.
-    dropped: Option<usize>,
     /// The other side was reset: so is this one, when all is written.
     resets: bool,
 }
@@ -60,7 +57,6 @@ impl Half {
     fn new(other: Option<HalfId>) -> Self {
         Self {
             other,
-            dropped: None,
             resets: false,
         }
     }
@@ -68,21 +64,6 @@ impl Half {
     /// The other side, unless it is gone.
     fn other<'a>(&self, io: &'a mut Io<'_>) -> Option<&'a mut DispatcherWithSend<Half>> {
         io.event_loop().get_mut(self.other?)
-    }
-
-    /// Drops what was received. This side could go on for ever without noticing
-    /// that nobody listens; but closing while it talks would reset the connection
-    /// and might take away what it was sent last. So it gets some time, in bytes.
-    fn drop_input(&mut self, io: &mut Io<'_>, received: usize, dropped: usize) {
-        let dropped = if io.pending() == 0 {
-            dropped + received
-        } else {
-            0
-        };
-        self.dropped = Some(dropped);
-        if dropped > LIMIT {
-            io.abort();
-        }
     }
 }
 
@@ -97,9 +78,8 @@ impl Handler for Half {
 
     fn handle_read(&mut self, io: &mut Io<'_>) -> Result<()> {
         io.recv_with(CHUNK, |io, data| {
-            if let Some(dropped) = self.dropped {
-                self.drop_input(io, data.len(), dropped);
-            } else if let Some(other) = self.other(io)
+            // Without the other side, the data is dropped.
+            if let Some(other) = self.other(io)
                 && let Err(error) = other.send(data)
             {
                 // Not this side's error.
@@ -149,13 +129,10 @@ impl Handler for Half {
             other.close();
             return Ok(());
         }
-        // This side takes nothing any more, but what it sent is still on its way.
-        other.handler_mut().dropped = Some(0);
-        if !all_received {
-            // A reset, or another failure in the middle.
-            other.handler_mut().resets = true;
-            other.close_when_done();
-        }
+        // What this side sent is still delivered. If it had not ended its input, the end is a
+        // reset, or another failure in the middle.
+        other.handler_mut().resets = !all_received;
+        other.close_when_done();
         Ok(())
     }
 }

@@ -7,6 +7,8 @@
 mod support;
 
 use std::process::Command;
+use std::thread;
+use std::time::{Duration, Instant};
 
 use fdloop::Backend;
 use support::{
@@ -221,6 +223,57 @@ for first, second in (0, 1), (1, 0):
         pass
 "#,
     );
+}
+
+#[test]
+fn port_forward_ends_a_connection_when_a_side_that_closed_answers_with_a_reset() {
+    let script = r#"
+remote = listen(sys.argv[1])
+forwarder = hear()
+seconds = []
+for number in range(40):
+    ends = [connect(forwarder), accept(remote)]
+    first, second = ends if number % 2 else reversed(ends)
+    first.sendall(b'hello')
+    first.close()
+    assert read_all(second) == b'hello'
+    seconds.append(second)
+say('closed')
+while hear() == 'talk':
+    for second in seconds:
+        try:
+            second.send(b'.')
+        except (BrokenPipeError, ConnectionResetError):
+            pass
+    say('talked')
+"#;
+    with_each_backend(|backend| {
+        let mut both = Program::python(script, &[ANY_PORT]);
+        let remote = both.address();
+        let (forwarder, address) = server("port_forward", backend, &[ANY_PORT, &remote]);
+        let before = forwarder.descriptors();
+        both.tell(&address);
+        assert_eq!(both.line(), "closed");
+        // The first byte is answered with a reset, which the next finds.
+        wait_until("the connections have ended", || {
+            both.tell("talk");
+            assert_eq!(both.line(), "talked");
+            forwarder.descriptors() == before
+        });
+        both.tell("enough");
+        both.succeed();
+        forwarder.end_with("TERM");
+    });
+}
+
+/// Asks again and again until the answer is yes.
+#[track_caller]
+fn wait_until(what: &str, mut done: impl FnMut() -> bool) {
+    let deadline = Instant::now() + Duration::from_secs(20);
+    while !done() {
+        assert!(Instant::now() < deadline, "waited in vain until {what}");
+        thread::sleep(Duration::from_millis(10));
+    }
 }
 
 #[test]

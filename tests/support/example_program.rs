@@ -161,7 +161,7 @@ impl Program {
         self.succeed();
     }
 
-    /// The most memory it ever had, in KiB, where the system tells.
+    /// Returns the most memory it ever had, in KiB, where the system tells.
     #[track_caller]
     pub fn peak_memory(&self) -> Option<u64> {
         if !cfg!(target_os = "linux") {
@@ -172,6 +172,17 @@ impl Program {
         let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
         let kib = peak.and_then(|peak| peak.split_whitespace().next()?.parse().ok());
         Some(kib.expect("a number of KiB"))
+    }
+
+    /// Returns how many descriptors it has open, where the system tells.
+    #[track_caller]
+    pub fn descriptors(&self) -> Option<usize> {
+        if !cfg!(target_os = "linux") {
+            return None;
+        }
+        let path = format!("/proc/{}/fd", self.child.id());
+        let entries = std::fs::read_dir(path).expect("the program runs");
+        Some(entries.count())
     }
 
     #[track_caller]

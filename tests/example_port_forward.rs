@@ -266,6 +266,73 @@ while hear() == 'talk':
     });
 }
 
+#[test]
+#[cfg_attr(
+    not(target_os = "linux"),
+    ignore = "only Linux tells what is open, and has POLLRDHUP"
+)]
+fn port_forward_ends_a_connection_when_a_side_that_half_closed_is_reset() {
+    // Half of the sides that are reset are clients, and half are the remote's.
+    let script = r#"
+import select
+remote = listen(sys.argv[1], rcvbuf=65536)
+forwarder = hear()
+data = noise(20000, 8)
+def wait_for_the_end_behind_the_data(s):
+    poll = select.poll()
+    poll.register(s, select.POLLRDHUP)
+    assert poll.poll(100000)
+
+pairs = []
+for number in range(60):
+    ends = [connect(forwarder), accept(remote)]
+    pairs.append(ends if number % 2 else ends[::-1])
+for first, second in pairs:
+    first.sendall(data)
+    first.shutdown(socket.SHUT_WR)
+    wait_for_the_end_behind_the_data(second)
+say('half-closed')
+hear()
+for first, _ in pairs:
+    reset(first)
+say('reset')
+# The others are silent, and have read nothing yet.
+hear()
+for _, second in pairs:
+    check(read_all(second), data, 'what was sent before the reset')
+    try:
+        while True:
+            second.sendall(b'to a side that is gone')
+    except (BrokenPipeError, ConnectionResetError):
+        pass
+# A half-close alone ends nothing.
+c = connect(forwarder); s = accept(remote)
+c.shutdown(socket.SHUT_WR)
+assert read_all(s) == b''
+s.sendall(data)
+s.close()
+check(read_all(c), data, 'the answer')
+"#;
+    with_each_backend(|backend| {
+        let mut both = Program::python(script, &[ANY_PORT]);
+        let remote = both.address();
+        let (forwarder, address) = server("port_forward", backend, &[ANY_PORT, &remote]);
+        let before = forwarder.descriptors();
+        both.tell(&address);
+        assert_eq!(both.line(), "half-closed");
+        let open = before.map(|before| before + 2 * 60);
+        assert_eq!(forwarder.descriptors(), open, "a half-close ends nothing");
+        both.tell("reset");
+        assert_eq!(both.line(), "reset");
+        wait_until("the connections have ended", || {
+            forwarder.descriptors() == before
+        });
+        both.tell("go on");
+        both.succeed();
+        forwarder.end_with("TERM");
+    });
+}
+
 /// Asks again and again until the answer is yes.
 #[track_caller]
 fn wait_until(what: &str, mut done: impl FnMut() -> bool) {

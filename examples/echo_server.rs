@@ -20,7 +20,7 @@ mod common;
 use std::process::ExitCode;
 
 use common::{Arguments, Failure};
-use fdloop::{Address, DispatcherWithSend, Handler, Io, Predicates, Result, Socket, View};
+use fdloop::{Address, DispatcherWithSend, Handler, Io, Predicates, Result, Socket};
 
 const USAGE: &str = "\
 usage: echo_server [--backend select|poll] [ADDR]
@@ -31,20 +31,12 @@ usage: echo_server [--backend select|poll] [ADDR]
 /// the copying; larger ones are no faster.
 const CHUNK: usize = 64 * 1024;
 
-/// How many bytes may wait for a client before no more are read from it. The kernel's own buffers
-/// are larger, so that a higher limit only costs memory.
-const LIMIT: usize = 64 * 1024;
-
 /// A connection.
 struct Echo;
 
 impl Handler for Echo {
-    fn readable(&self, io: &View<'_>) -> bool {
-        io.pending() < LIMIT
-    }
-
     fn predicates(&self) -> Predicates {
-        // The above looks at nothing but this channel.
+        // The defaults look at nothing but this channel.
         Predicates::OwnState
     }
 
@@ -60,14 +52,11 @@ impl Handler for Echo {
 struct Server;
 
 impl Handler for Server {
-    fn handle_accepted(&mut self, io: &mut Io<'_>, socket: Socket, peer: Address) -> Result<()> {
-        let added = DispatcherWithSend::new(socket, Echo)
-            .and_then(|channel| Ok(io.event_loop().add(channel)?));
-        if let Err(error) = added {
-            // One connection is lost, by a limit of the system's for example. It
-            // must not be the listener's error: that would end the server.
-            common::complain(&format!("cannot serve {peer}: {error}"));
-        }
+    // An error here, such as a limit of the system, costs one connection and is logged:
+    // that is the default of `handle_accept_error`.
+    fn handle_accepted(&mut self, io: &mut Io<'_>, socket: Socket, _: Address) -> Result<()> {
+        let echo = DispatcherWithSend::new(socket, Echo)?;
+        io.event_loop().add(echo.with_backpressure())?;
         Ok(())
     }
 }

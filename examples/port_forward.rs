@@ -160,13 +160,10 @@ impl Forwarder {
 }
 
 impl Handler for Forwarder {
-    fn handle_accepted(&mut self, io: &mut Io<'_>, client: Socket, peer: Address) -> Result<()> {
-        if let Err(error) = self.forward(io.event_loop(), client) {
-            // The remote refused at once, or there are too many descriptors. The
-            // client's connection is closed by now, and the server goes on.
-            common::complain(&format!("cannot forward {peer}: {error}"));
-        }
-        Ok(())
+    // An error here costs one connection and is logged: the remote refused at once, or there
+    // are too many descriptors. The client's connection is closed by then.
+    fn handle_accepted(&mut self, io: &mut Io<'_>, client: Socket, _: Address) -> Result<()> {
+        self.forward(io.event_loop(), client)
     }
 }
 

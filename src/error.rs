@@ -136,6 +136,11 @@ impl Error {
     /// A failed system call on `fd`.
     #[cold]
     pub(crate) fn system(action: impl Into<String>, fd: Option<RawFd>, source: io::Error) -> Self {
+        // A transport passes on an error of this crate: it says itself what failed.
+        let source = match source.downcast::<Self>() {
+            Ok(error) => return error,
+            Err(source) => source,
+        };
         // What only means "not now" is returned on hot paths, and nobody reads it.
         if matches!(
             source.kind(),
@@ -301,13 +306,16 @@ impl StdError for Error {
 }
 
 impl From<io::Error> for Error {
+    /// Gives back the error that an `io::Error` was made from, the same as it was; wraps
+    /// any other.
     fn from(error: io::Error) -> Self {
-        Self::Io(error)
+        error.downcast().unwrap_or_else(Self::Io)
     }
 }
 
 impl From<Error> for io::Error {
-    /// Keeps the kind, and the text with its descriptor.
+    /// Keeps the kind and the text with its descriptor. `raw_os_error` of the result is
+    /// `None` for a failed system call: converting back gives an error that has it.
     fn from(error: Error) -> Self {
         match error {
             Error::Io(error) => error,
@@ -319,6 +327,7 @@ impl From<Error> for io::Error {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::mem;
 
     fn errno(number: i32) -> Error {
         Error::from(io::Error::from_raw_os_error(number))
@@ -369,6 +378,51 @@ mod tests {
         assert_eq!(format!("{error:?}"), error.to_string());
         assert_eq!(format!("{:?}", Error::ExitNow), Error::ExitNow.to_string());
         assert_eq!(format!("{:?}", Error::other("no greeting")), "no greeting");
+    }
+
+    /// One of each variant.
+    fn one_of_each() -> Vec<Error> {
+        vec![
+            Error::ExitNow,
+            errno(libc::ECONNRESET),
+            Error::system(
+                "connect",
+                Some(7),
+                io::Error::from_raw_os_error(libc::EBADF),
+            )
+            .advise("check the address"),
+            Error::misuse(io::ErrorKind::Unsupported, "no"),
+            Error::LineTooLong(3),
+            Error::panicked(&"a message"),
+            Error::other("no greeting"),
+        ]
+    }
+
+    #[test]
+    fn an_error_comes_back_from_an_io_error_as_it_was() {
+        for (error, again) in one_of_each().into_iter().zip(one_of_each()) {
+            let wrapped = io::Error::from(error);
+            assert_eq!(wrapped.kind(), again.kind());
+            assert_eq!(wrapped.to_string(), again.to_string());
+            let back = Error::from(wrapped);
+            assert_eq!(mem::discriminant(&back), mem::discriminant(&again));
+            assert_eq!(back.kind(), again.kind());
+            assert_eq!(back.raw_os_error(), again.raw_os_error());
+            assert_eq!(back.is_disconnected(), again.is_disconnected());
+            assert_eq!(back.to_string(), again.to_string());
+        }
+    }
+
+    #[test]
+    fn an_error_of_the_crate_is_not_hidden_in_that_of_a_system_call() {
+        for (error, again) in one_of_each().into_iter().zip(one_of_each()) {
+            if matches!(error, Error::Io(_)) {
+                continue; // It gets the context that it does not have.
+            }
+            let outer = Error::system("write", Some(9), error.into());
+            assert_eq!(outer.to_string(), again.to_string());
+            assert_eq!(outer.raw_os_error(), again.raw_os_error());
+        }
     }
 
     #[derive(Debug)]

@@ -426,6 +426,29 @@ fn an_open_descriptor_that_cannot_be_waited_for_ends_its_channel_alone() {
 }
 
 #[test]
+fn closing_a_file_whose_descriptor_was_closed_is_no_error_of_the_loop() {
+    let _alone = alone();
+    with_every_loop(|event_loop| {
+        let (reader, _writer) = io::pipe().unwrap();
+        // The flags of a master are to be put back, and cannot be.
+        let master = nix::pty::openpty(None, None).unwrap().master;
+        for file in [reader.as_fd(), master.as_fd()] {
+            let mut add = || {
+                let channel = FileDispatcher::new(file, Probe::silent()).unwrap();
+                event_loop.add(channel).unwrap()
+            };
+            let (by_id, with_all) = (add(), add());
+            close_behind(by_id.fd());
+            assert!(event_loop.close(by_id).unwrap());
+            assert!(!event_loop.close(by_id).unwrap());
+            close_behind(with_all.fd());
+            event_loop.close_all(false).unwrap();
+            assert!(event_loop.is_empty());
+        }
+    });
+}
+
+#[test]
 fn a_file_wrapper_whose_duplicate_was_closed_says_so_once() {
     // CPython's test_close_twice.
     let _alone = alone();

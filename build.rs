@@ -53,6 +53,34 @@ const FACTS: &[Fact] = &[
         "has_msg_nosignal",
         &[LINUX, ANDROID, FREEBSD, NETBSD, OPENBSD, SOLARIS],
     ),
+    // MSG_DONTWAIT keeps one call from waiting, whatever the flags of the socket say.
+    // Apple's kernel heeds it when receiving only.
+    (
+        "has_msg_dontwait",
+        &[LINUX, ANDROID, FREEBSD, NETBSD, OPENBSD, SOLARIS],
+    ),
+    // Opening /proc/self/fd/N makes a new open file description of the same file, also
+    // of a pipe without a name. Elsewhere /dev/fd/N duplicates the descriptor.
+    ("opens_through_proc", &[LINUX, ANDROID]),
+    // The numbers of device files are fixed: see Documentation/admin-guide/devices.txt
+    // in the kernel's source. Elsewhere the system assigns them.
+    ("has_fixed_device_numbers", &[LINUX, ANDROID]),
+    // TIOCGDEV tells which terminal /dev/tty was when it was opened. libc does not bind
+    // Android's.
+    ("has_tiocgdev", &[LINUX]),
+    // Each open(2) of a serial line raises DTR and RTS, also if the line is open already
+    // and a program has lowered them.
+    ("open_raises_modem_lines", &[LINUX, ANDROID]),
+    // A call fails for a terminal and succeeds for the master of a pseudo-terminal:
+    // TIOCPTMASTER, ptsname_r(3) or TIOCPTYGNAME. On Linux the device number differs. Where
+    // libc binds none of these calls, terminals are not opened by their names.
+    ("has_tiocptmaster", &[&["freebsd"]]),
+    ("has_ptsname_r", &[NETBSD]),
+    ("has_tiocptygname", &[APPLE]),
+    (
+        "tells_pty_masters",
+        &[LINUX, ANDROID, &["freebsd"], NETBSD, APPLE],
+    ),
     // The kernel takes bit sets longer than FD_SETSIZE. On Apple systems only
     // the variant `select$DARWIN_EXTSN` does (see sys/select.rs); illumos and
     // Solaris answer EINVAL past FD_SETSIZE, which is 65,536 there.

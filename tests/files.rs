@@ -9,12 +9,11 @@ use std::io::{self, Read, Write};
 use std::os::fd::{AsFd, OwnedFd};
 
 use common::{
-    Probe, Seen, TempDir, settle, turn_once, turn_until, turn_until_empty, with_every_loop,
+    Probe, Seen, TempDir, raw_pty, settle, turn_once, turn_until, turn_until_empty, with_every_loop,
 };
 use fdloop::{ChannelId, EventLoop, FileDispatcher};
 use nix::fcntl::OFlag;
 use nix::sys::stat::Mode;
-use nix::sys::termios::{SetArg, cfmakeraw, tcgetattr, tcsetattr};
 
 fn add(
     event_loop: &mut EventLoop,
@@ -172,15 +171,6 @@ fn a_file_dispatcher_is_independent_of_the_file_it_was_made_from() {
         turn_until(event_loop, "the other reads", || second_seen.heard("read"));
         assert!(first_seen.events().is_empty());
     });
-}
-
-/// A pseudo-terminal that passes everything on as it is.
-fn raw_pty() -> (File, File) {
-    let pty = nix::pty::openpty(None, None).unwrap();
-    let mut modes = tcgetattr(&pty.slave).unwrap();
-    cfmakeraw(&mut modes);
-    tcsetattr(&pty.slave, SetArg::TCSANOW, &modes).unwrap();
-    (File::from(pty.master), File::from(pty.slave))
 }
 
 #[test]

@@ -12,9 +12,10 @@ use std::net::TcpStream;
 use common::{turn_until_empty, with_every_loop};
 use fdloop::{Address, Dispatcher, DispatcherWithSend, EventLoop, Handler, Io, Result, Socket};
 
-/// What the kernel says of the process's threads and signals.
+/// What the kernel says of the process's threads, and of the signals of this one. (The main
+/// thread blocks signals for a moment while it starts another.)
 fn threads_and_signals() -> Vec<String> {
-    let status = fs::read_to_string("/proc/self/status").unwrap();
+    let status = fs::read_to_string("/proc/thread-self/status").unwrap();
     let names = ["Threads:", "SigBlk:", "SigIgn:", "SigCgt:"];
     let of_interest = |line: &&str| names.iter().any(|name| line.starts_with(name));
     let lines: Vec<_> = status

@@ -133,7 +133,8 @@ pub trait Handler {
     /// end. [`handle_read`](Handler::handle_read) is not called any more.
     ///
     /// By default the channel closes when what waits to be written is written.
-    /// Override it to go on writing, and close later.
+    /// Override it to go on writing, and close later; or to wait for the next writer of a
+    /// FIFO, with [`rearm_input`](crate::Endpoint::rearm_input).
     fn handle_eof(&mut self, io: &mut Io<'_>) -> Result<()> {
         io.close_after_eof();
         Ok(())

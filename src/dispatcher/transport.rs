@@ -70,6 +70,17 @@ pub trait Transport: 'static {
         ))
     }
 
+    /// Prepares the descriptor to be waited for and read after its input has ended: see
+    /// [`Endpoint::rearm_input`](crate::Endpoint::rearm_input). The number must stay the
+    /// same. Returning `Ok` for an input that stays at its end makes the loop spin.
+    ///
+    /// # Errors
+    ///
+    /// `Unsupported`, by default.
+    fn rearm(&mut self) -> io::Result<()> {
+        Err(cannot_rearm())
+    }
+
     /// Closes the descriptor and says what close(2) answered. By default it is
     /// dropped.
     ///
@@ -168,6 +179,13 @@ impl Link {
         }
     }
 
+    pub(super) fn rearm(&mut self) -> io::Result<()> {
+        match self {
+            Self::Socket(_) => Err(cannot_rearm()),
+            Self::Other(transport) => transport.rearm(),
+        }
+    }
+
     pub(super) fn close(self) -> io::Result<()> {
         match self {
             Self::Socket(socket) => socket.close(),
@@ -197,6 +215,13 @@ pub(super) fn uninterrupted(mut call: impl FnMut() -> io::Result<usize>) -> io::
         }
     }
     Err(io::ErrorKind::WouldBlock.into())
+}
+
+fn cannot_rearm() -> io::Error {
+    io::Error::new(
+        io::ErrorKind::Unsupported,
+        "only FIFOs and terminals have input after an end of file; make a new channel",
+    )
 }
 
 /// What a transport of somebody's own answered, if it can be true.

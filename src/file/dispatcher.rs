@@ -12,14 +12,14 @@ use crate::event_loop::forward_channel;
 /// A [`Dispatcher`] over a file of any kind: a pipe, a FIFO, a terminal, a device,
 /// a regular file. asyncore's `file_dispatcher`.
 ///
-/// The file is duplicated, and made non-blocking for as long as the dispatcher
-/// lives: see [`FileWrapper`]. Regular files are always ready, and reading them
-/// waits for the disk. It dereferences to the dispatcher; what only sockets can do
-/// answers with an error.
+/// The file is duplicated, and its reads and writes never block: [`FileWrapper`] says how,
+/// and when others who share the file see `O_NONBLOCK` on it. Regular files are always
+/// ready, and reading them waits for the disk. The dispatcher dereferences to a
+/// [`Dispatcher`]; methods that only sockets have return an error.
 ///
-/// The flags are put back when the dispatcher is dropped. A program that a signal
-/// ends drops nothing, and leaves the shell's terminal non-blocking: one that has
-/// it as a channel should end by itself on SIGINT and SIGTERM.
+/// At the end of the file `handle_eof` runs, and the channel closes. To wait for the next
+/// writer of a FIFO instead, or for what is typed after Ctrl-D, override `handle_eof` and
+/// call [`rearm_input`](crate::Endpoint::rearm_input).
 ///
 /// For input in lines, or in pieces of any other kind, see
 /// [`AsyncChat::over`](crate::AsyncChat::over) a [`FileWrapper`].
@@ -64,8 +64,26 @@ impl<H: Handler> FileDispatcher<H> {
     ///
     /// As for [`FileWrapper::new`].
     pub fn new(file: impl AsFd, handler: H) -> Result<Self> {
-        let wrapper = FileWrapper::new(file)?;
-        Ok(Self(Dispatcher::over(wrapper, handler)))
+        Ok(Self::over(FileWrapper::new(file)?, handler))
+    }
+
+    /// Makes a dispatcher over a wrapper that exists already, such as one that
+    /// [leaves the flags alone](FileWrapper::leave_blocking), without a buffer. For one with
+    /// a buffer, see [`DispatcherWithSend::over`].
+    ///
+    /// ```
+    /// use fdloop::{FileDispatcher, FileWrapper, Handler};
+    ///
+    /// struct Quiet;
+    /// impl Handler for Quiet {}
+    ///
+    /// let (reader, _writer) = std::io::pipe()?;
+    /// let channel = FileDispatcher::over(FileWrapper::leave_blocking(&reader)?, Quiet);
+    /// assert!(channel.connected());
+    /// # Ok::<(), fdloop::Error>(())
+    /// ```
+    pub fn over(file: FileWrapper, handler: H) -> Self {
+        Self(Dispatcher::over(file, handler))
     }
 
     /// The same with a buffer, for output: what cannot be written now is kept, as

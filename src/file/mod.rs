@@ -1,5 +1,6 @@
 //! Files of any kind as channels: pipes, FIFOs, terminals, devices, regular files.
 
+mod blocking;
 mod dispatcher;
 mod wrapper;
 

@@ -3,24 +3,38 @@
 use std::io::{self, IoSlice};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 
+use super::blocking::Blocking;
 use crate::dispatcher::Transport;
 use crate::error::{Error, Result};
-use crate::sys::fd::{self, FileKind};
+use crate::sys::fd::{self, Access, FileKind};
+use crate::sys::reopen;
 
 /// A duplicate of a descriptor, of any kind, with the methods of a socket.
 /// asyncore's `file_wrapper`.
 ///
-/// The descriptor is duplicated with dup(2) (`F_DUPFD_CLOEXEC`), so the original
-/// may be closed, and the two are independent but for what all duplicates share:
-/// the file offset, and the flags of the open file description.
+/// The duplicate is close-on-exec, the original may be closed, and reads and writes never
+/// block. `O_NONBLOCK` is a flag of the open file description, which a duplicate shares with
+/// the original, and often with other processes such as the shell. The wrapper avoids
+/// setting it there:
 ///
-/// The duplicate is made non-blocking, which is one of those flags, so it shows
-/// in the original, and in every process that shares it: for a terminal, that is
-/// the shell. It is put back as it was when the wrapper is closed or dropped,
-/// also by a panic that unwinds. Wrappers of one terminal look after each other in
-/// that; of two wrappers of one pipe, close the one that was made first last. A
-/// process that exits without dropping it
-/// (`std::process::exit`, a signal) leaves it set.
+/// | the file | what keeps it from blocking |
+/// | --- | --- |
+/// | a terminal; on Linux and Android a pipe or FIFO too | the file is opened anew, through `/proc` or by its name, and the new description is non-blocking |
+/// | a socket | each call passes `MSG_DONTWAIT` |
+/// | a regular file, directory or block device; on Linux `/dev/null`, `/dev/zero`, `/dev/full` | nothing: it never blocks |
+/// | any other file, and one that cannot be opened anew | `O_NONBLOCK` on the shared description |
+///
+/// The last row applies to the master of a pseudo-terminal, to other devices, on Apple
+/// systems to sockets, and on OpenBSD, DragonFly BSD and illumos to terminals. It also
+/// applies if open(2) fails (without `/proc`, or for another user's file), and if the new
+/// description would differ: `O_ASYNC` or `O_DIRECT` is set, the writers of a FIFO have left
+/// already, or opening a serial line would raise DTR or RTS.
+///
+/// Closing or dropping the wrapper then puts the flag back, also while a panic unwinds, but
+/// not in a child made by fork(2), which shares it with the parent. A process that ends
+/// without dropping the wrapper (`std::process::exit`, a signal) leaves the flag set. If
+/// another wrapper has put it back, the next read or write sets it again. To have it never
+/// set, see [`leave_blocking`](FileWrapper::leave_blocking).
 ///
 /// ```
 /// use fdloop::FileWrapper;
@@ -42,8 +56,10 @@ pub struct FileWrapper {
     /// None when closed.
     fd: Option<OwnedFd>,
     kind: FileKind,
-    /// The description was blocking, and is made so again at the end.
-    was_blocking: bool,
+    access: Access,
+    blocking: Blocking,
+    /// A terminal's last read failed with EIO: its input is not to be waited for again.
+    hung_up: bool,
 }
 
 impl FileWrapper {
@@ -51,31 +67,71 @@ impl FileWrapper {
     ///
     /// # Errors
     ///
-    /// What fcntl(2) answers: the `errno` EMFILE if there are too many
-    /// descriptors.
+    /// The errors of fcntl(2): the `errno` EMFILE if there are too many descriptors.
     pub fn new(file: impl AsFd) -> Result<Self> {
-        let number = fd::number(&file);
-        let wrap = || {
-            let duplicate = fd::duplicate(file.as_fd())?;
-            let kind = fd::kind(duplicate.as_fd())?;
-            // Regular files never block, and the flag would only show elsewhere.
-            let was_blocking =
-                kind != FileKind::Regular && fd::set_nonblocking(duplicate.as_fd(), true)?;
+        Self::wrap(file.as_fd(), false)
+    }
+
+    /// Duplicates `file` as [`new`](FileWrapper::new) does, and never changes a flag that
+    /// others share.
+    ///
+    /// Where `new` would set `O_NONBLOCK`, this wrapper calls poll(2) before each read and
+    /// write. It then reads at most once each time that the file is ready, and writes at most
+    /// `PIPE_BUF` bytes a call (4,096 on Linux, 512 on Apple systems and the BSDs). To a
+    /// terminal it writes these one by one, with a poll(2) before each, since a writable
+    /// terminal may have room for one byte alone. A call can still block if another process
+    /// reads or fills the file between poll(2) and the call.
+    ///
+    /// ```
+    /// use fdloop::{EventLoop, FileDispatcher, FileWrapper, Handler, Io, Result, View};
+    ///
+    /// struct Keyboard;
+    /// impl Handler for Keyboard {
+    ///     fn handle_read(&mut self, io: &mut Io<'_>) -> Result<()> {
+    ///         let mut buf = [0; 64];
+    ///         let n = io.recv(&mut buf)?;
+    ///         println!("{n} bytes");
+    ///         Ok(())
+    ///     }
+    ///     fn writable(&self, _: &View<'_>) -> bool {
+    ///         false
+    ///     }
+    /// }
+    ///
+    /// # let (reader, _) = std::io::pipe()?;
+    /// # let stdin = || reader;
+    /// # /*
+    /// use std::io::stdin;
+    /// # */
+    /// let mut event_loop = EventLoop::new()?;
+    /// let input = FileWrapper::leave_blocking(stdin())?;
+    /// event_loop.add(FileDispatcher::over(input, Keyboard))?;
+    /// event_loop.run()?;
+    /// # Ok::<(), fdloop::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// As for [`new`](FileWrapper::new). On Apple systems, reads and writes of a device that
+    /// poll(2) refuses fail with `Unsupported`.
+    pub fn leave_blocking(file: impl AsFd) -> Result<Self> {
+        Self::wrap(file.as_fd(), true)
+    }
+
+    fn wrap(file: BorrowedFd<'_>, leave_flags: bool) -> Result<Self> {
+        let duplicate = || {
+            let kind = fd::kind(file)?;
+            let access = fd::access(file)?;
+            let (duplicate, blocking) = Blocking::duplicate(file, kind, leave_flags)?;
             Ok(Self {
                 fd: Some(duplicate),
                 kind,
-                was_blocking,
+                access,
+                blocking,
+                hung_up: false,
             })
         };
-        wrap().map_err(|e| Error::system("wrap a file", Some(number), e))
-    }
-
-    fn open(&self) -> io::Result<BorrowedFd<'_>> {
-        match &self.fd {
-            Some(fd) => Ok(fd.as_fd()),
-            // What the system would answer, and asyncore does.
-            None => Err(io::Error::from_raw_os_error(libc::EBADF)),
-        }
+        duplicate().map_err(|e| Error::system("wrap a file", Some(file.as_raw_fd()), e))
     }
 
     /// Adds what was attempted to an error.
@@ -89,8 +145,9 @@ impl FileWrapper {
     ///
     /// # Errors
     ///
-    /// `WouldBlock` if there is nothing yet; the `errno` EBADF if it is closed;
-    /// else what read(2) answers.
+    /// `WouldBlock` if there is nothing yet; `Unsupported` if it is open for writing only,
+    /// or `BrokenPipe` (EPIPE) if its reader is gone as well; the `errno` EBADF if it is
+    /// closed; else the errors of read(2).
     pub fn recv(&mut self, buf: &mut [u8]) -> Result<usize> {
         let result = self.read_once(buf);
         self.context("read", result)
@@ -109,9 +166,10 @@ impl FileWrapper {
     ///
     /// # Errors
     ///
-    /// `WouldBlock` if there is no room; the `errno` EBADF if it is closed; else
-    /// what write(2) answers, such as `BrokenPipe` or `StorageFull`. (A program
-    /// that does not ignore SIGPIPE, as Rust's do, gets that signal.)
+    /// `WouldBlock` if there is no room; `Unsupported` if it is open for reading only; the
+    /// `errno` EBADF if it is closed; else the errors of write(2), such as `BrokenPipe` or
+    /// `StorageFull`. (A program that does not ignore SIGPIPE, as Rust's do, gets that
+    /// signal.)
     pub fn send(&mut self, data: &[u8]) -> Result<usize> {
         let result = Transport::send(self, data);
         self.context("write", result)
@@ -126,34 +184,66 @@ impl FileWrapper {
         self.send(data)
     }
 
+    /// Takes the fields apart, so that the descriptor can be borrowed while the state
+    /// changes.
+    fn parts(&mut self) -> io::Result<(BorrowedFd<'_>, &mut Blocking)> {
+        match &self.fd {
+            Some(fd) => Ok((fd.as_fd(), &mut self.blocking)),
+            // What read(2) and write(2) return for it, and asyncore.
+            None => Err(io::Error::from_raw_os_error(libc::EBADF)),
+        }
+    }
+
     fn read_once(&mut self, buf: &mut [u8]) -> io::Result<usize> {
-        self.stay_nonblocking()?;
-        match fd::read(self.open()?, buf) {
-            Err(e) if self.kind == FileKind::Terminal && e.raw_os_error() == Some(libc::EIO) => {
-                Ok(0)
-            }
-            result => result,
+        let access = self.access;
+        let (fd, blocking) = self.parts()?;
+        if access == Access::WriteOnly {
+            return Err(not_readable(fd));
         }
+        let result = blocking.read(fd, buf);
+        self.hung_up = self.is_hang_up(&result);
+        if self.hung_up { Ok(0) } else { result }
     }
 
-    /// A terminal says EIO where a pipe says EPIPE: nobody is there to read.
-    fn tell_hangup(&self, written: io::Result<usize>) -> io::Result<usize> {
-        match written {
-            Err(e) if self.kind == FileKind::Terminal && e.raw_os_error() == Some(libc::EIO) => {
-                Err(io::Error::from_raw_os_error(libc::EPIPE))
-            }
-            written => written,
+    /// Runs a write, if the file is open for that.
+    fn write_once(
+        &mut self,
+        write: impl FnOnce(&mut Blocking, BorrowedFd<'_>, FileKind) -> io::Result<usize>,
+    ) -> io::Result<usize> {
+        let (access, kind) = (self.access, self.kind);
+        let (fd, blocking) = self.parts()?;
+        if access == Access::ReadOnly {
+            return Err(not_writable(fd));
         }
+        let result = write(blocking, fd, kind);
+        // Without its other side, a terminal fails with EIO where a pipe fails with EPIPE.
+        if self.is_hang_up(&result) {
+            return Err(io::Error::from_raw_os_error(libc::EPIPE));
+        }
+        result
     }
 
-    /// Standard input and output are often one terminal, opened once: when the
-    /// first wrapper of it puts the flags back, the others must not block. Whoever
-    /// finds that takes over the duty to put them back. (Terminals are slow, so
-    /// looking costs nothing that matters.)
-    fn stay_nonblocking(&mut self) -> io::Result<()> {
-        if self.kind == FileKind::Terminal && fd::set_nonblocking(self.open()?, true)? {
-            self.was_blocking = true;
+    /// Checks whether a call found the other side of a terminal gone.
+    fn is_hang_up(&self, result: &io::Result<usize>) -> bool {
+        let errno = result.as_ref().err().and_then(io::Error::raw_os_error);
+        self.kind == FileKind::Terminal && errno == Some(libc::EIO)
+    }
+
+    /// Puts a new description of a FIFO under the number of the old one, which goes on
+    /// reporting that its writers have left. The FIFO has a reader all the time, so it keeps
+    /// what another writer has written meanwhile.
+    fn rearm_fifo(&mut self) -> io::Result<()> {
+        let (fd, blocking) = self.parts()?;
+        if !reopen::has_name(fd) {
+            return Err(unsupported(
+                "a pipe without a name cannot be opened for writing again (and some systems do \
+                 not tell the name of a FIFO); make a new channel",
+            ));
         }
+        let fresh = reopen::pipe(fd).map_err(cannot_reopen)?;
+        blocking.restore(fd);
+        fd::replace(fd, fresh)?;
+        *blocking = Blocking::OwnDescription;
         Ok(())
     }
 
@@ -174,18 +264,48 @@ impl FileWrapper {
             return Ok(());
         };
         let number = fd.as_raw_fd();
-        self.put_flags_back(fd.as_fd());
+        self.blocking.restore(fd.as_fd());
         fd::close(fd).map_err(|e| Error::system("close", Some(number), e))
     }
+}
 
-    fn put_flags_back(&mut self, fd: BorrowedFd<'_>) {
-        if self.was_blocking {
-            self.was_blocking = false;
-            if let Err(error) = fd::set_nonblocking(fd, false) {
-                let fd = fd.as_raw_fd();
-                log::error!("fd {fd} stays non-blocking for all who share it: {error}");
-            }
+fn not_readable(fd: BorrowedFd<'_>) -> io::Error {
+    // The loop reports a pipe whose reader has gone as readable.
+    if fd::has_no_reader(fd) {
+        return io::Error::from_raw_os_error(libc::EPIPE);
+    }
+    let message = format!(
+        "cannot read from fd {}: it is open for writing only; return false from readable, or \
+         open it for both",
+        fd.as_raw_fd()
+    );
+    Error::misuse(io::ErrorKind::Unsupported, message).into()
+}
+
+fn not_writable(fd: BorrowedFd<'_>) -> io::Error {
+    let message = format!(
+        "cannot write to fd {}: it is open for reading only; open it for writing too, or write \
+         to the other end",
+        fd.as_raw_fd()
+    );
+    Error::misuse(io::ErrorKind::Unsupported, message).into()
+}
+
+fn unsupported(reason: &'static str) -> io::Error {
+    io::Error::new(io::ErrorKind::Unsupported, reason)
+}
+
+/// Says what to do about a FIFO that cannot be opened anew. EMFILE and the like stay as
+/// they are: a later attempt may succeed.
+fn cannot_reopen(error: io::Error) -> io::Error {
+    match error.kind() {
+        io::ErrorKind::Unsupported | io::ErrorKind::NotFound | io::ErrorKind::PermissionDenied => {
+            unsupported(
+                "the FIFO cannot be opened again through its descriptor; open it for reading and \
+                 writing, so that its input never ends, or make a new channel",
+            )
         }
+        _ => error,
     }
 }
 
@@ -214,15 +334,41 @@ impl Transport for FileWrapper {
     }
 
     fn send(&mut self, data: &[u8]) -> io::Result<usize> {
-        self.stay_nonblocking()?;
-        let written = fd::write(self.open()?, data);
-        self.tell_hangup(written)
+        self.write_once(|blocking, fd, kind| blocking.write(fd, kind, data))
     }
 
     fn send_vectored(&mut self, bufs: &[IoSlice<'_>]) -> io::Result<usize> {
-        self.stay_nonblocking()?;
-        let written = fd::write_vectored(self.open()?, bufs);
-        self.tell_hangup(written)
+        self.write_once(|blocking, fd, kind| blocking.write_vectored(fd, kind, bufs))
+    }
+
+    /// Lets a FIFO wait for its next writer, and a terminal for what is typed after the
+    /// character that ends a file.
+    ///
+    /// # Errors
+    ///
+    /// `BrokenPipe` if the terminal has hung up; `Unsupported` for every other kind of
+    /// file, and for a FIFO that cannot be opened again (it is opened through `/proc`, so
+    /// on Linux and Android alone); else the errors of open(2).
+    fn rearm(&mut self) -> io::Result<()> {
+        match self.kind {
+            FileKind::Pipe => self.rearm_fifo(),
+            FileKind::Terminal => {
+                let hung_up = self.hung_up;
+                let (fd, _) = self.parts()?;
+                if hung_up || fd::has_terminal_hung_up(fd) {
+                    let message = "the terminal has hung up";
+                    return Err(io::Error::new(io::ErrorKind::BrokenPipe, message));
+                }
+                Ok(())
+            }
+            FileKind::AlwaysReady => Err(unsupported(
+                "the file is always ready, so waiting for more of it would keep the loop busy; \
+                 read it again later through a new channel",
+            )),
+            FileKind::Socket | FileKind::Other => Err(unsupported(
+                "only FIFOs and terminals have input after an end of file; make a new channel",
+            )),
+        }
     }
 
     fn close(mut self: Box<Self>) -> io::Result<()> {

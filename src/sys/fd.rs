@@ -87,24 +87,66 @@ pub(crate) fn write_vectored(fd: BorrowedFd<'_>, bufs: &[IoSlice<'_>]) -> io::Re
     check_size(unsafe { libc::writev(fd.as_raw_fd(), bufs.as_ptr().cast(), count) })
 }
 
-/// What kind of file a descriptor refers to.
+/// The kind of file that a descriptor refers to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum FileKind {
     /// A terminal, or a side of a pseudo-terminal.
     Terminal,
-    /// A regular file, directory or block device: always ready, never EAGAIN.
-    Regular,
-    /// A socket, a pipe, a FIFO or another character device.
+    /// A pipe, with a name (a FIFO) or without.
+    Pipe,
+    Socket,
+    /// A regular file, a directory, a block device, or a device such as /dev/null:
+    /// never EAGAIN.
+    AlwaysReady,
+    /// Another character device, or an object of the kernel's such as an eventfd.
     Other,
 }
 
-/// What kind of file `fd` refers to.
+/// Returns the kind of file that `fd` refers to.
 pub(crate) fn kind(fd: BorrowedFd<'_>) -> io::Result<FileKind> {
-    let mode = nix::sys::stat::fstat(fd)?.st_mode & libc::S_IFMT;
-    Ok(match mode {
-        libc::S_IFREG | libc::S_IFDIR | libc::S_IFBLK => FileKind::Regular,
-        libc::S_IFCHR if nix::unistd::isatty(fd).unwrap_or(false) => FileKind::Terminal,
+    let stat = nix::sys::stat::fstat(fd)?;
+    Ok(match stat.st_mode & libc::S_IFMT {
+        libc::S_IFREG | libc::S_IFDIR | libc::S_IFBLK => FileKind::AlwaysReady,
+        libc::S_IFIFO => FileKind::Pipe,
+        libc::S_IFSOCK => FileKind::Socket,
+        libc::S_IFCHR if never_blocks(stat.st_rdev) => FileKind::AlwaysReady,
+        libc::S_IFCHR if is_terminal(fd) => FileKind::Terminal,
         _ => FileKind::Other,
+    })
+}
+
+/// Checks whether `fd` is a terminal, one that has hung up included.
+fn is_terminal(fd: BorrowedFd<'_>) -> bool {
+    matches!(nix::unistd::isatty(fd), Ok(true) | Err(nix::Error::EIO))
+}
+
+/// Checks whether the number is that of /dev/null, /dev/zero or /dev/full.
+#[cfg(has_fixed_device_numbers)]
+fn never_blocks(device: libc::dev_t) -> bool {
+    [3, 5, 7]
+        .map(|minor| libc::makedev(1, minor))
+        .contains(&device)
+}
+
+#[cfg(not(has_fixed_device_numbers))]
+fn never_blocks(_: libc::dev_t) -> bool {
+    false
+}
+
+/// What a descriptor was opened for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Access {
+    ReadOnly,
+    WriteOnly,
+    ReadWrite,
+}
+
+/// Returns what `fd` was opened for.
+pub(crate) fn access(fd: BorrowedFd<'_>) -> io::Result<Access> {
+    Ok(match fcntl(fd, FcntlArg::F_GETFL)? & libc::O_ACCMODE {
+        libc::O_RDONLY => Access::ReadOnly,
+        libc::O_WRONLY => Access::WriteOnly,
+        _ => Access::ReadWrite,
     })
 }
 
@@ -139,15 +181,45 @@ pub(crate) fn has_unread(fd: BorrowedFd<'_>) -> bool {
     check(result).is_ok() && bytes > 0
 }
 
-/// Whether `fd` is ready for writing at this moment, or has failed.
+/// Checks whether `fd` is ready for writing at this moment, or has failed.
 pub(crate) fn is_writable(fd: BorrowedFd<'_>) -> bool {
     poll_now(fd, libc::POLLOUT) != 0
 }
 
-/// Whether the other side of `fd` has hung up, as far as the platform tells: on
+/// Checks whether a read or write that waits for `events` returns at once.
+///
+/// # Errors
+///
+/// `Unsupported` if poll(2) cannot wait for such a file, as on Apple systems for some
+/// devices.
+pub(crate) fn is_ready(fd: BorrowedFd<'_>, events: libc::c_short) -> io::Result<bool> {
+    let found = poll_now(fd, events);
+    if found & libc::POLLNVAL != 0 {
+        return Err(io::Error::new(
+            io::ErrorKind::Unsupported,
+            "poll(2) cannot tell whether it is ready; use FileWrapper::new, which makes it \
+             non-blocking",
+        ));
+    }
+    Ok(found != 0)
+}
+
+/// Checks whether the other side of `fd` has hung up, as far as the platform tells: on
 /// Apple systems not for terminals.
 pub(crate) fn has_hung_up(fd: BorrowedFd<'_>) -> bool {
     poll_now(fd, 0) & libc::POLLHUP != 0
+}
+
+/// Checks whether the reading side of `fd` is gone: Linux reports that as an error, other
+/// systems report a hang-up.
+pub(crate) fn has_no_reader(fd: BorrowedFd<'_>) -> bool {
+    poll_now(fd, 0) & (libc::POLLHUP | libc::POLLERR) != 0
+}
+
+/// Checks whether a terminal has hung up. Its settings can then not be read, whatever
+/// poll(2) reports.
+pub(crate) fn has_terminal_hung_up(fd: BorrowedFd<'_>) -> bool {
+    has_hung_up(fd) || nix::unistd::isatty(fd) != Ok(true)
 }
 
 /// What poll(2) says of one descriptor at this moment.

@@ -10,6 +10,7 @@ pub(crate) mod deadline;
 pub(crate) mod fd;
 pub(crate) mod poll;
 pub(crate) mod prefetch;
+pub(crate) mod reopen;
 #[cfg(feature = "select")]
 pub(crate) mod select;
 pub(crate) mod socket;

@@ -173,6 +173,12 @@ pub(crate) fn peek(socket: BorrowedFd<'_>, buf: &mut [u8]) -> io::Result<usize> 
     recv_with(socket, buf, libc::MSG_PEEK)
 }
 
+/// Receives without waiting, whatever the flags of the open file description say.
+#[cfg(has_msg_dontwait)]
+pub(crate) fn recv_now(socket: BorrowedFd<'_>, buf: &mut [u8]) -> io::Result<usize> {
+    recv_with(socket, buf, libc::MSG_DONTWAIT)
+}
+
 #[inline]
 fn recv_with(socket: BorrowedFd<'_>, buf: &mut [u8], flags: libc::c_int) -> io::Result<usize> {
     // SAFETY: the kernel writes at most `len` bytes into the exclusively
@@ -198,6 +204,12 @@ pub(crate) fn send_oob(socket: BorrowedFd<'_>, buf: &[u8]) -> io::Result<usize> 
     send_with(socket, buf, libc::MSG_OOB)
 }
 
+/// Sends without waiting, whatever the flags of the open file description say.
+#[cfg(has_msg_dontwait)]
+pub(crate) fn send_now(socket: BorrowedFd<'_>, buf: &[u8]) -> io::Result<usize> {
+    send_with(socket, buf, libc::MSG_DONTWAIT)
+}
+
 #[inline]
 fn send_with(socket: BorrowedFd<'_>, buf: &[u8], flags: libc::c_int) -> io::Result<usize> {
     // SAFETY: the kernel reads at most `len` bytes of the borrowed buffer, and
@@ -214,6 +226,20 @@ fn send_with(socket: BorrowedFd<'_>, buf: &[u8], flags: libc::c_int) -> io::Resu
 
 /// sendmsg(2) of the first [`fd::MAX_SLICES`] of `bufs`.
 pub(crate) fn send_vectored(socket: BorrowedFd<'_>, bufs: &[IoSlice<'_>]) -> io::Result<usize> {
+    send_vectored_with(socket, bufs, 0)
+}
+
+/// Sends from several buffers without waiting, as [`send_now`] does.
+#[cfg(has_msg_dontwait)]
+pub(crate) fn send_vectored_now(socket: BorrowedFd<'_>, bufs: &[IoSlice<'_>]) -> io::Result<usize> {
+    send_vectored_with(socket, bufs, libc::MSG_DONTWAIT)
+}
+
+fn send_vectored_with(
+    socket: BorrowedFd<'_>,
+    bufs: &[IoSlice<'_>],
+    flags: libc::c_int,
+) -> io::Result<usize> {
     // Zeroed and filled in, not a literal: some platforms pad the structure.
     // SAFETY: msghdr is plain data of integers and pointers, for which zero is a
     // valid value.
@@ -224,7 +250,7 @@ pub(crate) fn send_vectored(socket: BorrowedFd<'_>, bufs: &[IoSlice<'_>]) -> io:
     // SAFETY: IoSlice has the layout of iovec on Unix, as its documentation
     // promises; the entries counted are there, and they and the buffers they
     // name are borrowed for the call. The other pointers are null.
-    check_size(unsafe { libc::sendmsg(socket.as_raw_fd(), &raw const message, NO_SIGNAL) })
+    check_size(unsafe { libc::sendmsg(socket.as_raw_fd(), &raw const message, flags | NO_SIGNAL) })
 }
 
 /// recvfrom(2) of one datagram, cut to `buf.len()` bytes, and its sender.

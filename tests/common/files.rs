@@ -1,13 +1,18 @@
 //! Descriptors for tests.
 
-use std::fs;
+use std::fs::{self, File};
 use std::io::{self, PipeReader, Write};
 use std::os::fd::{AsFd, AsRawFd};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::mpsc;
+use std::thread;
 
 use nix::fcntl::{FcntlArg, FdFlag, OFlag, fcntl};
+use nix::sys::termios::{SetArg, cfmakeraw, tcgetattr, tcsetattr};
+
+use super::PATIENCE;
 
 /// A directory that goes away with the value.
 pub struct TempDir(PathBuf);
@@ -43,6 +48,34 @@ pub fn fd_flags(fd: impl AsFd) -> (bool, bool) {
         FdFlag::from_bits_retain(own).contains(FdFlag::FD_CLOEXEC),
         OFlag::from_bits_retain(shared).contains(OFlag::O_NONBLOCK),
     )
+}
+
+/// The two sides of a pseudo-terminal that passes everything on as it is: the master,
+/// and the terminal.
+pub fn raw_pty() -> (File, File) {
+    let pty = nix::pty::openpty(None, None).unwrap();
+    let mut modes = tcgetattr(&pty.slave).unwrap();
+    cfmakeraw(&mut modes);
+    tcsetattr(&pty.slave, SetArg::TCSANOW, &modes).unwrap();
+    (File::from(pty.master), File::from(pty.slave))
+}
+
+/// The status flags of the open file description.
+#[track_caller]
+pub fn status_flags(fd: impl AsFd) -> OFlag {
+    OFlag::from_bits_retain(fcntl(&fd, FcntlArg::F_GETFL).unwrap())
+}
+
+/// Runs `act`, which must not block: in a thread of its own, so that a failure is a failure
+/// and no test that never ends.
+#[track_caller]
+pub fn at_once<R: Send + 'static>(act: impl FnOnce() -> R + Send + 'static) -> R {
+    let (done, result) = mpsc::channel();
+    let thread = thread::spawn(move || done.send(act()));
+    let result = result.recv_timeout(PATIENCE);
+    let result = result.expect("it blocks, or panicked");
+    thread.join().unwrap().unwrap();
+    result
 }
 
 /// Data that shows when a piece of it is missing or in the wrong place.

@@ -19,7 +19,7 @@ mod trace;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::{Duration, Instant};
 
-pub use files::{TempDir, fd_flags, stuffed_pipe, stuffed_stream};
+pub use files::{TempDir, at_once, fd_flags, raw_pty, status_flags, stuffed_pipe, stuffed_stream};
 pub use pollers::{Counting, Heard, Script, Simulated, poller_of};
 pub use probe::{Probe, Seen};
 pub use trace::{has_strace, traced_on_every_backend};

@@ -97,6 +97,106 @@ impl Endpoint {
         }
     }
 
+    /// Goes on reading after the input has ended, for an override of
+    /// [`handle_eof`](crate::Handler::handle_eof): a FIFO then waits for its next writer,
+    /// and a terminal for what is typed after the end-of-file character (Ctrl-D).
+    /// [`input_ended`](Endpoint::input_ended) is false again, and `handle_read` is called
+    /// when there is something to read. Does nothing if the input has not ended.
+    ///
+    /// What a writer left in a FIFO between the end of file and this call is read. If that
+    /// writer is gone as well, its end is not reported.
+    ///
+    /// A FIFO is opened again through `/proc`, so it can be re-armed on Linux and Android
+    /// alone. Elsewhere, open it for reading and writing: its input then never ends.
+    ///
+    /// ```
+    /// use fdloop::{EventLoop, FileDispatcher, Handler, Io, Result, View};
+    /// use std::io::Write;
+    /// use std::os::unix::fs::OpenOptionsExt;
+    ///
+    /// /// Takes commands until one says to stop, from any number of writers.
+    /// struct Commands(Vec<u8>);
+    ///
+    /// impl Handler for Commands {
+    ///     fn handle_read(&mut self, io: &mut Io<'_>) -> Result<()> {
+    ///         let mut buf = [0; 512];
+    ///         let n = io.recv(&mut buf)?;
+    ///         self.0.extend_from_slice(&buf[..n]);
+    ///         if self.0.ends_with(b"stop\n") {
+    ///             io.close();
+    ///         }
+    ///         Ok(())
+    ///     }
+    ///     fn handle_eof(&mut self, io: &mut Io<'_>) -> Result<()> {
+    ///         io.rearm_input() // the writer has left: wait for the next one
+    ///     }
+    ///     fn writable(&self, _: &View<'_>) -> bool {
+    ///         false
+    ///     }
+    /// }
+    ///
+    /// let path = std::env::temp_dir().join(format!("commands-{}", std::process::id()));
+    /// nix::unistd::mkfifo(&path, nix::sys::stat::Mode::S_IRWXU)?;
+    /// let fifo = std::fs::File::options().read(true).custom_flags(libc::O_NONBLOCK).open(&path)?;
+    /// let mut event_loop = EventLoop::new()?;
+    /// event_loop.add(FileDispatcher::new(fifo, Commands(Vec::new()))?)?;
+    /// # let name = path.clone();
+    /// let writers = std::thread::spawn(move || {
+    ///     for command in ["start\n", "stop\n"] {
+    ///         let mut fifo = std::fs::File::options().write(true).open(&path)?;
+    ///         fifo.write_all(command.as_bytes())?;
+    ///     }
+    ///     std::io::Result::Ok(())
+    /// });
+    /// # if cfg!(target_os = "linux") {
+    /// event_loop.run()?;
+    /// # }
+    /// writers.join().unwrap()?;
+    /// # std::fs::remove_file(name)?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// `BrokenPipe` if the terminal has hung up: returned from `handle_eof`, it ends the
+    /// channel. `Unsupported` for sockets, pipes without a name, regular files and other
+    /// transports that cannot have more input, and for a FIFO that cannot be opened again.
+    /// `NotConnected` if the channel is closed or closing. Else the errors of
+    /// [`Transport::rearm`](crate::Transport::rearm).
+    pub fn rearm_input(&mut self) -> Result<()> {
+        self.link_for("re-arm the input")?;
+        if !self.input_ended() {
+            return Ok(());
+        }
+        // The writer's hang-up ends a channel that was not reading when it came. That end
+        // is what is taken back here.
+        let by_hangup = self.is(Flags::EOF_FIRST) && self.reason.is_none();
+        if self.is_ending() && !by_hangup {
+            let message = format!(
+                "cannot re-arm the input of fd {}: the channel is closing; make a new one",
+                self.fd
+            );
+            return Err(Error::misuse(io::ErrorKind::NotConnected, message));
+        }
+        self.rearm_link()?;
+        self.flags -= Flags::INPUT_ENDED | Flags::EOF_DUE | Flags::EOF_FIRST;
+        if by_hangup {
+            self.flags -= Flags::CLOSE_DUE | Flags::BROKEN;
+        }
+        Ok(())
+    }
+
+    fn rearm_link(&mut self) -> Result<()> {
+        let fd = self.fd;
+        match self.link_for("re-arm the input")?.rearm() {
+            Err(error) if error.kind() == io::ErrorKind::Unsupported => {
+                let message = format!("cannot re-arm the input of fd {fd}: {error}");
+                Err(Error::misuse(io::ErrorKind::Unsupported, message))
+            }
+            result => result.map_err(|e| Error::system("re-arm the input", Some(fd), e)),
+        }
+    }
+
     /// The peer had closed its side in order when the send failed.
     fn is_broken_pipe(&self) -> bool {
         let reason = self.reason.as_ref();

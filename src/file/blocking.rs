@@ -1,0 +1,183 @@
+//! What keeps the reads and writes of a file from blocking the loop, with the least effect
+//! on other users of the file.
+
+use std::io::{self, IoSlice};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::process;
+
+use crate::sys::fd::{self, FileKind};
+use crate::sys::reopen;
+#[cfg(has_msg_dontwait)]
+use crate::sys::socket;
+
+/// What keeps the calls of one wrapper from blocking.
+#[derive(Debug)]
+pub(super) enum Blocking {
+    /// The wrapper has an open file description of its own, which is non-blocking.
+    OwnDescription,
+    /// The file is a socket, and each call says that it must not wait.
+    #[cfg(has_msg_dontwait)]
+    EachCall,
+    /// O_NONBLOCK is set on the description that the wrapper shares with the original.
+    /// `set_by` is the process that set it and takes it off again: not a child that
+    /// fork(2) made later. `None` if it was set already.
+    SharedFlag { set_by: Option<u32> },
+    /// Files of this kind never block.
+    Never,
+    /// The flags are left alone. poll(2) is asked before each call.
+    AskedFirst,
+}
+
+/// How many bytes a pipe that is writable takes without waiting (POSIX, write(2)).
+#[allow(clippy::unnecessary_cast, reason = "a c_int on illumos")]
+const PIPE_ROOM: usize = libc::PIPE_BUF as usize;
+
+/// How many bytes a terminal takes without waiting once it is writable: it may have room
+/// for no more.
+const TERMINAL_ROOM: usize = 1;
+
+impl Blocking {
+    /// Duplicates `file`, and chooses the way with the least effect on others. With
+    /// `leave_flags`, O_NONBLOCK is never set on a shared description.
+    pub(super) fn duplicate(
+        file: BorrowedFd<'_>,
+        kind: FileKind,
+        leave_flags: bool,
+    ) -> io::Result<(OwnedFd, Self)> {
+        if let Some(own) = own_description(file, kind) {
+            return Ok((own, Self::OwnDescription));
+        }
+        let duplicate = fd::duplicate(file)?;
+        let blocking = match kind {
+            FileKind::AlwaysReady => Self::Never,
+            #[cfg(has_msg_dontwait)]
+            FileKind::Socket => Self::EachCall,
+            _ if leave_flags => Self::AskedFirst,
+            _ => {
+                let mut shared = Self::SharedFlag { set_by: None };
+                shared.ensure(duplicate.as_fd())?;
+                shared
+            }
+        };
+        Ok((duplicate, blocking))
+    }
+
+    /// Sets a shared flag again if it is off, since another wrapper of the description may
+    /// have been closed. The process that sets it is the one to take it off.
+    fn ensure(&mut self, file: BorrowedFd<'_>) -> io::Result<()> {
+        if let Self::SharedFlag { set_by } = self
+            && fd::set_nonblocking(file, true)?
+        {
+            *set_by = Some(process::id());
+        }
+        Ok(())
+    }
+
+    /// read(2), or `WouldBlock`.
+    pub(super) fn read(&mut self, file: BorrowedFd<'_>, buf: &mut [u8]) -> io::Result<usize> {
+        self.ensure(file)?;
+        match self {
+            #[cfg(has_msg_dontwait)]
+            Self::EachCall => socket::recv_now(file, buf),
+            Self::AskedFirst if !fd::is_ready(file, libc::POLLIN)? => Err(would_block()),
+            _ => fd::read(file, buf),
+        }
+    }
+
+    /// write(2), or `WouldBlock`.
+    pub(super) fn write(
+        &mut self,
+        file: BorrowedFd<'_>,
+        kind: FileKind,
+        data: &[u8],
+    ) -> io::Result<usize> {
+        self.ensure(file)?;
+        match self {
+            #[cfg(has_msg_dontwait)]
+            Self::EachCall => socket::send_now(file, data),
+            Self::AskedFirst => write_when_ready(file, kind, data),
+            _ => fd::write(file, data),
+        }
+    }
+
+    /// writev(2), or `WouldBlock`.
+    pub(super) fn write_vectored(
+        &mut self,
+        file: BorrowedFd<'_>,
+        kind: FileKind,
+        bufs: &[IoSlice<'_>],
+    ) -> io::Result<usize> {
+        self.ensure(file)?;
+        match self {
+            #[cfg(has_msg_dontwait)]
+            Self::EachCall => socket::send_vectored_now(file, bufs),
+            Self::AskedFirst => {
+                let first = bufs.iter().find(|buf| !buf.is_empty());
+                first.map_or(Ok(0), |buf| write_when_ready(file, kind, buf))
+            }
+            _ => fd::write_vectored(file, bufs),
+        }
+    }
+
+    /// Puts the flags of the description back as they were.
+    pub(super) fn restore(&mut self, file: BorrowedFd<'_>) {
+        let Self::SharedFlag { set_by } = self else {
+            return;
+        };
+        if set_by.take() != Some(process::id()) {
+            return;
+        }
+        match fd::set_nonblocking(file, false) {
+            Ok(_) => {}
+            // The number was closed elsewhere, which close(2) reports next.
+            Err(error) if error.raw_os_error() == Some(libc::EBADF) => {}
+            Err(error) => {
+                let number = fd::number(&file);
+                log::error!("fd {number} stays non-blocking for all who share it: {error}");
+            }
+        }
+    }
+}
+
+/// Opens a file anew if its kind allows that and the system does not refuse.
+fn own_description(file: BorrowedFd<'_>, kind: FileKind) -> Option<OwnedFd> {
+    match kind {
+        FileKind::Terminal => reopen::terminal(file).ok(),
+        FileKind::Pipe => {
+            let own = reopen::pipe(file).ok()?;
+            // A description that was opened after the last writer of a FIFO had left does
+            // not report that end. If a writer comes between the two calls, both
+            // descriptions report when it leaves.
+            let loses_end = fd::has_hung_up(file) && !fd::has_hung_up(own.as_fd());
+            (!loses_end).then_some(own)
+        }
+        FileKind::Socket | FileKind::AlwaysReady | FileKind::Other => None,
+    }
+}
+
+/// Writes what a blocking descriptor takes without waiting.
+fn write_when_ready(file: BorrowedFd<'_>, kind: FileKind, data: &[u8]) -> io::Result<usize> {
+    let room = match kind {
+        FileKind::Terminal => TERMINAL_ROOM,
+        _ => PIPE_ROOM,
+    };
+    let mut written = 0;
+    for piece in data[..data.len().min(PIPE_ROOM)].chunks(room) {
+        let result = match fd::is_ready(file, libc::POLLOUT) {
+            Ok(true) => fd::write(file, piece),
+            Ok(false) => Err(would_block()),
+            Err(error) => Err(error),
+        };
+        match result {
+            Ok(n) => written += n,
+            Err(error) if written == 0 => return Err(error),
+            // The bytes written count; the next call fails again.
+            Err(_) => break,
+        }
+    }
+    Ok(written)
+}
+
+fn would_block() -> io::Error {
+    io::Error::from(io::ErrorKind::WouldBlock)
+}

@@ -415,7 +415,7 @@ fn an_open_descriptor_that_cannot_be_waited_for_ends_its_channel_alone() {
                 assert!(errors[0].contains(&fd), "{errors:?}");
             }
             _ => {
-                assert_eq!(seen.events(), ["read", "close"]);
+                assert_eq!(seen.events(), ["read", "close"], "{:?}", seen.errors());
                 assert_eq!(seen.reason().unwrap().0, Some(libc::EBADF));
             }
         }

@@ -17,6 +17,8 @@ use std::time::{Duration, Instant};
 use common::{Counting, Heard, Probe, on_every_backend, settle, turn_until, with_every_loop};
 use fdloop::{Channel, Dispatcher, Error, EventLoop, FileDispatcher, FileWrapper, Result};
 use nix::fcntl::{FcntlArg, fcntl};
+#[cfg(target_os = "linux")]
+use nix::{fcntl::OFlag, sys::stat::Mode};
 
 static ALONE: Mutex<()> = Mutex::new(());
 
@@ -377,12 +379,12 @@ fn closing_a_channel_whose_descriptor_was_closed_is_no_error_of_close_all() {
 }
 
 /// A descriptor that only names a file.
+/// Opens a directory with O_PATH, for which musl's O_ACCMODE has a bit, so that
+/// `OpenOptions` would take it out of the flags.
 #[cfg(target_os = "linux")]
-fn open_as_path() -> File {
-    use std::os::unix::fs::OpenOptionsExt;
-    let mut options = File::options();
-    options.read(true).custom_flags(libc::O_PATH);
-    options.open("/").unwrap()
+fn open_as_path() -> OwnedFd {
+    let flags = OFlag::O_PATH | OFlag::O_CLOEXEC;
+    nix::fcntl::open("/", flags, Mode::empty()).unwrap()
 }
 
 #[test]

@@ -13,15 +13,26 @@ pub(super) struct Attempts {
     failure: Option<io::Error>,
     /// The error of the attempt that is going on, which a send took.
     early: Option<io::Error>,
+    /// The socket was used for one, and is of no use for another.
+    pub(super) spent: bool,
 }
 
 impl Attempts {
-    pub(super) fn new(addresses: Vec<Address>) -> Self {
+    pub(super) fn new(addresses: Vec<Address>, spent: bool) -> Self {
         Self {
             left: addresses.into_iter(),
             tried: Vec::new(),
             failure: None,
             early: None,
+            spent,
+        }
+    }
+
+    /// An attempt at `address` that has succeeded.
+    pub(super) fn made(address: Option<Address>) -> Self {
+        Self {
+            tried: address.into_iter().collect(),
+            ..Self::new(Vec::new(), true)
         }
     }
 

@@ -1,10 +1,11 @@
 //! How a dispatcher is served by the loop: events become calls of the handler, and
-//! what becomes due in those is done when they have returned.
+//! what becomes due in those is done when they have returned. What is next, the endpoint
+//! says.
 
 use std::time::Duration;
 
 use super::base::Dispatcher;
-use super::endpoint::Duty;
+use super::endpoint::{Call, Event, Turn};
 use super::handler::Handler;
 use super::io::{Io, View};
 use crate::error::{Error, Result};
@@ -15,21 +16,50 @@ use crate::poller::Interest;
 const PAUSE: Duration = Duration::from_millis(100);
 
 impl<H: Handler> Dispatcher<H> {
-    /// Calls a method of the handler. That there is nothing to do now is no error,
-    /// and what became due in it must still be done.
-    fn call(
-        &mut self,
-        event_loop: &mut EventLoop,
-        method: fn(&mut H, &mut Io<'_>) -> Result<()>,
-    ) -> Result<()> {
-        self.endpoint.begin_handler();
-        let mut io = Io::new(&mut self.endpoint, event_loop);
-        let result = method(&mut self.handler, &mut io);
-        self.end_call(event_loop, result)
+    /// Calls the handler for the event of `turn`, and then for all that becomes due.
+    #[inline(never)]
+    fn drive(&mut self, event_loop: &mut EventLoop, mut turn: Turn) -> Result<()> {
+        while let Some(call) = self.endpoint.next_call(&mut turn)? {
+            if call == Call::Close && self.has_wanted_input(event_loop) {
+                self.endpoint.put_off_close();
+                continue;
+            }
+            self.endpoint.begin_call(call);
+            let result = self.call(event_loop, call);
+            if result.is_err() && call == Call::Connect {
+                self.endpoint.end_connect(false);
+            }
+            result?;
+            self.endpoint.end_call(call)?;
+            let writes = turn.event == Some(Event::Write);
+            if call == Call::Connect && writes && !self.wants_to_write(event_loop) {
+                turn.event = None;
+            }
+            if call == Call::Accept && self.endpoint.is_paused() {
+                event_loop.settle_later(PAUSE);
+            }
+        }
+        Ok(())
     }
 
-    /// The part of that behind the handler.
-    fn end_call(&mut self, event_loop: &mut EventLoop, result: Result<()>) -> Result<()> {
+    /// Calls a method of the handler. That there is nothing to do now is no error.
+    fn call(&mut self, event_loop: &mut EventLoop, call: Call) -> Result<()> {
+        let mut io = Io::new(&mut self.endpoint, event_loop);
+        let result = match call {
+            Call::Connect => self.handler.handle_connect(&mut io),
+            Call::Accept => self.handler.handle_accept(&mut io),
+            Call::Read => self.handler.handle_read(&mut io),
+            Call::Write => self.handler.handle_write(&mut io),
+            Call::Priority => self.handler.handle_expt(&mut io),
+            Call::Drain => self.handler.handle_drain(&mut io),
+            Call::Eof => self.handler.handle_eof(&mut io),
+            Call::Close => return self.call_close(event_loop),
+        };
+        self.heed(event_loop, result)
+    }
+
+    /// What becomes of the result of a method.
+    fn heed(&mut self, event_loop: &mut EventLoop, result: Result<()>) -> Result<()> {
         Io::new(&mut self.endpoint, event_loop).heed_close();
         match result {
             Err(error) if error.would_block() => Ok(()),
@@ -37,112 +67,28 @@ impl<H: Handler> Dispatcher<H> {
         }
     }
 
-    /// A connection that was being made may stand, or have failed. Answers
-    /// whether it stands.
-    fn connect_event(&mut self, event_loop: &mut EventLoop) -> Result<bool> {
-        if !self.endpoint.check_connection()? {
-            return Ok(false);
-        }
-        self.endpoint.begin_connect();
-        let result = self.call(event_loop, H::handle_connect);
-        self.endpoint.end_connect(result.is_ok());
-        result.map(|()| true)
-    }
-
-    /// A read event, in all other cases than the usual one.
-    #[inline(never)]
-    fn unusual_read_event(&mut self, event_loop: &mut EventLoop) -> Result<()> {
-        if !self.endpoint.has_events() {
-            return Ok(());
-        }
-        if self.endpoint.accepting() {
-            self.endpoint.begin_reader();
-            self.call(event_loop, H::handle_accept)?;
-            self.endpoint.end_reader();
-            if self.endpoint.is_paused() {
-                event_loop.settle_later(PAUSE);
-            }
-        } else {
-            if self.endpoint.connecting() && !self.connect_event(event_loop)? {
-                return self.finish(event_loop);
-            }
-            if !self.endpoint.is_over() && !self.endpoint.input_ended() {
-                self.endpoint.begin_read_event();
-                let put_off = self.endpoint.is_broken();
-                self.call(event_loop, H::handle_read)?;
-                self.endpoint.end_reader();
-                if put_off {
-                    self.endpoint.end_read_event();
-                }
-            }
-        }
-        self.finish(event_loop)
-    }
-
-    /// The end of a usual event that turned out otherwise.
-    #[inline(never)]
-    fn end_unusual(&mut self, event_loop: &mut EventLoop, result: Result<()>) -> Result<()> {
-        self.end_call(event_loop, result)?;
-        self.finish(event_loop)
-    }
-
-    /// Does what became due while a handler ran.
-    #[inline]
-    fn finish(&mut self, event_loop: &mut EventLoop) -> Result<()> {
-        if self.endpoint.is_usual() {
-            return Ok(());
-        }
-        self.perform_duties(event_loop)
-    }
-
-    fn perform_duties(&mut self, event_loop: &mut EventLoop) -> Result<()> {
-        self.endpoint.end_of_handler()?;
-        self.put_off_close(event_loop);
-        // A handler that fills what has drained could go on for ever where all is taken
-        // at once. The next drain comes with the next event, so that others have theirs.
-        let mut drained = false;
-        while let Some(duty) = self.endpoint.take_duty(!drained) {
-            match duty {
-                Duty::Connect => drop(self.connect_event(event_loop)?),
-                Duty::Eof => self.call(event_loop, H::handle_eof)?,
-                Duty::Close => self.run_handle_close(event_loop)?,
-                Duty::Drain => {
-                    drained = true;
-                    self.call(event_loop, H::handle_drain)?;
-                }
-            }
-            self.endpoint.end_of_handler()?;
-            self.put_off_close(event_loop);
-        }
-        Ok(())
-    }
-
-    /// A send found the connection gone. If something came in before that and is
-    /// wanted, the close waits until it is read, and comes with the end of it.
-    fn put_off_close(&mut self, event_loop: &EventLoop) {
-        if !self.endpoint.is_close_due() || !self.endpoint.may_have_unread() {
-            return;
-        }
-        let view = View::new(&self.endpoint, event_loop);
-        if self.endpoint.keeps_unread() || self.handler.readable(&view) {
-            self.endpoint.put_off_close();
-        }
-    }
-
     /// The end: whatever `handle_close` does, the channel is closed afterwards,
     /// for no handler of it would ever run again.
-    fn run_handle_close(&mut self, event_loop: &mut EventLoop) -> Result<()> {
-        let mut result = self.call(event_loop, H::handle_close);
-        if let Err(error) = result {
-            result = if error.is_exit() {
-                Err(error)
-            } else {
-                let mut io = Io::new(&mut self.endpoint, event_loop);
+    fn call_close(&mut self, event_loop: &mut EventLoop) -> Result<()> {
+        let mut io = Io::new(&mut self.endpoint, event_loop);
+        let result = match self.handler.handle_close(&mut io) {
+            Err(error) if !error.is_exit() && !error.would_block() => {
                 self.handler.handle_error(&mut io, error)
-            };
-        }
+            }
+            result => result,
+        };
         self.endpoint.close();
-        result
+        self.heed(event_loop, result)
+    }
+
+    /// Whether something came in before a send found the connection gone, and is wanted:
+    /// then the close waits until it is read, and comes with the end of it.
+    fn has_wanted_input(&self, event_loop: &EventLoop) -> bool {
+        self.endpoint.may_have_unread()
+            && (self.endpoint.keeps_unread()
+                || self
+                    .handler
+                    .readable(&View::new(&self.endpoint, event_loop)))
     }
 
     fn wants_to_write(&self, event_loop: &EventLoop) -> bool {
@@ -181,10 +127,11 @@ impl<H: Handler + 'static> Channel for Dispatcher<H> {
         if self.endpoint.is_usual() {
             let mut interest = Interest::empty();
             let view = View::new(&self.endpoint, event_loop);
-            if !self.endpoint.is_held_back() && self.handler.readable(&view) {
-                interest |= Interest::READABLE | Interest::PRIORITY;
+            if self.handler.readable(&view) {
+                interest |= Interest::READABLE;
+                interest.set(Interest::PRIORITY, self.endpoint.wants_priority());
             }
-            if self.endpoint.has_output() || self.handler.writable(&view) {
+            if self.handler.writable(&view) {
                 interest |= Interest::WRITABLE;
             }
             return Some(interest);
@@ -214,51 +161,32 @@ impl<H: Handler + 'static> Channel for Dispatcher<H> {
     }
 
     fn handle_read_event(&mut self, event_loop: &mut EventLoop) -> Result<()> {
-        if self.endpoint.is_usual() {
-            self.endpoint.begin_reader();
-            let mut io = Io::new(&mut self.endpoint, event_loop);
-            let result = self.handler.handle_read(&mut io);
-            self.endpoint.end_reader();
-            if result.is_ok() && !event_loop.has_dooms() && self.endpoint.is_usual() {
-                return Ok(());
-            }
-            return self.end_unusual(event_loop, result);
+        if !self.endpoint.is_usual() {
+            return self.drive(event_loop, Turn::of(Event::Read));
         }
-        self.unusual_read_event(event_loop)
+        // What `drive` does in this case.
+        self.endpoint.begin_reader();
+        let mut io = Io::new(&mut self.endpoint, event_loop);
+        let result = self.handler.handle_read(&mut io);
+        self.endpoint.end_reader();
+        if result.is_ok() && !event_loop.has_dooms() && self.endpoint.is_usual() {
+            return Ok(());
+        }
+        self.heed(event_loop, result)?;
+        self.drive(event_loop, Turn::default())
     }
 
     fn handle_write_event(&mut self, event_loop: &mut EventLoop) -> Result<()> {
-        if !self.endpoint.has_events() || self.endpoint.accepting() {
-            return Ok(());
-        }
-        if self.endpoint.connecting() {
-            let stands = self.connect_event(event_loop)?;
-            if !stands || self.endpoint.is_over() || !self.wants_to_write(event_loop) {
-                return self.finish(event_loop);
-            }
-        }
-        self.endpoint.begin_write_event();
-        self.call(event_loop, H::handle_write)?;
-        if !self.endpoint.was_flushed() && !self.endpoint.is_over() {
-            self.endpoint.flush()?;
-        }
-        self.finish(event_loop)
+        self.drive(event_loop, Turn::of(Event::Write))
     }
 
     fn handle_expt_event(&mut self, event_loop: &mut EventLoop) -> Result<()> {
-        if !self.endpoint.has_events() {
-            return Ok(());
-        }
-        match self.endpoint.take_socket_error()? {
-            Some(error) => self.endpoint.fail(error),
-            None => self.call(event_loop, H::handle_expt)?,
-        }
-        self.finish(event_loop)
+        self.drive(event_loop, Turn::of(Event::Priority))
     }
 
     fn handle_close(&mut self, event_loop: &mut EventLoop, reason: Option<Error>) -> Result<()> {
         self.endpoint.end(reason);
-        self.finish(event_loop)
+        self.drive(event_loop, Turn::default())
     }
 
     fn handle_error(&mut self, event_loop: &mut EventLoop, error: Error) -> Result<()> {
@@ -271,7 +199,7 @@ impl<H: Handler + 'static> Channel for Dispatcher<H> {
         self.endpoint.end_connect(false);
         let mut io = Io::new(&mut self.endpoint, event_loop);
         self.handler.handle_error(&mut io, error)?;
-        self.finish(event_loop)
+        self.drive(event_loop, Turn::default())
     }
 
     fn is_own_end(&self, error: &Error) -> bool {
@@ -281,7 +209,7 @@ impl<H: Handler + 'static> Channel for Dispatcher<H> {
     fn settle(&mut self, event_loop: &mut EventLoop) -> Result<()> {
         self.endpoint.begin_handler();
         self.endpoint.resume();
-        self.finish(event_loop)
+        self.drive(event_loop, Turn::default())
     }
 
     fn write_gathered(&mut self) {

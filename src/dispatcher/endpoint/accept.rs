@@ -4,7 +4,9 @@ use std::io;
 use std::os::fd::AsFd;
 
 use super::super::socket::Socket;
-use super::{Endpoint, Flags, Stage};
+use super::super::transport::Link;
+use super::Endpoint;
+use super::state::{Admission, Listener, Phase};
 use crate::address::Address;
 use crate::error::{Error, Result};
 use crate::sys;
@@ -29,16 +31,18 @@ impl Endpoint {
     /// `InvalidInput` if it is not listening; else what accept(2) answers for
     /// reasons other than that a connection came to nothing.
     pub fn accept(&mut self) -> Result<Option<(Socket, Address)>> {
-        self.set(Flags::RECEIVED, true);
+        self.received = true;
         let fd = self.fd;
         let socket = self.socket_for("accept")?;
-        if self.stage != Stage::Accepting {
+        let Phase::Listening(listener) = &self.phase else {
             let message = format!("cannot accept on fd {fd}: it is not listening");
             return Err(Error::misuse(io::ErrorKind::InvalidInput, message));
-        }
+        };
         match socket.accept() {
             Ok(accepted) => {
-                self.set(Flags::REFUSING, false);
+                if listener.admission != Admission::Open {
+                    self.set_admission(Admission::Open);
+                }
                 Ok(Some(accepted))
             }
             Err(error) => match error.raw_os_error() {
@@ -62,19 +66,22 @@ impl Endpoint {
     #[cold]
     fn refuse(&mut self, error: &io::Error) {
         self.log_refusing(error);
-        let Some(socket) = self.link.as_ref().and_then(|link| link.socket()) else {
+        self.set_admission(Admission::Refusing);
+        let (Some(Link::Socket(socket)), Phase::Listening(listener)) =
+            (&self.link, &mut self.phase)
+        else {
             return;
         };
-        self.spare = None;
+        listener.spare = None;
         for _ in 0..REFUSALS {
             if socket.accept().is_err() {
                 break;
             }
         }
-        self.spare = sys::fd::duplicate(socket.as_fd()).ok();
+        listener.take_spare(socket);
         // Another thread may have taken its place meanwhile, and the last connection
         // to be refused may still be there.
-        if self.spare.is_none() {
+        if listener.spare.is_none() {
             self.pause(error);
         }
     }
@@ -83,30 +90,58 @@ impl Endpoint {
     #[cold]
     fn pause(&mut self, error: &io::Error) {
         self.log_refusing(error);
-        self.set(Flags::PAUSED, true);
+        self.set_admission(Admission::Paused);
     }
 
-    fn log_refusing(&mut self, error: &io::Error) {
-        if !self.is(Flags::REFUSING) {
+    fn log_refusing(&self, error: &io::Error) {
+        if let Phase::Listening(listener) = &self.phase
+            && listener.admission == Admission::Open
+        {
             log::error!("fd {}: refusing connections: {error}", self.fd);
-            self.set(Flags::REFUSING, true);
+        }
+    }
+
+    #[cold]
+    fn set_admission(&mut self, admission: Admission) {
+        if let Phase::Listening(listener) = &mut self.phase {
+            listener.admission = admission;
         }
     }
 
     /// Whether the listener asks for no events for a while.
     pub(crate) fn is_paused(&self) -> bool {
-        self.is(Flags::PAUSED)
+        match &self.phase {
+            Phase::Listening(listener) => listener.admission == Admission::Paused,
+            _ => false,
+        }
     }
 
     /// The while is over.
     pub(crate) fn resume(&mut self) {
-        if self.is(Flags::PAUSED) {
-            self.set(Flags::PAUSED, false);
-            if self.spare.is_none() {
-                let socket = self.link.as_ref().and_then(|link| link.as_fd());
-                self.spare = socket.and_then(|socket| sys::fd::duplicate(socket).ok());
+        if let (Some(Link::Socket(socket)), Phase::Listening(listener)) =
+            (&self.link, &mut self.phase)
+            && listener.admission == Admission::Paused
+        {
+            listener.admission = Admission::Refusing;
+            if listener.spare.is_none() {
+                listener.take_spare(socket);
             }
         }
+    }
+}
+
+impl Listener {
+    pub(super) fn of(socket: &Socket) -> Self {
+        let mut listener = Self {
+            spare: None,
+            admission: Admission::Open,
+        };
+        listener.take_spare(socket);
+        listener
+    }
+
+    fn take_spare(&mut self, socket: &Socket) {
+        self.spare = sys::fd::duplicate(socket.as_fd()).ok();
     }
 }
 

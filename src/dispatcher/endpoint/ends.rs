@@ -1,11 +1,12 @@
-//! How a channel ends, and what the dispatcher must see to.
+//! How a channel ends.
 
 use std::os::fd::RawFd;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use super::super::socket::Socket;
 use super::super::transport::Link;
-use super::{Duty, Endpoint, Flags, Stage};
+use super::Endpoint;
+use super::state::{Congestion, Ending, Flow, Phase};
 use crate::error::{Error, Result};
 
 impl Endpoint {
@@ -19,13 +20,15 @@ impl Endpoint {
     /// knows how. (If output waits, `handle_error` gets that when it is written.)
     pub fn shutdown_when_done(&mut self) -> Result<()> {
         self.link_for("end the output")?;
-        match &mut self.output {
-            Some(output) if !output.is_empty() || self.stage != Stage::Connected => {
-                output.push_shutdown();
+        let waits = self.has_output() || !self.has_peer();
+        match self.outlet.buffer_mut() {
+            Some(buffer) if waits => {
+                buffer.queue.push_shutdown();
+                self.wait_for_room();
             }
             _ => self.shutdown_now()?,
         }
-        self.set(Flags::OUTPUT_ENDED, true);
+        self.output_ended = true;
         Ok(())
     }
 
@@ -33,9 +36,12 @@ impl Endpoint {
     /// on a write event. Input goes on until then, and nothing more is kept for
     /// output. asynchat's method of that name.
     pub fn close_when_done(&mut self) {
-        match &mut self.output {
-            Some(output) => output.close_at_end(),
-            None => self.set(Flags::CLOSE_DUE, true),
+        match self.outlet.buffer_mut() {
+            Some(buffer) => {
+                buffer.queue.close_at_end();
+                self.wait_for_room();
+            }
+            None => self.make_close_due(),
         }
     }
 
@@ -48,22 +54,36 @@ impl Endpoint {
         self.drop_output();
     }
 
-    pub(super) fn drop_output(&mut self) {
-        if let Some(output) = &mut self.output {
-            output.clear();
+    /// Forgets what waits to be written.
+    fn drop_output(&mut self) {
+        self.clear_output();
+        if self.congestion == Congestion::Congested {
+            self.congestion = Congestion::Drained;
         }
-        if self.is(Flags::CONGESTED) {
-            self.set(Flags::CONGESTED, false);
-            self.set(Flags::DRAIN_DUE, true);
+    }
+
+    fn clear_output(&mut self) {
+        if self.has_output()
+            && let Some(buffer) = self.outlet.buffer_mut()
+        {
+            buffer.queue.clear();
+            self.flow = Flow::Clear;
         }
+    }
+
+    /// The connection is gone: what waits is lost with it, and nothing more is sent.
+    pub(super) fn break_output(&mut self) {
+        self.drop_output();
+        self.flow = Flow::Broken;
     }
 
     /// What [`handle_eof`](crate::Handler::handle_eof) does unless it is
     /// overridden: closes now if nothing waits, else when that is written.
     pub fn close_after_eof(&mut self) {
-        match &mut self.output {
-            Some(output) if !output.is_empty() => output.close_at_end(),
-            _ => self.set(Flags::CLOSE_DUE, true),
+        if self.has_output() {
+            self.close_when_done();
+        } else {
+            self.make_close_due();
         }
     }
 
@@ -79,19 +99,17 @@ impl Endpoint {
     }
 
     fn close_now(&mut self) {
-        self.stage = Stage::Closed;
-        self.flags -= Flags::DUE;
-        self.attempts = None;
-        self.spare = None;
-        if let Some(output) = &mut self.output {
-            output.clear();
+        self.clear_output();
+        self.phase = Phase::Closed;
+        if self.ending == Ending::Due {
+            self.ending = Ending::No;
         }
     }
 
     /// Writes what was sent since the last write, for there may be no other. The
     /// channel is closing or the loop is stopping, so an error can only be logged.
     pub(crate) fn write_gathered(&mut self) {
-        if let Err(error) = self.end_of_handler() {
+        if let Err(error) = self.write_what_was_gathered() {
             log::error!("{self}: could not send before the end: {error}");
         }
     }
@@ -109,10 +127,17 @@ impl Endpoint {
     /// Ends the channel because of `error`: `handle_close` follows, and finds it
     /// as the [`reason`](Endpoint::reason).
     pub fn fail(&mut self, error: Error) {
-        if self.stage != Stage::Closed && !self.is(Flags::CLOSE_HANDLED) {
-            self.set(Flags::CLOSE_DUE, true);
+        if !self.is_over() {
+            self.make_close_due();
             // The first is the cause of the others.
             self.reason.get_or_insert(error);
+        }
+    }
+
+    /// The channel ends when the handler has returned.
+    pub(super) fn make_close_due(&mut self) {
+        if self.ending == Ending::No {
+            self.ending = Ending::Due;
         }
     }
 
@@ -123,60 +148,16 @@ impl Endpoint {
     /// Whether events make sense: a channel that is over has none, nor has a socket
     /// that was told nothing yet, or failed to connect.
     pub(crate) fn has_events(&self) -> bool {
-        !self.is_over() && !self.is(Flags::IDLE | Flags::PAUSED)
+        !self.is_over() && !matches!(self.phase, Phase::Idle { .. }) && !self.is_paused()
     }
 
     /// Checks whether the connection is established: from `handle_connect` on, if it was
     /// made here, until it is closed.
     pub(crate) fn is_established(&self) -> bool {
-        self.stage == Stage::Connected
-    }
-
-    /// The next thing that is due, which then no longer is; a drain only `with_drain`.
-    pub(crate) fn take_duty(&mut self, with_drain: bool) -> Option<Duty> {
-        if !self.flags.intersects(Flags::DUE) || self.stage == Stage::Closed {
-            return None;
-        }
-        if self.is(Flags::CONNECT_DUE) {
-            // Stays due until the handler has taken note: see set_connected.
-            return Some(Duty::Connect);
-        }
-        if self.is(Flags::EOF_DUE) && self.is(Flags::EOF_FIRST) {
-            self.set(Flags::EOF_DUE, false);
-            return Some(Duty::Eof);
-        }
-        if self.is(Flags::CLOSE_DUE) {
-            self.flags -= Flags::DUE;
-            if self.is(Flags::CLOSE_HANDLED) {
-                return None;
-            }
-            self.set(Flags::CLOSE_HANDLED, true);
-            return Some(Duty::Close);
-        }
-        if self.is(Flags::DRAIN_DUE) && with_drain {
-            self.set(Flags::DRAIN_DUE, false);
-            return Some(Duty::Drain);
-        }
-        if self.is(Flags::EOF_DUE) {
-            self.set(Flags::EOF_DUE, false);
-            return Some(Duty::Eof);
-        }
-        None
-    }
-
-    /// Whether a drain is due, which a write event is to be waited for.
-    pub(crate) fn is_drain_due(&self) -> bool {
-        self.is(Flags::DRAIN_DUE)
-    }
-
-    /// Puts off the close that is due: there is something to be read before.
-    pub(crate) fn put_off_close(&mut self) {
-        self.set(Flags::CLOSE_DUE, false);
-    }
-
-    /// Whether a close is due.
-    pub(crate) fn is_close_due(&self) -> bool {
-        self.is(Flags::CLOSE_DUE)
+        matches!(
+            self.phase,
+            Phase::Connected | Phase::Announcing { begun: true }
+        )
     }
 
     /// Whether `error` says that this channel's own connection is gone. An error of
@@ -189,24 +170,24 @@ impl Endpoint {
     /// Whether no more input should be handled: the channel is closed, or will be
     /// when the handler has returned.
     pub(crate) fn is_ending(&self) -> bool {
-        self.is_over() || self.is(Flags::CLOSE_DUE)
+        self.is_over() || self.ending == Ending::Due
     }
 
     /// Whether the channel ends or has ended, so that its input is of no use.
     pub(crate) fn is_over(&self) -> bool {
-        self.stage == Stage::Closed || self.is(Flags::CLOSE_HANDLED)
+        self.is_closed() || self.ending == Ending::Begun
     }
 
     /// The channel ends, by an event of the loop's.
     pub(crate) fn end(&mut self, reason: Option<Error>) {
         match reason {
             Some(reason) => self.fail(reason),
-            None => self.set(Flags::CLOSE_DUE, true),
+            None => self.make_close_due(),
         }
     }
 
     /// Whether the socket has an error waiting, which asking for takes.
-    pub(crate) fn take_socket_error(&mut self) -> Result<Option<Error>> {
+    pub(super) fn take_socket_error(&mut self) -> Result<Option<Error>> {
         let Some(socket) = self.socket() else {
             return Ok(None);
         };

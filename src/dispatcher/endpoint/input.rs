@@ -4,7 +4,8 @@ use std::io;
 
 use super::super::socket::Socket;
 use super::super::transport::{Link, uninterrupted};
-use super::{Endpoint, Flags, Stage, UNREAD_EVENTS};
+use super::state::{Ending, Flow, Input, Phase};
+use super::{Endpoint, UNREAD_EVENTS};
 use crate::address::Address;
 use crate::error::{Error, Result};
 
@@ -24,8 +25,8 @@ impl Endpoint {
     /// reasons other than that the connection is gone.
     #[inline]
     pub fn recv(&mut self, buf: &mut [u8]) -> Result<usize> {
-        self.flags |= Flags::RECEIVED;
-        if self.stage == Stage::Connected
+        self.received = true;
+        if matches!(self.phase, Phase::Connected)
             && !buf.is_empty()
             && let Some(Link::Socket(socket)) = &self.link
         {
@@ -39,7 +40,7 @@ impl Endpoint {
     }
 
     fn recv_unusual(&mut self, buf: &mut [u8]) -> Result<usize> {
-        if self.stage == Stage::Accepting {
+        if self.accepting() {
             return Err(self.listens("receive"));
         }
         let link = self.link_for("receive")?;
@@ -78,22 +79,20 @@ impl Endpoint {
 
     /// Nothing more comes in.
     fn end_input(&mut self) {
-        if self.is(Flags::INPUT_ENDED) {
+        if self.input != Input::Open {
             return;
         }
         // After a send that failed, this is the end of it all; and if that was a
         // reset, the input did not end but was cut off, although it no longer says so.
-        if self.is(Flags::BROKEN) {
-            self.set(Flags::CLOSE_DUE, true);
+        if self.is_broken() {
+            self.make_close_due();
         }
         if self.has_output() && self.link.as_ref().is_some_and(Link::has_hung_up) {
             self.lose_output();
         }
-        let cut_off = self.is(Flags::BROKEN) && !self.is_broken_pipe();
+        let cut_off = self.is_broken() && !self.is_broken_pipe();
         if !cut_off {
-            self.set(Flags::INPUT_ENDED, true);
-            self.set(Flags::EOF_DUE, true);
-            self.set(Flags::EOF_FIRST, self.is(Flags::BROKEN));
+            self.input = Input::Ended;
         }
     }
 
@@ -170,7 +169,7 @@ impl Endpoint {
         }
         // The writer's hang-up ends a channel that was not reading when it came. That end
         // is what is taken back here.
-        let by_hangup = self.is(Flags::EOF_FIRST) && self.reason.is_none();
+        let by_hangup = self.is_broken() && self.reason.is_none();
         if self.is_ending() && !by_hangup {
             let message = format!(
                 "cannot re-arm the input of fd {}: the channel is closing; make a new one",
@@ -179,9 +178,10 @@ impl Endpoint {
             return Err(Error::misuse(io::ErrorKind::NotConnected, message));
         }
         self.rearm_link()?;
-        self.flags -= Flags::INPUT_ENDED | Flags::EOF_DUE | Flags::EOF_FIRST;
+        self.input = Input::Open;
         if by_hangup {
-            self.flags -= Flags::CLOSE_DUE | Flags::BROKEN;
+            self.put_off_close();
+            self.flow = Flow::Clear;
         }
         Ok(())
     }
@@ -221,25 +221,27 @@ impl Endpoint {
     /// hear of the end. (A channel whose `readable` answers true then is read to
     /// its end in any case.)
     pub fn set_keep_unread(&mut self, keep: bool) {
-        self.set(Flags::KEEPS_UNREAD, keep);
+        self.keeps_unread = keep;
     }
 
     /// Whether a send found the connection gone, so that nothing more is sent.
     pub(crate) fn is_broken(&self) -> bool {
-        self.is(Flags::BROKEN)
+        self.flow == Flow::Broken
     }
 
     /// A handler is about to be told that there is something to read or to accept.
     #[inline]
     pub(crate) fn begin_reader(&mut self) {
-        self.flags -= Flags::SENT | Flags::RECEIVED;
+        self.sent = false;
+        self.received = false;
+        self.unhandled_priority = 0;
     }
 
     /// The handler has returned. One that never receives is told the same in every
     /// pass, which keeps the loop awake.
     #[inline]
     pub(crate) fn end_reader(&mut self) {
-        if self.is(Flags::RECEIVED) {
+        if self.received {
             self.unread_events = 0;
         } else {
             self.note_unread();
@@ -250,7 +252,7 @@ impl Endpoint {
     fn note_unread(&mut self) {
         self.unread_events = self.unread_events.saturating_add(1);
         if self.unread_events == UNREAD_EVENTS && self.has_events() {
-            let remedy = if self.stage == Stage::Accepting {
+            let remedy = if self.accepting() {
                 "call `accept` in `handle_accept`"
             } else {
                 "call `recv` in `handle_read`"
@@ -262,34 +264,28 @@ impl Endpoint {
         }
     }
 
-    /// A read event begins.
-    pub(crate) fn begin_read_event(&mut self) {
-        self.flags -= Flags::RECEIVED | Flags::EXPT_UNHANDLED | Flags::EXPT_MUTE;
-    }
-
-    /// A read event is over. A channel that was to close when its input is read
-    /// closes now if nobody reads that.
-    pub(crate) fn end_read_event(&mut self) {
-        if self.is(Flags::BROKEN) && !self.is(Flags::RECEIVED) {
-            self.set(Flags::INPUT_ENDED, true);
-            self.set(Flags::CLOSE_DUE, true);
+    /// The handler was told of input. A channel whose close was put off until that is
+    /// read closes now if nobody reads it.
+    pub(super) fn end_unread(&mut self) {
+        if self.is_broken() && self.ending == Ending::No && !self.received {
+            self.input = Input::Over;
+            self.make_close_due();
         }
     }
 
     /// Whether nothing more comes in, but a reset: no read would tell of it.
     pub(crate) fn may_still_be_reset(&self) -> bool {
-        self.stage == Stage::Connected
-            && self.is(Flags::INPUT_ENDED)
+        matches!(self.phase, Phase::Connected)
+            && self.input_ended()
             && self.socket().is_some_and(Socket::is_stream)
     }
 
     /// The other side has hung up while input is not wanted. Whether that ends the
     /// channel now: not if there is something to be read, should that be wanted again.
     pub(crate) fn ends_by_hangup(&mut self) -> bool {
-        if self.stage != Stage::Connected {
+        if !self.is_established() {
             return true;
         }
-        self.set(Flags::BROKEN, true);
         if self.may_still_be_reset()
             && let Some(Ok(Some(error))) = self.socket().map(Socket::take_error)
         {
@@ -298,9 +294,15 @@ impl Endpoint {
         }
         if self.has_output() {
             self.lose_output();
+        } else {
+            self.break_output();
         }
         let ends = !self.may_have_unread();
-        self.set(Flags::CLOSE_DUE, ends);
+        if ends {
+            self.make_close_due();
+        } else {
+            self.put_off_close();
+        }
         ends
     }
 
@@ -308,21 +310,25 @@ impl Endpoint {
     /// ever tell: select(2) does not.
     fn lose_output(&mut self) {
         let gone = io::Error::from_raw_os_error(libc::EPIPE);
-        self.set(Flags::BROKEN, true);
-        self.drop_output();
+        self.break_output();
         self.fail(Error::system("write", Some(self.fd), gone));
+    }
+
+    /// Puts off the close that is due: there is something to be read before.
+    pub(crate) fn put_off_close(&mut self) {
+        if self.ending == Ending::Due {
+            self.ending = Ending::No;
+        }
     }
 
     /// Whether there may be something to be read although a send failed.
     pub(crate) fn may_have_unread(&self) -> bool {
-        self.is(Flags::BROKEN)
-            && !self.is(Flags::INPUT_ENDED)
-            && self.link.as_ref().is_some_and(Link::has_unread)
+        self.is_broken() && !self.input_ended() && self.link.as_ref().is_some_and(Link::has_unread)
     }
 
     /// Whether that is to be read even if it is not wanted now.
     pub(crate) fn keeps_unread(&self) -> bool {
-        self.is(Flags::KEEPS_UNREAD)
+        self.keeps_unread
     }
 
     /// Receives out-of-band data, at most `buf.len()` bytes of it (TCP has one).

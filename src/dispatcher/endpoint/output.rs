@@ -2,10 +2,11 @@
 
 use std::io;
 
-use super::super::output::{Mark, Output};
 use super::super::producer::Producer;
+use super::super::queue::Mark;
 use super::super::transport::uninterrupted;
-use super::{Endpoint, Flags, Stage};
+use super::state::{Congestion, Ending, Flow, Phase};
+use super::{Buffer, Endpoint, Outlet};
 use crate::address::Address;
 use crate::error::{Error, Result};
 
@@ -28,7 +29,7 @@ impl Endpoint {
     /// that is no error here: what is sent from then on is dropped (0), and
     /// `handle_close` tells of it.
     pub fn send(&mut self, data: &[u8]) -> Result<usize> {
-        if self.output.is_none() {
+        if !self.is_buffered() {
             self.check_can_send()?;
             return self.send_now(data);
         }
@@ -36,8 +37,8 @@ impl Endpoint {
             return self.send_behind_close(data);
         }
         let written = self.send_ahead(data)?;
-        if let (Some(output), Some(written)) = (&mut self.output, written) {
-            output.push(&data[written..]);
+        if let (Some(buffer), Some(written)) = (self.outlet.buffer_mut(), written) {
+            buffer.queue.push(&data[written..]);
             self.pushed();
         }
         Ok(data.len())
@@ -51,12 +52,12 @@ impl Endpoint {
     ///
     /// As for [`send`](Endpoint::send).
     pub fn send_owned(&mut self, data: Vec<u8>) -> Result<usize> {
-        if self.output.is_none() || self.will_close() {
+        if !self.is_buffered() || self.will_close() {
             return self.send(&data);
         }
         let (len, written) = (data.len(), self.send_ahead(&data)?);
-        if let (Some(output), Some(written)) = (&mut self.output, written) {
-            output.push_owned(data, written);
+        if let (Some(buffer), Some(written)) = (self.outlet.buffer_mut(), written) {
+            buffer.queue.push_owned(data, written);
             self.pushed();
         }
         Ok(len)
@@ -71,16 +72,19 @@ impl Endpoint {
     /// `Unsupported` without a buffer; else as for [`send`](Endpoint::send).
     pub fn send_with_producer(&mut self, producer: impl Producer) -> Result<()> {
         self.check_can_send()?;
-        let fd = self.fd;
-        let Some(output) = &mut self.output else {
+        if !self.is_buffered() {
             let message = format!(
-                "cannot send what a producer makes on fd {fd}: the channel has no buffer; use a \
-                 DispatcherWithSend or an AsyncChat"
+                "cannot send what a producer makes on fd {}: the channel has no buffer; use a \
+                 DispatcherWithSend or an AsyncChat",
+                self.fd
             );
             return Err(Error::misuse(io::ErrorKind::Unsupported, message));
-        };
-        if !output.will_close() && !self.flags.intersects(Flags::CLOSE_DUE | Flags::BROKEN) {
-            output.push_producer(Box::new(producer));
+        }
+        if !self.will_close()
+            && !self.has_no_reader()
+            && let Some(buffer) = self.outlet.buffer_mut()
+        {
+            buffer.queue.push_producer(Box::new(producer));
             self.pushed();
         }
         Ok(())
@@ -88,20 +92,25 @@ impl Endpoint {
 
     /// Whether the connection is known to be gone, so that sending is of no use.
     fn has_no_reader(&self) -> bool {
-        self.is(Flags::CLOSE_DUE | Flags::BROKEN)
+        self.is_broken() || self.ending == Ending::Due
+    }
+
+    /// Whether there is somebody to send to, as far as is known.
+    pub(super) fn has_peer(&self) -> bool {
+        self.link.is_some() && !matches!(self.phase, Phase::Idle { .. } | Phase::Connecting(_))
     }
 
     /// With a buffer, one may send before there is even a socket.
     fn check_can_send(&mut self) -> Result<()> {
-        if self.is(Flags::OUTPUT_ENDED) {
+        if self.output_ended {
             let fd = self.fd;
             let message =
                 format!("cannot send on fd {fd}: its output was told to end (shutdown_when_done)");
             return Err(Error::misuse(io::ErrorKind::InvalidInput, message));
         }
-        match self.stage {
-            Stage::Accepting => Err(self.listens("send")),
-            Stage::Unconnected if self.output.is_some() => Ok(()),
+        match self.phase {
+            Phase::Listening(_) => Err(self.listens("send")),
+            Phase::Idle { .. } | Phase::Unconnected if self.is_buffered() => Ok(()),
             _ => self.link_for("send").map(drop),
         }
     }
@@ -116,18 +125,15 @@ impl Endpoint {
         if data.is_empty() || self.has_no_reader() {
             return Ok(None);
         }
-        let untouched = self.output.as_ref().is_some_and(Output::is_empty);
-        let has_no_peer =
-            self.link.is_none() || self.is(Flags::IDLE) || self.stage == Stage::Connecting;
-        if !untouched || self.is(Flags::GATHER) || self.is(Flags::SENT) || has_no_peer {
+        if self.flow != Flow::Clear || self.gathers || self.sent || !self.has_peer() {
             return Ok(Some(0));
         }
-        self.set(Flags::SENT, true);
+        self.sent = true;
         let written = self.send_now(data)?;
         if self.has_no_reader() || written == data.len() {
             return Ok(None);
         }
-        self.set(Flags::BLOCKED, true);
+        self.flow = Flow::Waiting;
         Ok(Some(written))
     }
 
@@ -137,7 +143,8 @@ impl Endpoint {
     fn send_behind_close(&mut self, data: &[u8]) -> Result<usize> {
         self.check_can_send()?;
         self.write_waiting()?;
-        let all_written = self.output.as_ref().is_some_and(Output::is_written);
+        let buffer = self.outlet.buffer();
+        let all_written = buffer.is_some_and(|buffer| buffer.queue.is_written());
         if all_written && self.may_write() {
             return self.send_now(data);
         }
@@ -146,17 +153,34 @@ impl Endpoint {
 
     /// After something was put into the buffer.
     fn pushed(&mut self) {
-        if self.pending() >= self.high_watermark {
-            self.flags |= Flags::CONGESTED;
+        if let Some(buffer) = self.outlet.buffer()
+            && buffer.queue.pending() >= buffer.high_watermark
+        {
+            self.congestion = Congestion::Congested;
         }
-        self.flags |= Flags::UNFLUSHED;
+        if self.flow == Flow::Clear {
+            self.flow = Flow::Gathered;
+        }
+    }
+
+    /// After a mark was put into the buffer, which a write event is to reach.
+    pub(super) fn wait_for_room(&mut self) {
+        if self.flow == Flow::Clear {
+            self.flow = Flow::Waiting;
+        }
+    }
+
+    /// Whether something waits to be written, or a mark to be reached.
+    #[inline]
+    pub(crate) fn has_output(&self) -> bool {
+        matches!(self.flow, Flow::Gathered | Flow::Waiting)
     }
 
     /// One send, without a buffer.
     #[inline(always)]
     fn send_now(&mut self, data: &[u8]) -> Result<usize> {
-        let connecting = self.stage == Stage::Connecting;
-        if self.is(Flags::BROKEN) {
+        let connecting = self.connecting();
+        if self.is_broken() {
             return Ok(0);
         }
         let link = self.link_for("send")?;
@@ -182,8 +206,7 @@ impl Endpoint {
         if !error.is_disconnected() {
             return Err(error);
         }
-        self.set(Flags::BROKEN, true);
-        self.drop_output();
+        self.break_output();
         self.fail(error);
         Ok(0)
     }
@@ -193,7 +216,7 @@ impl Endpoint {
     #[cold]
     fn sent_too_early(&mut self, error: io::Error) {
         if error.kind() != io::ErrorKind::NotConnected
-            && let Some(attempts) = &mut self.attempts
+            && let Phase::Connecting(attempts) = &mut self.phase
         {
             attempts.failed_early(error);
         }
@@ -242,46 +265,49 @@ impl Endpoint {
         Ok(())
     }
 
-    /// Whether there is somebody to write to.
     fn may_write(&self) -> bool {
-        let stands =
-            self.link.is_some() && self.stage != Stage::Connecting && !self.is(Flags::IDLE);
-        stands && !self.has_no_reader()
+        self.has_peer() && !self.has_no_reader()
     }
 
     /// The part of [`flush`](Endpoint::flush) that closes nothing.
     fn write_waiting(&mut self) -> Result<()> {
-        self.set(Flags::FLUSHED, true);
-        self.set(Flags::UNFLUSHED, false);
+        if !self.has_output() {
+            return Ok(());
+        }
+        self.flow = Flow::Waiting;
         if !self.may_write() {
             return Ok(());
         }
-        let (Some(output), Some(link)) = (&mut self.output, &mut self.link) else {
+        let (Outlet::Buffered(Some(buffer)), Some(link)) = (&mut self.outlet, &mut self.link)
+        else {
             return Ok(());
         };
-        match output.write_to(link, self.fd) {
-            Ok(done) => self.set(Flags::BLOCKED, !done),
-            Err(error) if error.would_block() => self.set(Flags::BLOCKED, true),
-            Err(error) => return self.send_failed(error).map(drop),
+        match buffer.queue.write_to(link, self.fd) {
+            Err(error) if !error.would_block() => return self.send_failed(error).map(drop),
+            _ => {}
         }
-        if let Some(output) = &self.output
-            && self.is(Flags::CONGESTED)
-            && output.pending() <= self.low_watermark
+        if buffer.queue.is_empty() {
+            self.flow = Flow::Clear;
+        }
+        if self.congestion == Congestion::Congested
+            && buffer.queue.pending() <= buffer.low_watermark
         {
-            self.set(Flags::CONGESTED, false);
-            self.set(Flags::DRAIN_DUE, true);
+            self.congestion = Congestion::Drained;
         }
         Ok(())
     }
 
     /// Does what was to be done when everything before it was written.
     fn reach_marks(&mut self) -> Result<()> {
-        while !self.is(Flags::CLOSE_DUE)
-            && let Some(output) = &mut self.output
-            && let Some(mark) = output.take_mark()
+        while self.ending != Ending::Due
+            && let Outlet::Buffered(Some(buffer)) = &mut self.outlet
+            && let Some(mark) = buffer.queue.take_mark()
         {
+            if buffer.queue.is_empty() {
+                self.flow = Flow::Clear;
+            }
             match mark {
-                Mark::Close => self.set(Flags::CLOSE_DUE, true),
+                Mark::Close => self.make_close_due(),
                 Mark::Shutdown => self.shutdown_now()?,
             }
         }
@@ -306,14 +332,17 @@ impl Endpoint {
     /// [`congested`](Endpoint::is_congested), and how little again before it no
     /// longer is, in bytes; 16,384 and 65,536 unless set. `low` is cut to `high`.
     pub fn set_watermarks(&mut self, low: usize, high: usize) {
-        self.low_watermark = low.min(high);
-        self.high_watermark = high;
-        let congested = self.pending() >= high.max(1);
-        // Whoever waits for it to end hears of that.
-        if self.is(Flags::CONGESTED) && !congested {
-            self.set(Flags::DRAIN_DUE, true);
+        let Some(buffer) = self.outlet.buffer_mut() else {
+            return;
+        };
+        buffer.low_watermark = low.min(high);
+        buffer.high_watermark = high;
+        if buffer.queue.pending() >= high.max(1) {
+            self.congestion = Congestion::Congested;
+        } else if self.congestion == Congestion::Congested {
+            // Whoever waits for it to end hears of that.
+            self.congestion = Congestion::Drained;
         }
-        self.set(Flags::CONGESTED, congested);
     }
 
     /// Whether so much waits to be written that whoever makes it should stop. Once
@@ -321,7 +350,7 @@ impl Endpoint {
     /// [`handle_drain`](crate::Handler::handle_drain) tells.
     #[must_use]
     pub fn is_congested(&self) -> bool {
-        self.is(Flags::CONGESTED)
+        self.congestion == Congestion::Congested
     }
 
     /// Sets whether the channel is not read from while its own output is
@@ -334,21 +363,20 @@ impl Endpoint {
     ///
     /// Without a buffer nothing is ever congested, and this has no effect.
     pub fn set_backpressure(&mut self, on: bool) {
-        self.set(Flags::BACKPRESSURE, on);
+        self.backpressure = on;
     }
 
     /// Whether input waits until the output has drained.
     #[inline]
     pub(crate) fn is_held_back(&self) -> bool {
-        self.flags
-            .contains(Flags::BACKPRESSURE.union(Flags::CONGESTED))
+        self.backpressure && self.is_congested()
     }
 
     /// Sets how many bytes are taken from a producer ahead of a write; 65,536
     /// unless set. asynchat's `ac_out_buffer_size`.
     pub fn set_out_buffer_size(&mut self, bytes: usize) {
-        if let Some(output) = &mut self.output {
-            output.set_pull(bytes);
+        if let Some(buffer) = self.outlet.buffer_mut() {
+            buffer.queue.set_pull(bytes);
         }
     }
 
@@ -356,7 +384,11 @@ impl Endpoint {
     /// buffer.
     #[must_use]
     pub fn out_buffer_size(&self) -> usize {
-        self.output.as_ref().map_or(0, Output::pull)
+        match &self.outlet {
+            Outlet::Direct { .. } => 0,
+            Outlet::Buffered(None) => Buffer::default().queue.pull(),
+            Outlet::Buffered(Some(buffer)) => buffer.queue.pull(),
+        }
     }
 
     // --- for the dispatcher ----------------------------------------------------------
@@ -364,32 +396,43 @@ impl Endpoint {
     /// Sends wait until the handler returns, so that a message of several parts
     /// leaves as one.
     pub(crate) fn set_gather(&mut self) {
-        self.set(Flags::GATHER, true);
-    }
-
-    /// A write event begins: there is room, it says.
-    pub(crate) fn begin_write_event(&mut self) {
-        self.set(Flags::FLUSHED, false);
-        self.set(Flags::BLOCKED, false);
-    }
-
-    /// Whether output was written, or tried, since the write event began.
-    pub(crate) fn was_flushed(&self) -> bool {
-        self.is(Flags::FLUSHED)
+        self.gathers = true;
     }
 
     /// A handler begins: its first send is written at once.
     #[inline]
     pub(crate) fn begin_handler(&mut self) {
-        self.flags -= Flags::SENT;
+        self.sent = false;
+    }
+
+    /// Whether a drain is due, which a write event is to be waited for.
+    pub(crate) fn is_drain_due(&self) -> bool {
+        self.congestion == Congestion::Drained
+    }
+
+    /// There is room, says a write event: what waits is to be written, at the latest when
+    /// the handler of the event has returned.
+    pub(super) fn begin_write_event(&mut self) {
+        if self.flow == Flow::Waiting {
+            self.flow = Flow::Gathered;
+        }
+    }
+
+    /// The handler of the write event has returned. If it wrote nothing, this does.
+    pub(super) fn end_write_event(&mut self) -> Result<()> {
+        if self.flow == Flow::Gathered && !self.is_over() {
+            return self.flush();
+        }
+        Ok(())
     }
 
     /// A handler has returned: writes what it left, unless there is no room. A
     /// close that waits is left to a write event, as in asynchat.
-    pub(crate) fn end_of_handler(&mut self) -> Result<()> {
-        if !self.is(Flags::UNFLUSHED) || self.is(Flags::BLOCKED) || self.stage == Stage::Closed {
-            return Ok(());
+    #[inline]
+    pub(super) fn write_what_was_gathered(&mut self) -> Result<()> {
+        if self.flow == Flow::Gathered && !self.is_closed() {
+            return self.write_waiting();
         }
-        self.write_waiting()
+        Ok(())
     }
 }

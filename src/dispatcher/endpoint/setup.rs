@@ -1,12 +1,14 @@
 //! Making, binding and connecting sockets.
 
 use std::io;
+use std::mem;
 use std::os::fd::AsFd;
 
 use super::super::attempts::Attempts;
 use super::super::socket::{Socket, SocketType};
 use super::super::transport::Link;
-use super::{Endpoint, Flags, Stage};
+use super::Endpoint;
+use super::state::{Listener, Phase};
 use crate::address::{Address, Family, ToAddresses};
 use crate::error::{Error, Result};
 use crate::sys;
@@ -15,7 +17,7 @@ impl Endpoint {
     /// The transport, or an error that says why there is none.
     #[inline]
     pub(super) fn link_for(&mut self, action: &str) -> Result<&mut Link> {
-        if self.stage == Stage::Closed || self.link.is_none() {
+        if self.is_closed() || self.link.is_none() {
             return Err(self.no_link(action, "connect"));
         }
         // There is one, as was seen above: the borrow checker cannot see it there.
@@ -26,7 +28,7 @@ impl Endpoint {
     #[cold]
     fn no_link(&self, action: &str, first: &str) -> Error {
         let fd = self.fd;
-        let message = if self.stage == Stage::Closed {
+        let message = if self.is_closed() {
             format!("cannot {action}: the channel of fd {fd} is closed; make a new one")
         } else {
             format!("cannot {action}: the channel has no socket yet: call `{first}` first")
@@ -37,8 +39,8 @@ impl Endpoint {
     /// The socket, or an error that says why there is none.
     pub(super) fn socket_for(&self, action: &str) -> Result<&Socket> {
         match &self.link {
-            Some(Link::Socket(socket)) if self.stage != Stage::Closed => Ok(socket),
-            Some(Link::Other(_)) if self.stage != Stage::Closed => Err(Error::misuse(
+            Some(Link::Socket(socket)) if !self.is_closed() => Ok(socket),
+            Some(Link::Other(_)) if !self.is_closed() => Err(Error::misuse(
                 io::ErrorKind::Unsupported,
                 format!(
                     "cannot {action}: fd {} is not a socket, and only those can",
@@ -51,13 +53,15 @@ impl Endpoint {
 
     /// Refuses what needs a socket at its beginning.
     pub(super) fn check_unconnected(&self, action: &str) -> Result<()> {
-        let state = match self.stage {
-            Stage::Unconnected => return Ok(()),
-            Stage::Closed => return Err(self.no_link(action, "create_socket")),
-            Stage::Accepting => "it is listening already",
-            Stage::Connecting => "it is connecting already",
-            Stage::Connected if self.socket().is_none() => "it is not a socket",
-            Stage::Connected => "it is connected already",
+        let state = match self.phase {
+            Phase::Idle { .. } | Phase::Unconnected => return Ok(()),
+            Phase::Closed => return Err(self.no_link(action, "create_socket")),
+            Phase::Listening(_) => "it is listening already",
+            Phase::Connecting(_) => "it is connecting already",
+            Phase::Announcing { .. } | Phase::Connected if self.socket().is_none() => {
+                "it is not a socket"
+            }
+            Phase::Announcing { .. } | Phase::Connected => "it is connected already",
         };
         Err(Error::misuse(
             io::ErrorKind::AlreadyExists,
@@ -93,7 +97,9 @@ impl Endpoint {
         let stream = socket.is_stream();
         self.take_up(socket)?;
         // A datagram socket receives without being connected.
-        self.set(Flags::IDLE, stream && self.stage == Stage::Unconnected);
+        if stream && matches!(self.phase, Phase::Unconnected) {
+            self.phase = Phase::IDLE;
+        }
         Ok(())
     }
 
@@ -158,9 +164,7 @@ impl Endpoint {
             return Err(Error::misuse(io::ErrorKind::Unsupported, message));
         }
         socket.listen(backlog)?;
-        self.spare = sys::fd::duplicate(socket.as_fd()).ok();
-        self.stage = Stage::Accepting;
-        self.set(Flags::IDLE, false);
+        self.phase = Phase::Listening(Box::new(Listener::of(socket)));
         Ok(())
     }
 
@@ -191,115 +195,103 @@ impl Endpoint {
             let family = socket.local_addr()?.family();
             addresses.retain(|address| address.family() == family);
         }
-        self.attempts = Some(Box::new(Attempts::new(addresses)));
-        self.next_attempt()
+        let spent = matches!(self.phase, Phase::Idle { spent: true });
+        self.connect_next(Box::new(Attempts::new(addresses, spent)))
     }
 
-    /// Connects to the next address. If there is none left, the answer is the
-    /// error of the last.
-    pub(super) fn next_attempt(&mut self) -> Result<()> {
-        while let Some(attempts) = &mut self.attempts {
-            let Some(address) = attempts.next() else {
-                break;
-            };
-            match self.attempt(&address) {
-                Ok(stands) => {
-                    self.stage = Stage::Connecting;
-                    self.set(Flags::CONNECT_DUE, stands);
-                    self.set(Flags::IDLE, false);
+    /// Connects to the next address.
+    ///
+    /// # Errors
+    ///
+    /// If there is none left, the error of the last.
+    fn connect_next(&mut self, mut attempts: Box<Attempts>) -> Result<()> {
+        while let Some(address) = attempts.next() {
+            match self.attempt(&address, &mut attempts.spent) {
+                Ok(established) => {
                     self.addr = Some(address);
+                    self.phase = if established {
+                        Phase::Announcing { begun: false }
+                    } else {
+                        Phase::Connecting(attempts)
+                    };
                     return Ok(());
                 }
-                Err(failure) => {
-                    if let Some(attempts) = &mut self.attempts {
-                        attempts.failed(failure);
-                    }
-                }
+                Err(failure) => attempts.failed(failure),
             }
         }
-        self.stage = Stage::Unconnected;
-        self.set(Flags::IDLE, true);
-        let fd = (self.fd >= 0).then_some(self.fd);
-        match self.attempts.take() {
-            Some(attempts) => Err(attempts.error(fd)),
-            None => Ok(()),
-        }
+        let spent = attempts.spent;
+        self.phase = Phase::Idle { spent };
+        Err(attempts.error((self.fd >= 0).then_some(self.fd)))
     }
 
-    fn attempt(&mut self, address: &Address) -> io::Result<bool> {
-        match &mut self.link {
-            Some(Link::Socket(socket)) => {
-                if self.flags.contains(Flags::SPENT) {
-                    // Systems differ in what they let one do with a socket that
-                    // failed to connect. A new one takes its number, by which the
-                    // loop knows the channel.
-                    socket.replace(Socket::new(address.family(), socket.socket_type())?)?;
-                }
-                self.flags |= Flags::SPENT;
-                socket.connect(address)
+    /// Connects, and says whether the connection is established already.
+    fn attempt(&mut self, address: &Address, spent: &mut bool) -> io::Result<bool> {
+        if let Some(Link::Socket(socket)) = &mut self.link {
+            if *spent {
+                // Systems differ in what they let one do with a socket that
+                // failed to connect. A new one takes its number, by which the
+                // loop knows the channel.
+                socket.replace(Socket::new(address.family(), socket.socket_type())?)?;
             }
-            _ => {
-                let fresh = Socket::new(address.family(), SocketType::Stream)?;
-                let stands = fresh.connect(address)?;
-                self.set_link(Link::Socket(fresh));
-                self.set(Flags::SPENT, true);
-                Ok(stands)
-            }
+            *spent = true;
+            return socket.connect(address);
         }
+        let fresh = Socket::new(address.family(), SocketType::Stream)?;
+        let established = fresh.connect(address)?;
+        self.set_link(Link::Socket(fresh));
+        *spent = true;
+        Ok(established)
     }
 
-    /// Looks how the connection that is being made stands: whether it stands. If
-    /// it failed, the next address is tried; the error comes when none is left.
-    pub(crate) fn check_connection(&mut self) -> Result<bool> {
-        let early = self.attempts.as_mut().and_then(|a| a.take_early());
+    /// Looks whether the connection that is being made is established. If it failed, the
+    /// next address is tried.
+    ///
+    /// # Errors
+    ///
+    /// If none is left, the error of the last.
+    pub(super) fn check_connection(&mut self) -> Result<()> {
+        let Phase::Connecting(attempts) = &mut self.phase else {
+            return Ok(());
+        };
+        let early = attempts.take_early();
         let socket = self.socket_for("connect")?;
         let failure = match early.map_or_else(|| socket.take_error(), |e| Ok(Some(e)))? {
             Some(failure) => failure,
             None => match socket.peer_addr() {
                 Ok(peer) => {
                     self.addr = Some(peer);
-                    return Ok(true);
+                    self.phase = Phase::Announcing { begun: false };
+                    return Ok(());
                 }
                 // Ready, it seemed, for a socket that was replaced since.
-                Err(_) if !sys::fd::is_writable(socket.as_fd()) => return Ok(false),
+                Err(_) if !sys::fd::is_writable(socket.as_fd()) => return Ok(()),
                 Err(error) => io::Error::from(error),
             },
         };
-        if let Some(attempts) = &mut self.attempts {
-            attempts.failed(failure);
-        }
-        self.next_attempt()?;
-        Ok(self.is(Flags::CONNECT_DUE))
-    }
-
-    /// `handle_connect` begins: the connection stands, unless that says otherwise.
-    pub(crate) fn begin_connect(&mut self) {
-        self.set_connected(true);
-        self.set(Flags::CONNECT_RUNS, true);
-    }
-
-    /// `handle_connect` has returned, or panicked.
-    pub(crate) fn end_connect(&mut self, succeeded: bool) {
-        if self.is(Flags::CONNECT_RUNS) {
-            self.set(Flags::CONNECT_RUNS, false);
-            if !succeeded {
-                self.set_connected(false);
+        match mem::replace(&mut self.phase, Phase::IDLE) {
+            Phase::Connecting(mut attempts) => {
+                attempts.failed(failure);
+                self.connect_next(attempts)
             }
+            _ => Ok(()),
         }
     }
 
-    fn set_connected(&mut self, connected: bool) {
-        if self.stage == Stage::Closed {
+    /// `handle_connect` begins: the connection is used like any other from here on.
+    pub(crate) fn begin_connect(&mut self) {
+        self.phase = Phase::Announcing { begun: true };
+    }
+
+    /// `handle_connect` has returned, or panicked. If it failed, the next event announces
+    /// the connection again.
+    pub(crate) fn end_connect(&mut self, succeeded: bool) {
+        if !matches!(self.phase, Phase::Announcing { begun: true }) {
             return;
         }
-        if connected {
-            self.stage = Stage::Connected;
-            self.set(Flags::CONNECT_DUE, false);
-            self.attempts = None;
+        self.phase = if succeeded {
+            Phase::Connected
         } else {
-            // The next event tries again.
-            self.stage = Stage::Connecting;
-            self.set(Flags::CONNECT_DUE, false);
-        }
+            Phase::Connecting(Box::new(Attempts::made(self.addr.clone())))
+        };
     }
 }

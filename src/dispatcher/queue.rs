@@ -24,7 +24,7 @@ const PULL: usize = 65536;
 /// kept as they are. Nothing moves afterwards: a partial write only advances an
 /// offset.
 #[derive(Debug)]
-pub(super) struct Output {
+pub(super) struct Queue {
     queue: VecDeque<Entry>,
     /// How many bytes of the first entry are written already; 0 unless that is
     /// bytes.
@@ -37,7 +37,7 @@ pub(super) struct Output {
     closing: bool,
 }
 
-impl Default for Output {
+impl Default for Queue {
     fn default() -> Self {
         Self {
             queue: VecDeque::new(),
@@ -76,7 +76,7 @@ pub(super) enum Mark {
     Close,
 }
 
-impl Output {
+impl Queue {
     /// How many bytes wait.
     pub(super) fn pending(&self) -> usize {
         self.pending
@@ -330,7 +330,7 @@ mod tests {
     fn every_byte_leaves_once_and_in_order_whatever_the_writes_take() {
         for most in [1, 7, 4_096, 5_000, 1 << 20] {
             let (mut link, taken, _) = slow(most);
-            let (mut output, mut expected) = (Output::default(), Vec::new());
+            let (mut output, mut expected) = (Queue::default(), Vec::new());
             for i in 0..200_usize {
                 let piece = vec![i as u8; i * 37 % 9_000 + 1];
                 expected.extend_from_slice(&piece);
@@ -356,7 +356,7 @@ mod tests {
     #[test]
     fn a_thousand_small_pushes_leave_in_one_write() {
         let (mut link, taken, calls) = slow(usize::MAX);
-        let mut output = Output::default();
+        let mut output = Queue::default();
         for _ in 0..1_000 {
             output.push(&[b'x'; 64]);
         }
@@ -368,7 +368,7 @@ mod tests {
     #[test]
     fn a_partial_write_moves_no_byte() {
         let (mut link, _, _) = slow(10);
-        let mut output = Output::default();
+        let mut output = Queue::default();
         let data = vec![7; 100_000];
         let place = data.as_ptr();
         output.push_owned(data, 0);
@@ -383,7 +383,7 @@ mod tests {
     #[test]
     fn a_producer_is_pulled_only_as_far_ahead_as_allowed() {
         let (mut link, taken, _) = slow(100);
-        let mut output = Output::default();
+        let mut output = Queue::default();
         output.set_pull(1_000);
         output.push(b"before ");
         let pieces = (0..50_u8).map(|i| vec![i; 300]);
@@ -401,7 +401,7 @@ mod tests {
     #[test]
     fn a_mark_is_reached_only_behind_what_came_before_it() {
         let (mut link, taken, _) = slow(2);
-        let mut output = Output::default();
+        let mut output = Queue::default();
         output.push(b"abc");
         output.push_shutdown();
         output.close_at_end();

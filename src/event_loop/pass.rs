@@ -137,19 +137,32 @@ impl EventLoop {
 
     /// The channels that wait for something else than before. `asking` is the number
     /// of the one that is being asked, should it panic.
+    ///
+    /// Where there are many, a channel is in no cache: some are fetched together before the
+    /// first of them is asked.
     fn find_changes(&self, asking: &Cell<RawFd>, changes: &mut Vec<(Key, Option<Interest>)>) {
-        let mut ahead = self.channels.values().skip(AHEAD);
-        for (&fd, channel) in &self.channels {
-            if let Some(channel) = ahead.next() {
+        let mut channels = self.channels.iter();
+        let mut some = [None; AHEAD];
+        loop {
+            let mut count = 0;
+            // The array first: what it has no place for stays in the map's iterator.
+            for (place, (&fd, channel)) in some.iter_mut().zip(&mut channels) {
                 prefetch(&**channel);
+                *place = Some((fd, &**channel));
+                count += 1;
             }
-            let Some(watch) = self.watches.to_ask(fd) else {
-                continue;
-            };
-            asking.set(fd);
-            let interest = channel.interest(self);
-            if interest != Some(watch.interest) {
-                changes.push((changed(fd, watch, interest), interest));
+            for (fd, channel) in some[..count].iter().flatten() {
+                let Some(watch) = self.watches.to_ask(*fd) else {
+                    continue;
+                };
+                asking.set(*fd);
+                let interest = channel.interest(self);
+                if interest != Some(watch.interest) {
+                    changes.push((changed(*fd, watch, interest), interest));
+                }
+            }
+            if count < AHEAD {
+                break;
             }
         }
     }

@@ -99,6 +99,79 @@ impl<H: Handler> FileDispatcher<H> {
         ))
     }
 
+    /// A dispatcher over a duplicate of `file` that only reads, without a buffer: for a
+    /// standard input, the output of a child, a device that reports. Unless the handler
+    /// overrides `writable`, the loop never waits for room to write.
+    ///
+    /// ```
+    /// use fdloop::{EventLoop, FileDispatcher, Handler, Io, Result};
+    /// use std::io::Write;
+    ///
+    /// struct Count(usize);
+    /// impl Handler for Count {
+    ///     fn handle_read(&mut self, io: &mut Io<'_>) -> Result<()> {
+    ///         self.0 += io.recv(&mut [0; 4096])?;
+    ///         Ok(())
+    ///     }
+    ///     fn handle_close(&mut self, _: &mut Io<'_>) -> Result<()> {
+    ///         assert_eq!(self.0, 5);
+    ///         Ok(())
+    ///     }
+    /// }
+    ///
+    /// let (reader, mut writer) = std::io::pipe()?;
+    /// let mut event_loop = EventLoop::new()?;
+    /// event_loop.add(FileDispatcher::reader(reader, Count(0))?)?;
+    /// writer.write_all(b"hello")?;
+    /// drop(writer);
+    /// event_loop.run()?;
+    /// # Ok::<(), fdloop::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// As for [`FileWrapper::new`].
+    pub fn reader(file: impl AsFd, handler: H) -> Result<Self> {
+        let mut channel = Self::new(file, handler)?;
+        channel.mute_writes();
+        Ok(channel)
+    }
+
+    /// A dispatcher over a duplicate of `file` that only writes, with a buffer: for a
+    /// standard output, the input of a child. The loop never waits for input, `handle_read`
+    /// and `handle_eof` are not called, and [`input_ended`](crate::Endpoint::input_ended)
+    /// is true from the beginning.
+    ///
+    /// ```
+    /// use fdloop::{EventLoop, FileDispatcher, Handler};
+    /// use std::io::Read;
+    ///
+    /// struct Quiet;
+    /// impl Handler for Quiet {}
+    ///
+    /// let (mut reader, writer) = std::io::pipe()?;
+    /// let mut channel = FileDispatcher::writer(&writer, Quiet)?;
+    /// drop(writer); // the channel has a duplicate
+    /// channel.send(b"hello")?;
+    /// channel.close_when_done();
+    /// let mut event_loop = EventLoop::new()?;
+    /// event_loop.add(channel)?;
+    /// event_loop.run()?;
+    /// let mut received = String::new();
+    /// reader.read_to_string(&mut received)?;
+    /// assert_eq!(received, "hello");
+    /// # Ok::<(), fdloop::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// As for [`FileWrapper::new`].
+    pub fn writer(file: impl AsFd, handler: H) -> Result<Self> {
+        let mut channel = Self::with_send(file, handler)?;
+        channel.never_reads();
+        Ok(channel)
+    }
+
     /// The dispatcher alone: for code that takes one over whatever, and to have
     /// the handler back.
     ///

@@ -96,6 +96,11 @@ impl Endpoint {
         }
     }
 
+    /// There is no input, as of a file that is only written to.
+    pub(crate) fn never_reads(&mut self) {
+        self.input = Input::Over;
+    }
+
     /// Goes on reading after the input has ended, for an override of
     /// [`handle_eof`](crate::Handler::handle_eof): a FIFO then waits for its next writer,
     /// and a terminal for what is typed after the end-of-file character (Ctrl-D).

@@ -98,6 +98,17 @@ const FACTS: &[Fact] = &[
 
 fn main() {
     println!("cargo::rerun-if-changed=build.rs");
+    let has = |feature: &str| env::var_os(format!("CARGO_FEATURE_{feature}")).is_some();
+    // Here, since the compiler would add a list of all that is missing.
+    if env::var_os("CARGO_CFG_UNIX").is_none() {
+        println!("cargo::error=fdloop is for Unix: it is made of select(2) and poll(2)");
+    }
+    if !has("SELECT") && !has("POLL") {
+        println!(
+            "cargo::error=fdloop needs a backend: enable the feature \"select\" or \"poll\" (the \
+             default enables both)"
+        );
+    }
     // An instruction that fetches memory ahead of its use. Every x86-64 processor has it;
     // for most other architectures Rust has none that is stable.
     println!("cargo::rustc-check-cfg=cfg(has_prefetch)");
@@ -115,7 +126,6 @@ fn main() {
     // The default backend is poll, whose cost does not depend on how high the
     // descriptor numbers are, except on Apple systems, whose poll(2) answers
     // POLLNVAL for terminals and other devices. With one backend built, that one.
-    let has = |feature: &str| env::var_os(format!("CARGO_FEATURE_{feature}")).is_some();
     let apple = APPLE.contains(&os.as_str());
     println!("cargo::rustc-check-cfg=cfg(default_backend, values(\"select\", \"poll\"))");
     let default = match (has("SELECT"), has("POLL")) {

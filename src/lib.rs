@@ -191,37 +191,19 @@
 )]
 
 /// The README, whose examples are compiled with the documentation's.
-#[cfg(all(doctest, unix, any(feature = "select", feature = "poll")))]
+#[cfg(doctest)]
 #[doc = include_str!("../README.md")]
 struct Readme;
 
-#[cfg(not(unix))]
-compile_error!("fdloop is for Unix: it is made of select(2) and poll(2)");
-
-#[cfg(not(any(feature = "select", feature = "poll")))]
-compile_error!(
-    "fdloop needs a backend: enable the feature \"select\" or \"poll\" (the default enables both)"
-);
-
-// Without a backend nothing else could be said than a list of what is missing.
-#[cfg(all(unix, any(feature = "select", feature = "poll")))]
 mod address;
-#[cfg(all(unix, any(feature = "select", feature = "poll")))]
 mod chat;
-#[cfg(all(unix, any(feature = "select", feature = "poll")))]
 mod dispatcher;
-#[cfg(all(unix, any(feature = "select", feature = "poll")))]
 mod error;
-#[cfg(all(unix, any(feature = "select", feature = "poll")))]
 mod event_loop;
-#[cfg(all(unix, any(feature = "select", feature = "poll")))]
 mod file;
-#[cfg(all(unix, any(feature = "select", feature = "poll")))]
 mod poller;
-#[cfg(all(unix, any(feature = "select", feature = "poll")))]
 mod sys;
 
-#[cfg(all(unix, any(feature = "select", feature = "poll")))]
 pub use crate::{
     address::{Address, Family, ToAddresses},
     chat::{AsyncChat, ChatHandler, ChatIo, IntoBytes, Terminator},
@@ -235,9 +217,9 @@ pub use crate::{
     poller::{Backend, Deadline, Event, Interest, Poller, Readiness},
 };
 
-#[cfg(all(unix, feature = "poll"))]
+#[cfg(feature = "poll")]
 pub use crate::poller::PollPoller;
-#[cfg(all(unix, feature = "select"))]
+#[cfg(feature = "select")]
 pub use crate::poller::SelectPoller;
 
 /// The levels that [`Handler::log_info`] takes, from the `log` facade.

@@ -282,12 +282,13 @@ impl Endpoint {
         else {
             return Ok(());
         };
-        match buffer.queue.write_to(link, self.fd) {
-            Err(error) if !error.would_block() => return self.send_failed(error).map(drop),
-            _ => {}
-        }
+        let written = buffer.queue.write_to(link, self.fd);
         if buffer.queue.is_empty() {
             self.flow = Flow::Clear;
+        }
+        match written {
+            Err(error) if !error.would_block() => return self.send_failed(error).map(drop),
+            _ => {}
         }
         if self.congestion == Congestion::Congested
             && buffer.queue.pending() <= buffer.low_watermark

@@ -1,6 +1,5 @@
-//! How a dispatcher is served by the loop: events become calls of the handler, and
-//! what becomes due in those is done when they have returned. What is next, the endpoint
-//! says.
+//! The dispatcher as a channel: it calls the handler for events, and for everything that
+//! becomes due while a handler runs. The endpoint decides on the order.
 
 use std::time::Duration;
 
@@ -12,11 +11,11 @@ use crate::error::{Error, Result};
 use crate::event_loop::{Channel, EventLoop, Predicates};
 use crate::poller::Interest;
 
-/// How long a listener that can neither accept nor refuse is left alone.
+/// The pause of a listener that can neither accept nor refuse.
 const PAUSE: Duration = Duration::from_millis(100);
 
 impl<H: Handler> Dispatcher<H> {
-    /// Calls the handler for the event of `turn`, and then for all that becomes due.
+    /// Calls the handler for the event of `turn`, then for everything that becomes due.
     #[inline(never)]
     fn drive(&mut self, event_loop: &mut EventLoop, mut turn: Turn) -> Result<()> {
         while let Some(call) = self.endpoint.next_call(&mut turn)? {
@@ -42,7 +41,7 @@ impl<H: Handler> Dispatcher<H> {
         Ok(())
     }
 
-    /// Calls a method of the handler. That there is nothing to do now is no error.
+    /// Calls a method of the handler.
     fn call(&mut self, event_loop: &mut EventLoop, call: Call) -> Result<()> {
         let mut io = Io::new(&mut self.endpoint, event_loop);
         let result = match call {
@@ -58,7 +57,7 @@ impl<H: Handler> Dispatcher<H> {
         self.heed(event_loop, result)
     }
 
-    /// What becomes of the result of a method.
+    /// Finishes a method's call. `WouldBlock` is not an error.
     fn heed(&mut self, event_loop: &mut EventLoop, result: Result<()>) -> Result<()> {
         Io::new(&mut self.endpoint, event_loop).heed_close();
         match result {
@@ -67,8 +66,8 @@ impl<H: Handler> Dispatcher<H> {
         }
     }
 
-    /// The end: whatever `handle_close` does, the channel is closed afterwards,
-    /// for no handler of it would ever run again.
+    /// Calls `handle_close`, and closes the channel whatever that does, since no other
+    /// handler is called any more.
     fn call_close(&mut self, event_loop: &mut EventLoop) -> Result<()> {
         let mut io = Io::new(&mut self.endpoint, event_loop);
         let result = match self.handler.handle_close(&mut io) {
@@ -81,8 +80,8 @@ impl<H: Handler> Dispatcher<H> {
         self.heed(event_loop, result)
     }
 
-    /// Whether something came in before a send found the connection gone, and is wanted:
-    /// then the close waits until it is read, and comes with the end of it.
+    /// Checks whether input arrived before a send found the connection gone, and is wanted.
+    /// The close is then put off until that input is read.
     fn has_wanted_input(&self, event_loop: &EventLoop) -> bool {
         self.endpoint.may_have_unread()
             && (self.endpoint.keeps_unread()
@@ -164,7 +163,7 @@ impl<H: Handler + 'static> Channel for Dispatcher<H> {
         if !self.endpoint.is_usual() {
             return self.drive(event_loop, Turn::of(Event::Read));
         }
-        // What `drive` does in this case.
+        // The fast path: what `drive` would do in this case.
         self.endpoint.begin_reader();
         let mut io = Io::new(&mut self.endpoint, event_loop);
         let result = self.handler.handle_read(&mut io);
@@ -192,7 +191,7 @@ impl<H: Handler + 'static> Channel for Dispatcher<H> {
     fn handle_error(&mut self, event_loop: &mut EventLoop, error: Error) -> Result<()> {
         if self.endpoint.is_over() {
             log::error!("after the end of the channel ({}): {error}", self.endpoint);
-            // Its handle_close may have panicked.
+            // `handle_close` may have panicked.
             self.endpoint.close();
             return Ok(());
         }

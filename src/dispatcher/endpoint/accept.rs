@@ -1,4 +1,4 @@
-//! Accepting connections, and refusing them where there are too many.
+//! Accepting connections, and refusing them when descriptors run out.
 
 use std::io;
 use std::os::fd::AsFd;
@@ -11,25 +11,24 @@ use crate::address::Address;
 use crate::error::{Error, Result};
 use crate::sys;
 
-/// How many connections are refused at once, so that a flood of them leaves time
-/// for the channels that exist.
+/// Connections refused in one call. A flood of them must leave time for other channels.
 const REFUSALS: usize = 64;
 
 impl Endpoint {
-    /// Accepts a connection: the new socket and the address of its peer, or
-    /// `None` if there is none after all. See accept(2).
+    /// Accepts a connection. Returns the new socket and the address of its peer, or
+    /// `None` if no connection is waiting any more. See accept(2).
     ///
-    /// When the process or the system has too many descriptors (EMFILE, ENFILE),
-    /// the connections that wait are refused, with one that the listener holds in
-    /// reserve: left alone, they would keep the loop awake. If there is not even
-    /// that, or no memory (ENOBUFS, ENOMEM), or the system forbids it (EPERM), the
-    /// listener is left alone for a tenth of a second. Either is logged once, as an
-    /// error, and ends by itself when connections can be accepted again.
+    /// When the process or the system runs out of descriptors (EMFILE, ENFILE), the
+    /// waiting connections are refused by means of a descriptor that the listener holds
+    /// in reserve; unaccepted, they would keep the loop awake. If the reserve is gone, or
+    /// memory is short (ENOBUFS, ENOMEM), or the system forbids it (EPERM), the listener
+    /// pauses for 100 ms. Both are logged once, as an error, and end by themselves when
+    /// connections can be accepted again.
     ///
     /// # Errors
     ///
-    /// `InvalidInput` if it is not listening; else what accept(2) answers for
-    /// reasons other than that a connection came to nothing.
+    /// `InvalidInput` if the channel is not listening; else the errors of accept(2), except
+    /// those of a single failed connection.
     pub fn accept(&mut self) -> Result<Option<(Socket, Address)>> {
         self.received = true;
         let fd = self.fd;
@@ -62,7 +61,7 @@ impl Endpoint {
         }
     }
 
-    /// Accepts what waits and closes it, with the spare descriptor.
+    /// Accepts and closes the waiting connections, using the spare descriptor.
     #[cold]
     fn refuse(&mut self, error: &io::Error) {
         self.log_refusing(error);
@@ -79,14 +78,14 @@ impl Endpoint {
             }
         }
         listener.take_spare(socket);
-        // Another thread may have taken its place meanwhile, and the last connection
-        // to be refused may still be there.
+        // Another thread may have used the free number meanwhile, and more connections may
+        // be waiting.
         if listener.spare.is_none() {
             self.pause(error);
         }
     }
 
-    /// Asks for no events for a while, since they would only repeat themselves.
+    /// Pauses the listener, since its event would only be reported again.
     #[cold]
     fn pause(&mut self, error: &io::Error) {
         self.log_refusing(error);
@@ -108,7 +107,7 @@ impl Endpoint {
         }
     }
 
-    /// Whether the listener asks for no events for a while.
+    /// Checks whether the listener pauses.
     pub(crate) fn is_paused(&self) -> bool {
         match &self.phase {
             Phase::Listening(listener) => listener.admission == Admission::Paused,
@@ -116,7 +115,7 @@ impl Endpoint {
         }
     }
 
-    /// The while is over.
+    /// Ends the pause.
     pub(crate) fn resume(&mut self) {
         if let (Some(Link::Socket(socket)), Phase::Listening(listener)) =
             (&self.link, &mut self.phase)
@@ -145,10 +144,10 @@ impl Listener {
     }
 }
 
-/// Whether accept(2) failed for a reason of one connection's, or for one that passes.
+/// Checks whether an error of accept(2) concerns one connection, or is temporary.
 fn is_passing(errno: i32) -> bool {
-    // Linux passes on errors that wait on the new connection. Its manual says to treat
-    // them like EAGAIN.
+    // Linux passes on errors that are pending on the new connection. Its manual says to
+    // treat them like EAGAIN.
     #[cfg(accept_passes_on_errors)]
     if matches!(
         errno,

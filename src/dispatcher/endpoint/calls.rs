@@ -1,13 +1,13 @@
-//! What comes next.
+//! The handler method that is due next.
 //!
-//! An endpoint calls nobody: it is told of an event, and says which method of the handler
-//! is due, for as long as one is. The dispatcher does the calling.
+//! The endpoint calls no handler. Given an event, it returns the method that is due, until
+//! none is. The dispatcher makes the calls.
 
 use super::Endpoint;
 use super::state::{Congestion, Ending, Flow, Input, Phase};
 use crate::error::Result;
 
-/// Of what the loop tells a channel.
+/// An event that the loop reports to a channel.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Event {
     Read,
@@ -15,13 +15,14 @@ pub(crate) enum Event {
     Priority,
 }
 
-/// One event, and what follows from it.
+/// The progress of one event and of the calls that follow from it.
 #[derive(Debug, Default)]
 pub(crate) struct Turn {
-    /// What the handler is still to be told of.
+    /// The event, until the handler is called for it.
     pub(crate) event: Option<Event>,
-    /// A handler that fills what has drained could go on for ever where all is taken at
-    /// once. The next drain comes with the next event, so that others have theirs.
+    /// `handle_drain` was called. A handler that refills its output at each drain would
+    /// starve other channels if everything is written at once, so the next call of it waits
+    /// for the next event.
     drained: bool,
 }
 
@@ -34,7 +35,7 @@ impl Turn {
     }
 }
 
-/// A method of the handler.
+/// A method of `Handler`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Call {
     Connect,
@@ -48,12 +49,12 @@ pub(crate) enum Call {
 }
 
 impl Endpoint {
-    /// Writes what the last handler left to be written, and says which method is to be
-    /// called next, if one is.
+    /// Writes the output that the last handler gathered. Returns the method to call next,
+    /// or `None` if nothing is due.
     ///
     /// # Errors
     ///
-    /// Those of connecting and of writing.
+    /// Those of a failed connect and of writing.
     pub(crate) fn next_call(&mut self, turn: &mut Turn) -> Result<Option<Call>> {
         self.write_what_was_gathered()?;
         if self.is_over() {
@@ -77,7 +78,7 @@ impl Endpoint {
         Ok(self.next_due(turn))
     }
 
-    /// What tells the handler of `event`.
+    /// Returns the method that handles `event`, if it needs one.
     fn call_for(&mut self, event: Event) -> Result<Option<Call>> {
         let listens = self.accepting();
         Ok(match event {
@@ -94,12 +95,12 @@ impl Endpoint {
         })
     }
 
-    /// What became due while handlers ran.
+    /// Returns the method that became due while handlers ran.
     fn next_due(&self, turn: &mut Turn) -> Option<Call> {
         let ended = self.input == Input::Ended;
         if self.ending == Ending::Due {
-            // The connection was gone before anybody could be told that the input had
-            // ended. A channel that its own program ends needs no telling.
+            // The connection was lost before `handle_eof` could be called. A channel that its
+            // own handler ends does not need that call.
             let untold = ended && self.flow == Flow::Broken;
             return Some(if untold { Call::Eof } else { Call::Close });
         }
@@ -110,7 +111,7 @@ impl Endpoint {
         ended.then_some(Call::Eof)
     }
 
-    /// `call` is about to be made: what asked for it no longer does.
+    /// Begins `call`: the state that made it due ends.
     pub(crate) fn begin_call(&mut self, call: Call) {
         match call {
             Call::Connect => self.begin_connect(),
@@ -124,7 +125,7 @@ impl Endpoint {
         self.begin_handler();
     }
 
-    /// The method has returned without an error.
+    /// Ends `call`, which has returned without an error.
     pub(crate) fn end_call(&mut self, call: Call) -> Result<()> {
         match call {
             Call::Connect => self.end_connect(true),

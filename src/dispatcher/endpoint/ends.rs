@@ -1,4 +1,4 @@
-//! How a channel ends.
+//! The end of a channel.
 
 use std::os::fd::RawFd;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -10,14 +10,14 @@ use super::state::{Congestion, Ending, Flow, Phase};
 use crate::error::{Error, Result};
 
 impl Endpoint {
-    /// Ends the output when everything that waits is written: the peer reads to
-    /// its end, and can go on sending. See shutdown(2).
+    /// Ends the output once the pending output is written (half-close): the peer then
+    /// reads end of file, and can go on sending. See shutdown(2).
     ///
     /// # Errors
     ///
-    /// `NotConnected` if the channel is closed or has no socket; what the transport
-    /// answers: `Unsupported` if it is neither a socket nor a transport of yours that
-    /// knows how. (If output waits, `handle_error` gets that when it is written.)
+    /// `NotConnected` if the channel is closed or has no socket; `Unsupported` if the
+    /// transport cannot end its output alone; else the errors of shutdown(2). If output is
+    /// pending, `handle_error` gets the transport's error when that is written.
     pub fn shutdown_when_done(&mut self) -> Result<()> {
         self.link_for("end the output")?;
         let waits = self.has_output() || !self.has_peer();
@@ -32,9 +32,9 @@ impl Endpoint {
         Ok(())
     }
 
-    /// Closes when everything that waits is written: `handle_close` follows then,
-    /// on a write event. Input goes on until then, and nothing more is kept for
-    /// output. asynchat's method of that name.
+    /// Closes the channel once the pending output is written: `handle_close` is then called
+    /// on a write event. Until then input is still handled, and nothing more is buffered.
+    /// asynchat's method of that name.
     pub fn close_when_done(&mut self) {
         match self.outlet.buffer_mut() {
             Some(buffer) => {
@@ -45,16 +45,16 @@ impl Endpoint {
         }
     }
 
-    /// Forgets what waits to be written, and whether to close after it. "Emergencies
-    /// only!", says asynchat, which has it: what follows may make no sense to the
-    /// peer. What the handler that runs has sent goes out first, as far as there is
-    /// room, for it only waits so that it leaves together.
+    /// Discards the pending output, and a pending close after it. asynchat's documentation
+    /// of `discard_buffers` says "emergencies only": the peer may not be able to make sense
+    /// of what follows. Sends of the running handler are written first, as far as there is
+    /// room.
     pub fn discard_output(&mut self) {
         self.write_gathered();
         self.drop_output();
     }
 
-    /// Forgets what waits to be written.
+    /// Discards the pending output, and ends its congestion.
     fn drop_output(&mut self) {
         self.clear_output();
         if self.congestion == Congestion::Congested {
@@ -71,14 +71,14 @@ impl Endpoint {
         }
     }
 
-    /// The connection is gone: what waits is lost with it, and nothing more is sent.
+    /// Marks the connection as lost: pending output is discarded, and nothing more is sent.
     pub(super) fn break_output(&mut self) {
         self.drop_output();
         self.flow = Flow::Broken;
     }
 
-    /// What [`handle_eof`](crate::Handler::handle_eof) does unless it is
-    /// overridden: closes now if nothing waits, else when that is written.
+    /// Closes the channel now if no output is pending, else once that is written. The default
+    /// [`handle_eof`](crate::Handler::handle_eof) calls this.
     pub fn close_after_eof(&mut self) {
         if self.has_output() {
             self.close_when_done();
@@ -87,12 +87,11 @@ impl Endpoint {
         }
     }
 
-    /// Closes: no handler of this channel runs any more. What the handler that runs
-    /// has sent goes out, as far as there is room; what waits beyond that is dropped
-    /// (see [`close_when_done`](Endpoint::close_when_done)). The loop gives the
-    /// descriptor up when the handler returns, or before it next waits if the
-    /// channel was reached from outside; a channel that is in no loop keeps it until
-    /// it is dropped.
+    /// Closes the channel. None of its handlers is called any more. Sends of the running
+    /// handler are written as far as there is room; other pending output is discarded (see
+    /// [`close_when_done`](Endpoint::close_when_done)). The loop closes the descriptor when
+    /// the handler returns, or before its next wait if the channel was reached from outside.
+    /// A channel that is not in a loop keeps its descriptor until it is dropped.
     pub fn close(&mut self) {
         self.write_gathered();
         self.close_now();
@@ -106,35 +105,35 @@ impl Endpoint {
         }
     }
 
-    /// Writes what was sent since the last write, for there may be no other. The
-    /// channel is closing or the loop is stopping, so an error can only be logged.
+    /// Writes the gathered output, since no event may follow. The channel is closing or the
+    /// loop is stopping, so an error can only be logged.
     pub(crate) fn write_gathered(&mut self) {
         if let Err(error) = self.write_what_was_gathered() {
             log::error!("{self}: could not send before the end: {error}");
         }
     }
 
-    /// Closes, and resets the connection: the peer gets ECONNRESET, and what was
-    /// not sent is dropped. What is no TCP connection is just closed.
+    /// Closes the channel and resets the connection: the peer gets ECONNRESET, and pending
+    /// output is discarded. If the transport is not a TCP connection, it is only closed.
     pub fn abort(&mut self) {
         if let Some(socket) = self.socket() {
-            // Where a socket cannot be reset, closing is what remains.
+            // A socket that cannot be reset is closed.
             let _ = socket.set_reset_on_close();
         }
         self.close_now();
     }
 
-    /// Ends the channel because of `error`: `handle_close` follows, and finds it
-    /// as the [`reason`](Endpoint::reason).
+    /// Ends the channel because of `error`: `handle_close` is called next, with `error` as
+    /// the [`reason`](Endpoint::reason).
     pub fn fail(&mut self, error: Error) {
         if !self.is_over() {
             self.make_close_due();
-            // The first is the cause of the others.
+            // Later errors are consequences of the first.
             self.reason.get_or_insert(error);
         }
     }
 
-    /// The channel ends when the handler has returned.
+    /// Ends the channel when the handler has returned.
     pub(super) fn make_close_due(&mut self) {
         if self.ending == Ending::No {
             self.ending = Ending::Due;
@@ -145,14 +144,13 @@ impl Endpoint {
         if self.link.is_some() { self.fd } else { -1 }
     }
 
-    /// Whether events make sense: a channel that is over has none, nor has a socket
-    /// that was told nothing yet, or failed to connect.
+    /// Checks whether the channel takes events. One that is over, idle or paused does not.
     pub(crate) fn has_events(&self) -> bool {
         !self.is_over() && !matches!(self.phase, Phase::Idle { .. }) && !self.is_paused()
     }
 
-    /// Checks whether the connection is established: from `handle_connect` on, if it was
-    /// made here, until it is closed.
+    /// Checks whether the connection is in use: from the call of `handle_connect` on, if it
+    /// was made here, until it is closed.
     pub(crate) fn is_established(&self) -> bool {
         matches!(
             self.phase,
@@ -160,25 +158,25 @@ impl Endpoint {
         )
     }
 
-    /// Whether `error` says that this channel's own connection is gone. An error of
-    /// the standard library names no descriptor and so is another's: what is received
-    /// and sent here notes the end by itself.
+    /// Checks whether `error` means that this channel's own connection is lost. An error
+    /// that names no descriptor is not this channel's: the endpoint's own methods record
+    /// a loss themselves.
     pub(crate) fn is_own_end(&self, error: &Error) -> bool {
         error.is_disconnected() && error.fd() == Some(self.fd)
     }
 
-    /// Whether no more input should be handled: the channel is closed, or will be
+    /// Checks whether no more input is to be handled: the channel is closed, or will be
     /// when the handler has returned.
     pub(crate) fn is_ending(&self) -> bool {
         self.is_over() || self.ending == Ending::Due
     }
 
-    /// Whether the channel ends or has ended, so that its input is of no use.
+    /// Checks whether the channel is closed, or its `handle_close` has begun.
     pub(crate) fn is_over(&self) -> bool {
         self.is_closed() || self.ending == Ending::Begun
     }
 
-    /// The channel ends, by an event of the loop's.
+    /// Ends the channel on behalf of the loop.
     pub(crate) fn end(&mut self, reason: Option<Error>) {
         match reason {
             Some(reason) => self.fail(reason),
@@ -186,7 +184,7 @@ impl Endpoint {
         }
     }
 
-    /// Whether the socket has an error waiting, which asking for takes.
+    /// Takes the socket's pending error, if any.
     pub(super) fn take_socket_error(&mut self) -> Result<Option<Error>> {
         let Some(socket) = self.socket() else {
             return Ok(None);
@@ -196,7 +194,7 @@ impl Endpoint {
         taken.map(|error| error.map(context)).map_err(context)
     }
 
-    /// Closes the descriptor and says what that answered.
+    /// Closes the descriptor, and returns the errors of close(2).
     pub(crate) fn close_link(&mut self) -> Result<()> {
         self.close();
         match self.link.take() {
@@ -207,7 +205,7 @@ impl Endpoint {
         }
     }
 
-    /// Gives up a descriptor that somebody else has closed.
+    /// Gives up a descriptor that was closed behind the channel's back.
     pub(crate) fn forget_link(&mut self) {
         if let Some(link) = self.link.take() {
             link.forget();
@@ -224,10 +222,9 @@ impl Endpoint {
 }
 
 impl Drop for Endpoint {
-    /// Writes what waits only so that it leaves together. Output that the peer had no
-    /// room for is dropped.
+    /// Writes the gathered output. Output that has no room is discarded.
     fn drop(&mut self) {
-        // A producer may panic. From here, during another panic, that would abort.
+        // A producer may panic. During another panic, that would abort the process.
         if let Err(panic) = catch_unwind(AssertUnwindSafe(|| self.write_gathered())) {
             log::error!("{self}: {} while it was dropped", Error::panicked(&*panic));
         }

@@ -1,4 +1,4 @@
-//! The endpoint of a dispatcher: its transport, its phase, and what waits to be written.
+//! The endpoint of a dispatcher: its transport, its phase and its pending output.
 
 mod accept;
 mod calls;
@@ -20,24 +20,24 @@ use state::{Congestion, Ending, Flow, Input, Listener, Phase};
 
 pub(crate) use calls::{Call, Event, Turn};
 
-/// What every dispatcher is but for its handler: the descriptor, its phase, and
-/// its output. All of asyncore's methods are here.
+/// A dispatcher without its handler: the descriptor, its phase and its output. It has
+/// all of asyncore's methods.
 ///
-/// One does not make it: a [`Dispatcher`](crate::Dispatcher) and its kin, and the
-/// [`Io`](crate::Io) that a handler is given, all dereference to it.
+/// You never construct one: [`Dispatcher`](crate::Dispatcher),
+/// [`DispatcherWithSend`](crate::DispatcherWithSend),
+/// [`FileDispatcher`](crate::FileDispatcher) and [`Io`](crate::Io) dereference to it.
 ///
-/// # Ends
+/// # Lost connections
 ///
-/// Whatever finds that the connection is gone (a receive, a send, an event) notes
-/// it here, and `handle_close` follows when the handler returns; the methods
-/// themselves answer 0. So a channel that another one's handler writes to can be
-/// gone without that handler having to know: each channel hears of its own end.
-/// (What a buffer took before that was known is lost with the connection.)
+/// If a receive, a send or an event finds the connection gone, the endpoint records it
+/// and the method returns 0; `handle_close` is called when the handler returns. So a
+/// handler may send into another channel without checking whether that one still
+/// exists: each lost connection ends its own channel. Data already buffered is lost.
 ///
 /// ```
 /// use fdloop::{DispatcherWithSend, EventLoop, Handler, Io, Result};
 ///
-/// /// Answers what it gets, says goodbye at the end, and says why it ended.
+/// /// Sends back what it receives, and a farewell at the end of input.
 /// struct Polite;
 /// impl Handler for Polite {
 ///     fn handle_read(&mut self, io: &mut Io<'_>) -> Result<()> {
@@ -73,53 +73,53 @@ pub(crate) use calls::{Call, Event, Turn};
 /// ```
 #[repr(C)]
 pub struct Endpoint {
-    // What an event needs comes first, so that it lies together, after a handler:
-    // of many channels most are in no cache when their event comes.
-    /// None before there is a socket, and after the descriptor was given up.
+    // The fields that an event needs come first, side by side after the handler: with
+    // many channels, most are in no cache when their event arrives.
+    /// `None` before a socket is made, and after the descriptor was given up.
     link: Option<Link>,
     phase: Phase,
     input: Input,
     flow: Flow,
     congestion: Congestion,
     ending: Ending,
-    /// The number of the descriptor, kept for messages when it is gone.
+    /// The descriptor's number; messages use it after the descriptor is gone, too.
     fd: RawFd,
     outlet: Outlet,
-    /// How many priority events in a row nobody has handled.
+    /// Unhandled priority events in a row.
     unhandled_priority: u8,
-    /// The handler that runs has sent something at once.
+    /// The running handler has sent something at once.
     sent: bool,
-    /// The handler has received something, or tried, since the event began.
+    /// The handler has received, or tried to, since the event began.
     received: bool,
-    /// All sends wait until the handler returns.
+    /// Every send waits until the handler returns.
     gathers: bool,
-    /// No input is taken while the output is congested.
+    /// The channel does not read while its output is congested.
     backpressure: bool,
-    /// Input is read before the channel closes, even if it is not wanted now.
+    /// Pending input is read before the channel closes, even if `readable` is false.
     keeps_unread: bool,
-    /// The output was told to end: see [`Endpoint::shutdown_when_done`].
+    /// [`Endpoint::shutdown_when_done`] was called.
     output_ended: bool,
-    /// In how many read events in a row the handler received nothing.
+    /// Read events in a row in which the handler received nothing.
     unread_events: u16,
-    /// Why the channel closes.
+    /// The error that closes the channel, if any.
     reason: Option<Error>,
     addr: Option<Address>,
 }
 
-/// Where output goes.
+/// The output side.
 #[derive(Debug)]
 enum Outlet {
-    /// A send writes what there is room for.
+    /// A send writes as much as there is room for.
     Direct {
-        /// Nobody handles write events: see [`Endpoint::mute_writes`].
+        /// Write events are not asked for: see [`Endpoint::mute_writes`].
         muted: bool,
     },
-    /// Output is kept and written when there is room. The buffer is made when it is first
-    /// needed: most connections are idle.
+    /// Output is buffered, and written when there is room. The buffer is allocated on first
+    /// use, since most connections are idle.
     Buffered(Option<Box<Buffer>>),
 }
 
-/// The output that waits, and how much of it is too much.
+/// The pending output and its watermarks.
 #[derive(Debug)]
 struct Buffer {
     queue: Queue,
@@ -151,7 +151,7 @@ impl Outlet {
         matches!(self, Self::Buffered(_))
     }
 
-    /// The buffer, if there is one already.
+    /// Returns the buffer, if it is allocated.
     fn buffer(&self) -> Option<&Buffer> {
         match self {
             Self::Buffered(Some(buffer)) => Some(buffer),
@@ -159,7 +159,7 @@ impl Outlet {
         }
     }
 
-    /// The buffer, which is made if output is to be kept.
+    /// Returns the buffer of a buffered output; allocates it if necessary.
     fn buffer_mut(&mut self) -> Option<&mut Buffer> {
         match self {
             Self::Buffered(buffer) => Some(buffer.get_or_insert_default()),
@@ -168,14 +168,14 @@ impl Outlet {
     }
 }
 
-/// How many priority events that nobody handles are taken for something that passes.
+/// Unhandled priority events tolerated in a row.
 const UNHANDLED_PRIORITY: u8 = 64;
 
-/// After how many read events in a row without a receive there is a warning.
+/// Read events in a row without a receive, after which a warning is logged.
 const UNREAD_EVENTS: u16 = 1_000;
 
 impl Endpoint {
-    /// An endpoint without a descriptor.
+    /// Makes an endpoint without a descriptor.
     pub(crate) fn unconnected(buffered: bool) -> Self {
         Self {
             link: None,
@@ -199,14 +199,14 @@ impl Endpoint {
         }
     }
 
-    /// An endpoint over a socket that is connected, listening, or neither.
+    /// Makes an endpoint over a socket that is connected, listening, or neither.
     pub(crate) fn adopt(socket: Socket, buffered: bool) -> Result<Self> {
         let mut endpoint = Self::unconnected(buffered);
         endpoint.take_up(socket)?;
         Ok(endpoint)
     }
 
-    /// Takes a socket for its own, in the phase that it is in.
+    /// Takes ownership of a socket, and finds out its phase.
     fn take_up(&mut self, mut socket: Socket) -> Result<()> {
         let peer = match socket.take_peer() {
             Some(peer) => Ok(peer),
@@ -217,7 +217,7 @@ impl Endpoint {
                 self.phase = Phase::Connected;
                 self.addr = Some(peer);
             }
-            // Not connected (some systems say EINVAL when it no longer is).
+            // Not connected. Some systems return EINVAL for one that was.
             Err(error) => match error.raw_os_error() {
                 Some(libc::ENOTCONN | libc::EINVAL) if socket.is_listening() => {
                     self.phase = Phase::Listening(Box::new(Listener::of(&socket)));
@@ -231,7 +231,7 @@ impl Endpoint {
         Ok(())
     }
 
-    /// An endpoint over any other transport, which is connected by nature.
+    /// Makes an endpoint over another transport, which is always connected.
     pub(crate) fn over(transport: Box<dyn Transport>, buffered: bool) -> Self {
         let mut endpoint = Self::unconnected(buffered);
         endpoint.set_link(Link::Other(transport));
@@ -239,8 +239,8 @@ impl Endpoint {
         endpoint
     }
 
-    /// Whether it is a connection of which nothing else is to be said: an event is
-    /// the handler's, and when that has returned there is nothing to see to.
+    /// Checks for the common case: a connection with nothing pending. An event then only
+    /// calls the handler, and nothing is due when that has returned.
     #[inline]
     pub(crate) fn is_usual(&self) -> bool {
         let states = [
@@ -257,77 +257,77 @@ impl Endpoint {
         self.link = Some(link);
     }
 
-    // --- what it is and how it stands -------------------------------------------
+    // --- state ------------------------------------------------------------------
 
-    /// Whether the connection stands. asyncore's attribute of that name.
+    /// Returns true while the connection is established. asyncore's attribute of that name.
     #[must_use]
     pub fn connected(&self) -> bool {
         matches!(self.phase, Phase::Connected | Phase::Announcing { .. })
     }
 
-    /// Whether it listens. asyncore's attribute of that name.
+    /// Returns true for a listener. asyncore's attribute of that name.
     #[must_use]
     pub fn accepting(&self) -> bool {
         matches!(self.phase, Phase::Listening(_))
     }
 
-    /// Whether a connection is being made. asyncore's attribute of that name.
+    /// Returns true while a connect is in progress. asyncore's attribute of that name.
     #[must_use]
     pub fn connecting(&self) -> bool {
         matches!(self.phase, Phase::Connecting(_))
     }
 
-    /// Whether it was closed. No handler runs any more.
+    /// Returns true once the channel is closed. None of its handlers is called any more.
     #[must_use]
     pub fn is_closed(&self) -> bool {
         matches!(self.phase, Phase::Closed)
     }
 
-    /// The address of the peer, or the one that was bound or is listened on.
+    /// Returns the address of the peer, or of a listener or bound socket its own address.
     /// asyncore's attribute of that name.
     #[must_use]
     pub fn addr(&self) -> Option<&Address> {
         self.addr.as_ref()
     }
 
-    /// The address that the socket is bound to, with the port that the system
+    /// Returns the address that the socket is bound to, with the port that the system
     /// chose. See getsockname(2).
     ///
     /// # Errors
     ///
-    /// `NotConnected` if there is no descriptor; `Unsupported` if it is not a
-    /// socket; else what getsockname(2) answers.
+    /// `NotConnected` if the channel has no descriptor; `Unsupported` if that is not a
+    /// socket; else the errors of getsockname(2).
     pub fn local_addr(&self) -> Result<Address> {
         self.socket_for("ask for its address")?.local_addr()
     }
 
-    /// The socket, if the transport is one.
+    /// Returns the socket, if the transport is one.
     #[must_use]
     pub fn socket(&self) -> Option<&Socket> {
         self.link.as_ref()?.socket()
     }
 
-    /// The descriptor, unless there is none yet or it is given up.
+    /// Returns the descriptor, or `None` before one is made and after it was given up.
     #[must_use]
     pub fn as_fd(&self) -> Option<BorrowedFd<'_>> {
         self.link.as_ref()?.as_fd()
     }
 
-    /// Whether output is kept and written when there is room, as in a
+    /// Returns true if output is buffered and written when there is room, as in a
     /// [`DispatcherWithSend`](crate::DispatcherWithSend).
     #[must_use]
     pub fn is_buffered(&self) -> bool {
         self.outlet.is_buffered()
     }
 
-    /// How many bytes of output wait to be written. Always 0 without a buffer.
+    /// Returns the number of bytes of pending output. Always 0 without a buffer.
     #[must_use]
     pub fn pending(&self) -> usize {
         let buffer = self.outlet.buffer();
         buffer.map_or(0, |buffer| buffer.queue.pending())
     }
 
-    /// Whether the channel closes when what waits is written, because of
+    /// Returns true if the channel closes once the pending output is written, because of
     /// [`close_when_done`](Endpoint::close_when_done) or the end of the input.
     #[must_use]
     pub fn will_close(&self) -> bool {
@@ -335,23 +335,22 @@ impl Endpoint {
         self.ending == Ending::Due || buffer.is_some_and(|buffer| buffer.queue.will_close())
     }
 
-    /// Whether the input has ended: the peer closed its side, or a file was read
-    /// to its end.
+    /// Returns true after the end of the input: the peer closed its side, or a file was
+    /// read to its end.
     #[must_use]
     pub fn input_ended(&self) -> bool {
         self.input != Input::Open
     }
 
-    /// Why the channel closes, for its `handle_close`: `None` if the input ended
-    /// or the channel was closed in order.
+    /// Returns the error that closes the channel, for its `handle_close`: `None` if the
+    /// input ended, or the channel was closed in order.
     #[must_use]
     pub fn reason(&self) -> Option<&Error> {
         self.reason.as_ref()
     }
 
-    /// What a dispatcher without a say in it answers to `writable`: with a buffer,
-    /// whether something waits; without, true, as in asyncore, until a write event
-    /// found that nobody handles those.
+    /// Returns what `writable` returns by default: with a buffer, true while output is
+    /// pending; without one, true, as in asyncore, until a write event was not handled.
     #[must_use]
     pub fn writable(&self) -> bool {
         match self.outlet {
@@ -360,21 +359,21 @@ impl Endpoint {
         }
     }
 
-    /// Nobody handled a priority event. They could come for ever: after some in a row,
-    /// no more are asked for until there is something to read.
+    /// Counts a priority event that was not handled. It would be reported again for ever:
+    /// after [`UNHANDLED_PRIORITY`] in a row, none is asked for until the next read event.
     pub(crate) fn note_unhandled_priority(&mut self) {
-        // A poller of the user's own may report what is not asked for.
+        // A user's own poller may report what was not asked for.
         self.unhandled_priority = self.unhandled_priority.saturating_add(1);
     }
 
-    /// Whether priority events are of use.
+    /// Checks whether priority events are asked for.
     pub(crate) fn wants_priority(&self) -> bool {
         self.unhandled_priority < UNHANDLED_PRIORITY
     }
 
-    /// Stops [`writable`](Endpoint::writable) from answering true for ever: what
-    /// the default of `handle_write` does, since a loop that wakes for write
-    /// events that nobody handles would only spin.
+    /// Makes [`writable`](Endpoint::writable) return false from now on, without a buffer.
+    /// The default `handle_write` calls this, since a loop that wakes for unhandled write
+    /// events would spin.
     pub(crate) fn mute_writes(&mut self) {
         if let Outlet::Direct { muted } = &mut self.outlet {
             *muted = true;
@@ -394,7 +393,7 @@ impl fmt::Debug for Endpoint {
 }
 
 impl fmt::Display for Endpoint {
-    /// As in a log: `fd 7, connected to 127.0.0.1:80`.
+    /// Writes the form used in logs: `fd 7, connected to 127.0.0.1:80`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let phase = match self.phase {
             Phase::Idle { .. } | Phase::Unconnected => "unconnected",

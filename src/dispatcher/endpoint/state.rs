@@ -1,8 +1,8 @@
 //! The states of an endpoint.
 //!
 //! ```text
-//!            set_socket, a connect
-//!            that came to nothing
+//!            set_socket,
+//!            failed connect
 //!               ┌───────────┐
 //!               ▼           │
 //!   listen    ┌────┐ connect│   ┌──────────┐ ready   ┌──────────┐ handle_connect ┌─────────┐
@@ -13,33 +13,34 @@
 //! └─────────┘
 //! ```
 //!
-//! `Unconnected` takes the same ways as `Idle`. A connect that is done at once goes from
-//! either to `Announcing`. A connected or listening socket that is adopted begins in
-//! `Connected` or `Listening`, and any other transport in `Connected`. `Closed` is reached
-//! from everywhere by `close`, and left by nothing.
+//! `Unconnected` has the same transitions as `Idle`. An immediate connect leads from either
+//! to `Announcing`. An adopted socket begins in `Connected`, `Listening` or `Unconnected`,
+//! and every other transport in `Connected`. `close` leads from every phase to `Closed`,
+//! which is final.
 //!
-//! Four small states beside the phase say how input, output, congestion and the end of the
-//! channel are. Each is zero in the usual case, so that one comparison finds that case.
+//! Beside the phase there are four small states: of the input, of the output, of its
+//! congestion, and of the end of the channel. Each is zero in the common case, so that one
+//! comparison recognizes it.
 
 use std::os::fd::OwnedFd;
 
 use super::super::attempts::Attempts;
 
-/// Where the channel is on its way.
+/// The phase of a channel.
 #[derive(Debug)]
 pub(super) enum Phase {
-    /// Without a socket, or with a stream socket of its own that was told neither to
-    /// connect nor to listen. The descriptor would report a hang-up all the time.
+    /// No socket, or a stream socket made here that neither connects nor listens. Such a
+    /// descriptor would report a hang-up in every wait.
     Idle {
-        /// The socket failed to connect, and is of no use for another attempt.
+        /// The socket failed to connect, and cannot be used for another attempt.
         spent: bool,
     },
-    /// A socket that is neither connected nor listening, and may have events all the same:
-    /// one for datagrams, or one that was given so.
+    /// A socket that is neither connected nor listening but may have events: a datagram
+    /// socket, or one that was adopted in this state.
     Unconnected,
     Listening(Box<Listener>),
     Connecting(Box<Attempts>),
-    /// The connection is established. `handle_connect` is due, or has begun.
+    /// The connection is established, and `handle_connect` is due or has begun.
     Announcing {
         begun: bool,
     },
@@ -51,62 +52,62 @@ impl Phase {
     pub(super) const IDLE: Self = Self::Idle { spent: false };
 }
 
-/// What a listener has beside its socket.
+/// The state of a listener beside its socket.
 #[derive(Debug)]
 pub(super) struct Listener {
-    /// A descriptor in reserve, to refuse connections with when there is no other.
+    /// A descriptor in reserve, to refuse connections with when the process has no other.
     pub(super) spare: Option<OwnedFd>,
     pub(super) admission: Admission,
 }
 
-/// What becomes of the connections to a listener.
+/// The treatment of incoming connections.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Admission {
-    /// They are accepted.
+    /// Accepted.
     Open,
-    /// They are refused, which was logged.
+    /// Refused, which was logged.
     Refusing,
-    /// They can neither be accepted nor refused: no event is asked for, for a while.
+    /// Neither accepted nor refused: no event is asked for until the pause is over.
     Paused,
 }
 
-/// How the input is.
+/// The state of the input.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u8)]
 pub(super) enum Input {
     Open = 0,
-    /// It has ended, and `handle_eof` is due.
+    /// At its end; `handle_eof` is due.
     Ended,
-    /// It has ended, and nothing is due because of it.
+    /// At its end; nothing is due.
     Over,
 }
 
-/// How the output is.
+/// The state of the output.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u8)]
 pub(super) enum Flow {
-    /// Nothing waits to be written, not even a mark.
+    /// Nothing is pending, not even a mark.
     Clear = 0,
-    /// Something waits, to be written when the handler returns.
+    /// Pending, and written when the handler returns.
     Gathered,
-    /// Something waits for a write event.
+    /// Pending until a write event.
     Waiting,
-    /// The connection is gone: nothing more is sent.
+    /// Lost with the connection: nothing more is sent.
     Broken,
 }
 
-/// Whether too much waits to be written.
+/// The congestion of the output.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u8)]
 pub(super) enum Congestion {
     No = 0,
-    /// The high watermark was reached, and since then not the low one.
+    /// The high watermark was reached, and the low one was not since.
     Congested,
-    /// The low one was, and `handle_drain` is due.
+    /// The low watermark was reached; `handle_drain` is due.
     Drained,
 }
 
-/// Whether the channel ends.
+/// The end of the channel.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u8)]
 pub(super) enum Ending {

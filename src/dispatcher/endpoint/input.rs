@@ -10,19 +10,17 @@ use crate::address::Address;
 use crate::error::{Error, Result};
 
 impl Endpoint {
-    /// Receives at most `buf.len()` bytes, and says how many. See recv(2).
+    /// Receives at most `buf.len()` bytes. Returns the number received. See recv(2).
     ///
-    /// 0 means that the input has ended, or that the connection is gone. The
-    /// dispatcher then calls `handle_eof` or `handle_close` when the handler
-    /// returns, so a handler need not look out for it. (A datagram may be empty,
-    /// and nothing comes into an empty `buf`.)
+    /// 0 means end of file, or a lost connection. The dispatcher then calls `handle_eof` or
+    /// `handle_close` when the handler returns, so a handler need not check for it. (A
+    /// datagram can be empty, and an empty `buf` receives nothing.)
     ///
     /// # Errors
     ///
-    /// `WouldBlock` if there is nothing now: return it, and the handler is called
-    /// again. `NotConnected` if the channel is closed, has no socket, or is a
-    /// listener. Else what the transport answers, for
-    /// reasons other than that the connection is gone.
+    /// `WouldBlock` if nothing has arrived: return it, and the handler is called again.
+    /// `NotConnected` if the channel is closed, has no socket, or is a listener. Else the
+    /// transport's errors, except those that mean a lost connection.
     #[inline]
     pub fn recv(&mut self, buf: &mut [u8]) -> Result<usize> {
         self.received = true;
@@ -51,7 +49,7 @@ impl Endpoint {
         self.received(result)
     }
 
-    /// What the transport's answer means.
+    /// Interprets what the transport returned.
     fn received(&mut self, result: io::Result<usize>) -> Result<usize> {
         match result {
             Ok(0) if self.link.as_ref().is_some_and(Link::is_stream) => {
@@ -69,7 +67,7 @@ impl Endpoint {
 
     #[cold]
     pub(super) fn listens(&self, action: &str) -> Error {
-        // The system's own answer, in words that say what to do.
+        // The error that the system would return, with a message that says what to do.
         Error::system(
             format!("{action} on a listener; accept a connection and use that"),
             Some(self.fd),
@@ -77,13 +75,13 @@ impl Endpoint {
         )
     }
 
-    /// Nothing more comes in.
+    /// Handles the end of the input.
     fn end_input(&mut self) {
         if self.input != Input::Open {
             return;
         }
-        // After a send that failed, this is the end of it all; and if that was a
-        // reset, the input did not end but was cut off, although it no longer says so.
+        // After a failed send, the channel ends here. If the send found a reset, the input did
+        // not end but was cut off, even though the socket no longer reports that.
         if self.is_broken() {
             self.make_close_due();
         }
@@ -96,19 +94,19 @@ impl Endpoint {
         }
     }
 
-    /// There is no input, as of a file that is only written to.
+    /// Marks the channel as one without input, for a file that is only written to.
     pub(crate) fn never_reads(&mut self) {
         self.input = Input::Over;
     }
 
     /// Goes on reading after the input has ended, for an override of
     /// [`handle_eof`](crate::Handler::handle_eof): a FIFO then waits for its next writer,
-    /// and a terminal for what is typed after the end-of-file character (Ctrl-D).
+    /// and a terminal for input after the end-of-file character (Ctrl-D).
     /// [`input_ended`](Endpoint::input_ended) is false again, and `handle_read` is called
     /// when there is something to read. Does nothing if the input has not ended.
     ///
-    /// What a writer left in a FIFO between the end of file and this call is read. If that
-    /// writer is gone as well, its end is not reported.
+    /// Data that a writer put into a FIFO between the end of file and this call is read. If
+    /// that writer is gone as well, its end of file is not reported.
     ///
     /// A FIFO is opened again through `/proc`, so it can be re-armed on Linux and Android
     /// alone. Elsewhere, open it for reading and writing: its input then never ends.
@@ -172,8 +170,8 @@ impl Endpoint {
         if !self.input_ended() {
             return Ok(());
         }
-        // The writer's hang-up ends a channel that was not reading when it came. That end
-        // is what is taken back here.
+        // The writer's hang-up ends a channel that was not reading at that time. Such an end
+        // is revoked here.
         let by_hangup = self.is_broken() && self.reason.is_none();
         if self.is_ending() && !by_hangup {
             let message = format!(
@@ -202,14 +200,13 @@ impl Endpoint {
         }
     }
 
-    /// The peer had closed its side in order when the send failed.
+    /// Checks whether the peer had closed its side in order before the send failed.
     fn is_broken_pipe(&self) -> bool {
         let reason = self.reason.as_ref();
         reason.is_none_or(|reason| reason.kind() == io::ErrorKind::BrokenPipe)
     }
 
-    /// What becomes of an error of the transport: an end of the connection is
-    /// noted, and answered with 0.
+    /// Handles an error of the transport: a lost connection is recorded, and 0 returned.
     #[cold]
     pub(super) fn lost(&mut self, error: Error) -> Result<usize> {
         if !error.is_disconnected() {
@@ -219,22 +216,22 @@ impl Endpoint {
         Ok(0)
     }
 
-    /// Has what came in read to its end before the channel closes because a send
-    /// found the connection gone, even if `readable` answers false at that time.
-    /// For channels that leave their input for a while, such as the half of a
-    /// forwarder whose other half is congested; those that never read would never
-    /// hear of the end. (A channel whose `readable` answers true then is read to
-    /// its end in any case.)
+    /// Sets whether pending input is read to its end before a failed send closes the channel,
+    /// even if `readable` returns false at that time. (If it returns true, the input is read
+    /// in any case.)
+    ///
+    /// This is for a channel that stops reading for a while, such as one half of a forwarder
+    /// while the other half is congested. A channel that never reads again would never end.
     pub fn set_keep_unread(&mut self, keep: bool) {
         self.keeps_unread = keep;
     }
 
-    /// Whether a send found the connection gone, so that nothing more is sent.
+    /// Checks whether the connection is lost for sending.
     pub(crate) fn is_broken(&self) -> bool {
         self.flow == Flow::Broken
     }
 
-    /// A handler is about to be told that there is something to read or to accept.
+    /// Begins the call of a handler that is to receive or accept.
     #[inline]
     pub(crate) fn begin_reader(&mut self) {
         self.sent = false;
@@ -242,8 +239,8 @@ impl Endpoint {
         self.unhandled_priority = 0;
     }
 
-    /// The handler has returned. One that never receives is told the same in every
-    /// pass, which keeps the loop awake.
+    /// Ends that call. A handler that never receives gets the same event in every pass, which
+    /// keeps the loop awake.
     #[inline]
     pub(crate) fn end_reader(&mut self) {
         if self.received {
@@ -269,8 +266,8 @@ impl Endpoint {
         }
     }
 
-    /// The handler was told of input. A channel whose close was put off until that is
-    /// read closes now if nobody reads it.
+    /// Ends a read event of a channel whose close was put off until its input is read: if the
+    /// handler did not receive, the channel closes now.
     pub(super) fn end_unread(&mut self) {
         if self.is_broken() && self.ending == Ending::No && !self.received {
             self.input = Input::Over;
@@ -278,15 +275,16 @@ impl Endpoint {
         }
     }
 
-    /// Whether nothing more comes in, but a reset: no read would tell of it.
+    /// Checks whether a reset may still arrive after the end of the input. No read would
+    /// report it.
     pub(crate) fn may_still_be_reset(&self) -> bool {
         matches!(self.phase, Phase::Connected)
             && self.input_ended()
             && self.socket().is_some_and(Socket::is_stream)
     }
 
-    /// The other side has hung up while input is not wanted. Whether that ends the
-    /// channel now: not if there is something to be read, should that be wanted again.
+    /// Handles a hang-up of the peer while the channel does not read. Returns true if it ends
+    /// the channel now, and false if input is pending that may be read later.
     pub(crate) fn ends_by_hangup(&mut self) -> bool {
         if !self.is_established() {
             return true;
@@ -311,52 +309,51 @@ impl Endpoint {
         ends
     }
 
-    /// Nobody is there any more to read what waits to be written, and no event may
-    /// ever tell: select(2) does not.
+    /// Fails the channel because the peer can no longer read the pending output. select(2)
+    /// does not report this.
     fn lose_output(&mut self) {
         let gone = io::Error::from_raw_os_error(libc::EPIPE);
         self.break_output();
         self.fail(Error::system("write", Some(self.fd), gone));
     }
 
-    /// Puts off the close that is due: there is something to be read before.
+    /// Puts off a due close until pending input is read.
     pub(crate) fn put_off_close(&mut self) {
         if self.ending == Ending::Due {
             self.ending = Ending::No;
         }
     }
 
-    /// Whether there may be something to be read although a send failed.
+    /// Checks whether input may be pending although a send failed.
     pub(crate) fn may_have_unread(&self) -> bool {
         self.is_broken() && !self.input_ended() && self.link.as_ref().is_some_and(Link::has_unread)
     }
 
-    /// Whether that is to be read even if it is not wanted now.
+    /// Checks whether pending input is to be read even if `readable` returns false.
     pub(crate) fn keeps_unread(&self) -> bool {
         self.keeps_unread
     }
 
-    /// Receives out-of-band data, at most `buf.len()` bytes of it (TCP has one).
+    /// Receives at most `buf.len()` bytes of out-of-band data (TCP has one byte).
     /// See `MSG_OOB` in recv(2).
     ///
     /// # Errors
     ///
     /// `Unsupported` if the transport is not a socket; `NotConnected` if the channel
-    /// is closed; `InvalidInput` if there is no such data; else as for
+    /// is closed; `InvalidInput` if no such data has arrived; else as for
     /// [`recv`](Endpoint::recv).
     pub fn recv_oob(&mut self, buf: &mut [u8]) -> Result<usize> {
         let result = self.socket_for("receive out of band")?.recv_oob(buf);
         result.or_else(|e| self.lost(Error::system("receive out of band", Some(self.fd), e)))
     }
 
-    /// Receives a datagram, cut to `buf.len()` bytes, and the address that it
-    /// came from. See recvfrom(2).
+    /// Receives a datagram, cut to `buf.len()` bytes. Returns its length and the address of
+    /// its sender. See recvfrom(2).
     ///
     /// # Errors
     ///
-    /// `WouldBlock` if there is none now; `Unsupported` if the transport is not a
-    /// socket; `NotConnected` if the channel is closed; else what recvfrom(2)
-    /// answers.
+    /// `WouldBlock` if none has arrived; `Unsupported` if the transport is not a socket;
+    /// `NotConnected` if the channel is closed; else the errors of recvfrom(2).
     pub fn recv_from(&mut self, buf: &mut [u8]) -> Result<(usize, Address)> {
         let socket = self.socket_for("receive a datagram")?;
         socket

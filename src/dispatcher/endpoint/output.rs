@@ -1,4 +1,4 @@
-//! Sending, and what waits to be sent.
+//! Sending, and the pending output.
 
 use std::io;
 
@@ -11,23 +11,22 @@ use crate::address::Address;
 use crate::error::{Error, Result};
 
 impl Endpoint {
-    /// Sends `data`, and says how many bytes of it were taken.
+    /// Sends `data`. Returns the number of bytes taken.
     ///
-    /// With a buffer all are: what cannot be written now is kept, and written when
-    /// there is room, or when the connection stands. Of several sends in one
-    /// handler, the first is written at once and the others together, when the
-    /// handler returns. Without a buffer, and behind a
+    /// With a buffer that is `data.len()`: bytes that cannot be written now are buffered, and
+    /// written when there is room, or when the connection is established. The first send in a
+    /// handler is written at once; later ones are coalesced and written when the handler
+    /// returns. Without a buffer, and after
     /// [`close_when_done`](Endpoint::close_when_done), it is what send(2) took: 0
     /// if there is no room.
     ///
     /// # Errors
     ///
-    /// `NotConnected` if the channel is closed, has no socket (with a buffer one may
-    /// send before), or is a listener; `InvalidInput` after
-    /// [`shutdown_when_done`](Endpoint::shutdown_when_done); else what the transport
-    /// answers, for reasons other than that the connection is gone. If it is gone,
-    /// that is no error here: what is sent from then on is dropped (0), and
-    /// `handle_close` tells of it.
+    /// `NotConnected` if the channel is closed, is a listener, or has no socket (with a
+    /// buffer, one can send before it has); `InvalidInput` after
+    /// [`shutdown_when_done`](Endpoint::shutdown_when_done); else the transport's errors. A
+    /// lost connection is not an error here: its data is dropped, and `handle_close` is
+    /// called when the handler returns.
     pub fn send(&mut self, data: &[u8]) -> Result<usize> {
         if !self.is_buffered() {
             self.check_can_send()?;
@@ -44,9 +43,8 @@ impl Endpoint {
         Ok(data.len())
     }
 
-    /// As [`send`](Endpoint::send), of data that is given away: with a buffer,
-    /// what cannot be written now is kept, without copying it if that is 4,096 bytes or
-    /// more.
+    /// Sends `data` as [`send`](Endpoint::send) does, and takes ownership of it. With a
+    /// buffer, 4,096 or more bytes that cannot be written now are buffered without a copy.
     ///
     /// # Errors
     ///
@@ -63,8 +61,8 @@ impl Endpoint {
         Ok(len)
     }
 
-    /// Sends what `producer` makes, behind what waits already, as fast as the peer
-    /// takes it; nothing behind a [`close_when_done`](Endpoint::close_when_done).
+    /// Sends the output of `producer` after the pending output, as fast as the peer takes it.
+    /// After [`close_when_done`](Endpoint::close_when_done), `producer` is dropped.
     /// asynchat's `push_with_producer`.
     ///
     /// # Errors
@@ -90,17 +88,17 @@ impl Endpoint {
         Ok(())
     }
 
-    /// Whether the connection is known to be gone, so that sending is of no use.
+    /// Checks whether the connection is known to be lost, or the channel ends.
     fn has_no_reader(&self) -> bool {
         self.is_broken() || self.ending == Ending::Due
     }
 
-    /// Whether there is somebody to send to, as far as is known.
+    /// Checks whether there is a transport that can send now.
     pub(super) fn has_peer(&self) -> bool {
         self.link.is_some() && !matches!(self.phase, Phase::Idle { .. } | Phase::Connecting(_))
     }
 
-    /// With a buffer, one may send before there is even a socket.
+    /// Refuses a send in the wrong phase. With a buffer, one can send before there is a socket.
     fn check_can_send(&mut self) -> Result<()> {
         if self.output_ended {
             let fd = self.fd;
@@ -115,10 +113,9 @@ impl Endpoint {
         }
     }
 
-    /// Before `data` is kept: writes it if nothing waits in front of it and no
-    /// more than this is sent. The answer is how much of it was written, or `None`
-    /// if nothing is to be kept: all was written, or nobody is there to get it, of
-    /// which `handle_close` is about to tell.
+    /// Fast path of a buffered send: sends `data` directly if nothing is pending. Returns the
+    /// number of bytes written, or `None` if nothing is left to buffer, because all was
+    /// written or the connection is lost.
     #[inline(always)]
     fn send_ahead(&mut self, data: &[u8]) -> Result<Option<usize>> {
         self.check_can_send()?;
@@ -137,8 +134,8 @@ impl Endpoint {
         Ok(Some(written))
     }
 
-    /// A send although the channel closes when what waits is written: that would
-    /// never come if one could add to it.
+    /// Sends after `close_when_done`, without buffering: a handler that adds to the buffer for
+    /// ever would keep the channel from closing.
     #[cold]
     fn send_behind_close(&mut self, data: &[u8]) -> Result<usize> {
         self.check_can_send()?;
@@ -151,7 +148,7 @@ impl Endpoint {
         Ok(0)
     }
 
-    /// After something was put into the buffer.
+    /// Updates the state after data was buffered.
     fn pushed(&mut self) {
         if let Some(buffer) = self.outlet.buffer()
             && buffer.queue.pending() >= buffer.high_watermark
@@ -163,20 +160,20 @@ impl Endpoint {
         }
     }
 
-    /// After a mark was put into the buffer, which a write event is to reach.
+    /// Updates the state after a mark was buffered, which a write event has to reach.
     pub(super) fn wait_for_room(&mut self) {
         if self.flow == Flow::Clear {
             self.flow = Flow::Waiting;
         }
     }
 
-    /// Whether something waits to be written, or a mark to be reached.
+    /// Checks whether data or a mark is pending.
     #[inline]
     pub(crate) fn has_output(&self) -> bool {
         matches!(self.flow, Flow::Gathered | Flow::Waiting)
     }
 
-    /// One send, without a buffer.
+    /// Sends once, without buffering.
     #[inline(always)]
     fn send_now(&mut self, data: &[u8]) -> Result<usize> {
         let connecting = self.connecting();
@@ -198,9 +195,8 @@ impl Endpoint {
         }
     }
 
-    /// What becomes of an error of a send. If the connection is gone, nothing more
-    /// is sent; but what has come in is still there to be read, and the channel
-    /// ends behind it.
+    /// Handles an error of a send. If the connection is lost, nothing more is sent, and the
+    /// channel ends after its pending input was read.
     #[cold]
     fn send_failed(&mut self, error: Error) -> Result<usize> {
         if !error.is_disconnected() {
@@ -211,8 +207,8 @@ impl Endpoint {
         Ok(0)
     }
 
-    /// A send before the connection stood failed. If that took away the error of
-    /// the connection itself, it has to be kept for when it is looked for.
+    /// Handles a failed send during a connect. The send may have taken the socket's error,
+    /// which is then kept for the check of the connect.
     #[cold]
     fn sent_too_early(&mut self, error: io::Error) {
         if error.kind() != io::ErrorKind::NotConnected
@@ -222,8 +218,8 @@ impl Endpoint {
         }
     }
 
-    /// Sends out-of-band data; of more than one byte, TCP makes the last one
-    /// urgent. See `MSG_OOB` in send(2). It overtakes what is buffered.
+    /// Sends out-of-band data, ahead of the pending output. TCP makes only the last byte of
+    /// it urgent. See `MSG_OOB` in send(2).
     ///
     /// # Errors
     ///
@@ -237,12 +233,12 @@ impl Endpoint {
         }
     }
 
-    /// Sends a datagram, whole, to an address. It is not buffered. See sendto(2).
+    /// Sends a whole datagram to an address, without buffering. See sendto(2).
     ///
     /// # Errors
     ///
     /// `WouldBlock` if there is no room now; `Unsupported` if the transport is not
-    /// a socket; `NotConnected` if the channel is closed; else what sendto(2) answers.
+    /// a socket; `NotConnected` if the channel is closed; else the errors of sendto(2).
     pub fn send_to(&mut self, data: &[u8], to: &Address) -> Result<usize> {
         let socket = self.socket_for("send a datagram")?;
         socket
@@ -250,13 +246,13 @@ impl Endpoint {
             .map_err(|e| Error::system(format!("send a datagram to {to}"), Some(self.fd), e))
     }
 
-    /// Writes what waits, as much as one system call takes. asyncore's
+    /// Writes as much of the pending output as one system call takes. asyncore's
     /// `initiate_send`. A dispatcher with a buffer does this by itself, on write
     /// events and when a handler returns.
     ///
     /// # Errors
     ///
-    /// As for [`send`](Endpoint::send), and what a producer answers.
+    /// As for [`send`](Endpoint::send), and the errors of a producer.
     pub fn flush(&mut self) -> Result<()> {
         self.write_waiting()?;
         if self.may_write() {
@@ -265,11 +261,12 @@ impl Endpoint {
         Ok(())
     }
 
+    /// Checks whether a write makes sense.
     fn may_write(&self) -> bool {
         self.has_peer() && !self.has_no_reader()
     }
 
-    /// The part of [`flush`](Endpoint::flush) that closes nothing.
+    /// Writes pending output, and leaves marks alone.
     fn write_waiting(&mut self) -> Result<()> {
         if !self.has_output() {
             return Ok(());
@@ -298,7 +295,7 @@ impl Endpoint {
         Ok(())
     }
 
-    /// Does what was to be done when everything before it was written.
+    /// Acts on the marks before which everything was written.
     fn reach_marks(&mut self) -> Result<()> {
         while self.ending != Ending::Due
             && let Outlet::Buffered(Some(buffer)) = &mut self.outlet
@@ -322,16 +319,17 @@ impl Endpoint {
                 let message = format!("cannot end the output of fd {}: {error}", self.fd);
                 Err(Error::misuse(io::ErrorKind::Unsupported, message))
             }
-            // The connection is gone, and its output with it.
+            // The connection is lost, and its output with it.
             Err(error) if error.kind() == io::ErrorKind::NotConnected => Ok(()),
             Err(error) => Err(Error::system("end the output", Some(self.fd), error)),
             Ok(()) => Ok(()),
         }
     }
 
-    /// Sets how much may wait to be written before the output is
-    /// [`congested`](Endpoint::is_congested), and how little again before it no
-    /// longer is, in bytes; 16,384 and 65,536 unless set. `low` is cut to `high`.
+    /// Sets the watermarks of the output, in bytes: it is
+    /// [`congested`](Endpoint::is_congested) from when `high` bytes are pending until no more
+    /// than `low` are. 16,384 and 65,536 unless set; `low` is cut to `high`. Without a buffer
+    /// this has no effect.
     pub fn set_watermarks(&mut self, low: usize, high: usize) {
         let Some(buffer) = self.outlet.buffer_mut() else {
             return;
@@ -341,39 +339,39 @@ impl Endpoint {
         if buffer.queue.pending() >= high.max(1) {
             self.congestion = Congestion::Congested;
         } else if self.congestion == Congestion::Congested {
-            // Whoever waits for it to end hears of that.
+            // A handler may be waiting for `handle_drain`.
             self.congestion = Congestion::Drained;
         }
     }
 
-    /// Whether so much waits to be written that whoever makes it should stop. Once
-    /// the high watermark is reached this stays true until the low one is, of which
-    /// [`handle_drain`](crate::Handler::handle_drain) tells.
+    /// Returns true if so much output is pending that its source should pause: from when the
+    /// high watermark is reached until the low one is.
+    /// [`handle_drain`](crate::Handler::handle_drain) is called then.
     #[must_use]
     pub fn is_congested(&self) -> bool {
         self.congestion == Congestion::Congested
     }
 
-    /// Sets whether the channel is not read from while its own output is
+    /// Sets whether the channel stops reading while its own output is
     /// [congested](Endpoint::is_congested), so that a peer that sends and does not read
     /// cannot make the output grow without bound. Off unless set.
     ///
-    /// For a channel whose output is made of its own input, as that of most servers. Two
-    /// peers that both send more than the buffers hold before they read would wait for
-    /// each other for ever.
+    /// This is for a channel whose output is made of its own input, as in most servers. If
+    /// both peers of a connection did this, and each sent more than the buffers hold before it
+    /// reads, they would deadlock.
     ///
-    /// Without a buffer nothing is ever congested, and this has no effect.
+    /// Without a buffer this has no effect.
     pub fn set_backpressure(&mut self, on: bool) {
         self.backpressure = on;
     }
 
-    /// Whether input waits until the output has drained.
+    /// Checks whether reading pauses until the output has drained.
     #[inline]
     pub(crate) fn is_held_back(&self) -> bool {
         self.backpressure && self.is_congested()
     }
 
-    /// Sets how many bytes are taken from a producer ahead of a write; 65,536
+    /// Sets the number of bytes taken from a producer ahead of a write; 65,536
     /// unless set. asynchat's `ac_out_buffer_size`.
     pub fn set_out_buffer_size(&mut self, bytes: usize) {
         if let Some(buffer) = self.outlet.buffer_mut() {
@@ -381,7 +379,7 @@ impl Endpoint {
         }
     }
 
-    /// How many bytes are taken from a producer ahead of a write; 0 without a
+    /// Returns the number of bytes taken from a producer ahead of a write; 0 without a
     /// buffer.
     #[must_use]
     pub fn out_buffer_size(&self) -> usize {
@@ -394,32 +392,32 @@ impl Endpoint {
 
     // --- for the dispatcher ----------------------------------------------------------
 
-    /// Sends wait until the handler returns, so that a message of several parts
-    /// leaves as one.
+    /// Makes every send wait until the handler returns, so that the parts of a message are
+    /// coalesced.
     pub(crate) fn set_gather(&mut self) {
         self.gathers = true;
     }
 
-    /// A handler begins: its first send is written at once.
+    /// Begins a handler's call: its first send is written at once.
     #[inline]
     pub(crate) fn begin_handler(&mut self) {
         self.sent = false;
     }
 
-    /// Whether a drain is due, which a write event is to be waited for.
+    /// Checks whether `handle_drain` is due, for which the loop waits for a write event.
     pub(crate) fn is_drain_due(&self) -> bool {
         self.congestion == Congestion::Drained
     }
 
-    /// There is room, says a write event: what waits is to be written, at the latest when
-    /// the handler of the event has returned.
+    /// Begins a write event: there is room, so pending output is written at the latest when
+    /// the handler has returned.
     pub(super) fn begin_write_event(&mut self) {
         if self.flow == Flow::Waiting {
             self.flow = Flow::Gathered;
         }
     }
 
-    /// The handler of the write event has returned. If it wrote nothing, this does.
+    /// Ends a write event: flushes the output if the handler did not.
     pub(super) fn end_write_event(&mut self) -> Result<()> {
         if self.flow == Flow::Gathered && !self.is_over() {
             return self.flush();
@@ -427,8 +425,8 @@ impl Endpoint {
         Ok(())
     }
 
-    /// A handler has returned: writes what it left, unless there is no room. A
-    /// close that waits is left to a write event, as in asynchat.
+    /// Writes the output that a handler gathered, unless there is no room. A pending close is
+    /// left to a write event, as in asynchat.
     #[inline]
     pub(super) fn write_what_was_gathered(&mut self) -> Result<()> {
         if self.flow == Flow::Gathered && !self.is_closed() {

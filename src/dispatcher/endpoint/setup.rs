@@ -14,17 +14,17 @@ use crate::error::{Error, Result};
 use crate::sys;
 
 impl Endpoint {
-    /// The transport, or an error that says why there is none.
+    /// Returns the transport, or an error that says why the channel has none.
     #[inline]
     pub(super) fn link_for(&mut self, action: &str) -> Result<&mut Link> {
         if self.is_closed() || self.link.is_none() {
             return Err(self.no_link(action, "connect"));
         }
-        // There is one, as was seen above: the borrow checker cannot see it there.
+        // Checked above; the borrow checker does not accept a single match.
         self.link.as_mut().ok_or_else(|| Error::other(action))
     }
 
-    /// Why there is no transport for `action`, and which method makes one.
+    /// Makes the error for `action` without a transport. `first` is the method to call before.
     #[cold]
     fn no_link(&self, action: &str, first: &str) -> Error {
         let fd = self.fd;
@@ -36,7 +36,7 @@ impl Endpoint {
         Error::misuse(io::ErrorKind::NotConnected, message)
     }
 
-    /// The socket, or an error that says why there is none.
+    /// Returns the socket, or an error that says why the channel has none.
     pub(super) fn socket_for(&self, action: &str) -> Result<&Socket> {
         match &self.link {
             Some(Link::Socket(socket)) if !self.is_closed() => Ok(socket),
@@ -51,7 +51,7 @@ impl Endpoint {
         }
     }
 
-    /// Refuses what needs a socket at its beginning.
+    /// Refuses an action that needs a socket that is neither connected nor listening.
     pub(super) fn check_unconnected(&self, action: &str) -> Result<()> {
         let state = match self.phase {
             Phase::Idle { .. } | Phase::Unconnected => return Ok(()),
@@ -77,17 +77,17 @@ impl Endpoint {
     ///
     /// # Errors
     ///
-    /// `AlreadyExists` if there is one; else as for [`Socket::new`].
+    /// `AlreadyExists` if the channel has a socket; else as for [`Socket::new`].
     pub fn create_socket(&mut self, family: Family, socket_type: SocketType) -> Result<()> {
         self.set_socket(Socket::new(family, socket_type)?)
     }
 
-    /// Takes `socket` for its own, which may be connected, listening, or neither.
+    /// Takes ownership of `socket`, which may be connected, listening, or neither.
     ///
     /// # Errors
     ///
-    /// `AlreadyExists` if there is one; `NotConnected` if the channel is closed;
-    /// else what getpeername(2) answers.
+    /// `AlreadyExists` if the channel has a socket; `NotConnected` if it is closed; else the
+    /// errors of getpeername(2).
     pub fn set_socket(&mut self, socket: Socket) -> Result<()> {
         self.check_unconnected("take another socket")?;
         if self.link.is_some() {
@@ -103,34 +103,34 @@ impl Endpoint {
         Ok(())
     }
 
-    /// Lets the socket be bound to an address that was in use a moment ago
+    /// Allows binding the socket to an address that was in use a moment ago
     /// (`SO_REUSEADDR`). See socket(7).
     ///
     /// # Errors
     ///
-    /// `NotConnected` if there is no socket; what setsockopt(2) answers.
+    /// `NotConnected` if the channel has no socket; else the errors of setsockopt(2).
     pub fn set_reuse_addr(&mut self) -> Result<()> {
         self.socket_for("set SO_REUSEADDR")?.set_reuse_addr()
     }
 
-    /// Sets whether what is sent over TCP leaves at once (`TCP_NODELAY`): see
+    /// Sets whether TCP sends small segments at once (`TCP_NODELAY`): see
     /// [`Socket::set_nodelay`].
     ///
     /// # Errors
     ///
-    /// `NotConnected` if there is no socket; `Unsupported` if the transport is not a
-    /// socket; else what setsockopt(2) returns.
+    /// `NotConnected` if the channel has no socket; `Unsupported` if its transport is not a
+    /// socket; else the errors of setsockopt(2).
     pub fn set_nodelay(&mut self, nodelay: bool) -> Result<()> {
         self.socket_for("set TCP_NODELAY")?.set_nodelay(nodelay)
     }
 
-    /// Binds the socket to an address. Of several that a name resolves to, the
-    /// first is taken. See bind(2).
+    /// Binds the socket to an address. If a name resolves to several addresses, the first
+    /// is used. See bind(2).
     ///
     /// # Errors
     ///
-    /// `NotConnected` if there is no socket; `AlreadyExists` if it is connected;
-    /// `InvalidInput` if `address` is none; else what bind(2) answers, such as
+    /// `NotConnected` if the channel has no socket; `AlreadyExists` if it is connected;
+    /// `InvalidInput` if `address` is not an address; else the errors of bind(2), such as
     /// `AddrInUse`.
     pub fn bind(&mut self, address: impl ToAddresses) -> Result<()> {
         self.check_unconnected("bind")?;
@@ -145,13 +145,13 @@ impl Endpoint {
         Ok(())
     }
 
-    /// Makes the socket a listener, with room for `backlog` connections that are
-    /// not accepted yet (cut to what the system allows). See listen(2).
+    /// Makes the socket a listener, with a queue of `backlog` connections that are not
+    /// accepted yet, or as many as the system allows. See listen(2).
     ///
     /// # Errors
     ///
-    /// `NotConnected` if there is no socket; `AlreadyExists` if it is connected;
-    /// `Unsupported` if it is a datagram socket; else what listen(2) answers.
+    /// `NotConnected` if the channel has no socket; `AlreadyExists` if it is connected;
+    /// `Unsupported` if it is a datagram socket; else the errors of listen(2).
     pub fn listen(&mut self, backlog: u32) -> Result<()> {
         self.check_unconnected("listen")?;
         let socket = self.socket_for("listen")?;
@@ -176,17 +176,17 @@ impl Endpoint {
         self.listen(backlog)
     }
 
-    /// Begins to connect, and makes the socket if there is none. If `address`
-    /// stands for several, each is tried until one answers. `handle_connect`
-    /// follows when the connection stands; if it comes to nothing, `handle_error`
-    /// gets one error. A host name is resolved before this returns.
+    /// Begins to connect, and makes the socket if the channel has none. If `address`
+    /// resolves to several addresses, they are tried one after the other. `handle_connect`
+    /// is called when the connection is established. If every address fails, `handle_error`
+    /// is called once. A host name is resolved before this returns.
     ///
     /// # Errors
     ///
-    /// `AlreadyExists` if it is connected, connecting or listening; what
-    /// [`ToAddresses`] answers; and, if it fails at once, what connect(2) answers
-    /// for the last address, such as `ConnectionRefused` or `NotFound` for a Unix
-    /// socket, with the addresses in the message.
+    /// `AlreadyExists` if the channel is connected, connecting or listening; the errors of
+    /// [`ToAddresses`]; and, if every address fails at once, those of connect(2) for the last
+    /// one, such as `ConnectionRefused`, or `NotFound` for a Unix socket. The message has the
+    /// addresses.
     pub fn connect(&mut self, address: impl ToAddresses) -> Result<()> {
         self.check_unconnected("connect")?;
         let mut addresses = address.to_addresses()?;
@@ -203,7 +203,7 @@ impl Endpoint {
     ///
     /// # Errors
     ///
-    /// If there is none left, the error of the last.
+    /// If no address is left, the error of the last one.
     fn connect_next(&mut self, mut attempts: Box<Attempts>) -> Result<()> {
         while let Some(address) = attempts.next() {
             match self.attempt(&address, &mut attempts.spent) {
@@ -224,13 +224,12 @@ impl Endpoint {
         Err(attempts.error((self.fd >= 0).then_some(self.fd)))
     }
 
-    /// Connects, and says whether the connection is established already.
+    /// Connects. Returns true if the connection is established at once.
     fn attempt(&mut self, address: &Address, spent: &mut bool) -> io::Result<bool> {
         if let Some(Link::Socket(socket)) = &mut self.link {
             if *spent {
-                // Systems differ in what they let one do with a socket that
-                // failed to connect. A new one takes its number, by which the
-                // loop knows the channel.
+                // Systems differ in what can be done with a socket that failed to connect.
+                // A new one takes its number, by which the loop knows the channel.
                 socket.replace(Socket::new(address.family(), socket.socket_type())?)?;
             }
             *spent = true;
@@ -243,12 +242,11 @@ impl Endpoint {
         Ok(established)
     }
 
-    /// Looks whether the connection that is being made is established. If it failed, the
-    /// next address is tried.
+    /// Checks a connect in progress. If it failed, the next address is tried.
     ///
     /// # Errors
     ///
-    /// If none is left, the error of the last.
+    /// If no address is left, the error of the last one.
     pub(super) fn check_connection(&mut self) -> Result<()> {
         let Phase::Connecting(attempts) = &mut self.phase else {
             return Ok(());
@@ -263,7 +261,7 @@ impl Endpoint {
                     self.phase = Phase::Announcing { begun: false };
                     return Ok(());
                 }
-                // Ready, it seemed, for a socket that was replaced since.
+                // Spurious: the event was for a socket that was replaced since.
                 Err(_) if !sys::fd::is_writable(socket.as_fd()) => return Ok(()),
                 Err(error) => io::Error::from(error),
             },
@@ -277,13 +275,13 @@ impl Endpoint {
         }
     }
 
-    /// `handle_connect` begins: the connection is used like any other from here on.
+    /// Begins `handle_connect`. The connection is in use from here on.
     pub(crate) fn begin_connect(&mut self) {
         self.phase = Phase::Announcing { begun: true };
     }
 
-    /// `handle_connect` has returned, or panicked. If it failed, the next event announces
-    /// the connection again.
+    /// Ends `handle_connect`, which has returned or panicked. If it failed, it is called again
+    /// at the next event.
     pub(crate) fn end_connect(&mut self, succeeded: bool) {
         if !matches!(self.phase, Phase::Announcing { begun: true }) {
             return;

@@ -168,7 +168,10 @@ impl<H: Handler + 'static> Channel for Dispatcher<H> {
         let mut io = Io::new(&mut self.endpoint, event_loop);
         let result = self.handler.handle_read(&mut io);
         self.endpoint.end_reader();
-        if result.is_ok() && !event_loop.has_dooms() && self.endpoint.is_usual() {
+        if result.is_ok()
+            && !event_loop.is_closed_by_id(self.endpoint.raw_fd())
+            && self.endpoint.is_usual()
+        {
             return Ok(());
         }
         self.heed(event_loop, result)?;

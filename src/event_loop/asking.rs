@@ -9,13 +9,19 @@
 //! were ready lately are asked in every pass, and any other before an event is delivered
 //! to it, so that no channel gets an event that it does not want.
 
+use std::cell::Cell;
+use std::mem;
+use std::os::fd::RawFd;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::{Duration, Instant};
 
 use super::EventLoop;
 use super::id::Key;
-use super::watch::Watches;
+use super::pass::{AHEAD, Errand};
+use super::watch::{Watch, Watches};
 use crate::error::Result;
-use crate::poller::{Deadline, Trial};
+use crate::poller::{Deadline, Interest, Trial};
+use crate::sys::prefetch::prefetch;
 
 /// How many passes in a row ask only the active channels.
 const PASSES: u8 = 15;
@@ -116,6 +122,60 @@ impl Asking {
 }
 
 impl EventLoop {
+    /// Asks each channel whose predicates may look at anything for its interest, and
+    /// passes to the poller what changed.
+    #[inline(never)]
+    pub(super) fn ask_channels(&mut self) -> Result<()> {
+        self.asking.begin_all(&mut self.watches);
+        let mut changes = mem::take(&mut self.changes);
+        let asking = Cell::new(-1);
+        let asked = catch_unwind(AssertUnwindSafe(|| {
+            self.find_changes(&asking, &mut changes)
+        }));
+        let mut result = Ok(());
+        for (key, interest) in changes.drain(..) {
+            result = result.and_then(|()| self.heed_interest(key, interest));
+        }
+        self.changes = changes;
+        result?;
+        match asked {
+            Err(panic) => self.predicate_panicked(asking.get(), panic),
+            Ok(()) => Ok(()),
+        }
+    }
+
+    /// Finds the channels whose interest has changed. `asking` is the number of the one
+    /// that is being asked, should it panic.
+    ///
+    /// With many channels, none is in a cache: some are fetched together before the first of
+    /// them is asked.
+    fn find_changes(&self, asking: &Cell<RawFd>, changes: &mut Vec<(Key, Option<Interest>)>) {
+        let mut channels = self.channels.iter();
+        let mut some = [None; AHEAD];
+        loop {
+            let mut count = 0;
+            // The array comes first in `zip`, so that no channel is taken without a place.
+            for (place, (&fd, channel)) in some.iter_mut().zip(&mut channels) {
+                prefetch(&**channel);
+                *place = Some((fd, &**channel));
+                count += 1;
+            }
+            for (fd, channel) in some[..count].iter().flatten() {
+                let Some(watch) = self.watches.to_ask(*fd) else {
+                    continue;
+                };
+                asking.set(*fd);
+                let interest = channel.interest(self);
+                if interest != Some(watch.interest) {
+                    changes.push((changed(*fd, watch, interest), interest));
+                }
+            }
+            if count < AHEAD {
+                break;
+            }
+        }
+    }
+
     /// Makes a pass that asks the active channels alone and does not block, if that may be.
     /// Gives how many channels it served, or `None` if a whole pass must be made.
     #[inline(never)]
@@ -130,13 +190,14 @@ impl EventLoop {
         for next in 0..self.asking.active.len() {
             self.ask(self.asking.active[next])?;
         }
-        let served = self.wait_until(Deadline::At(now))?;
+        self.wait(Deadline::At(now))?;
+        let served = self.deliver_all()?;
         Ok((!self.ready.is_empty()).then_some(served))
     }
 
     /// Asks a channel what it waits for.
     fn ask(&mut self, key: Key) -> Result<()> {
-        self.serve(key, |_, _| Ok(()))
+        self.visit_apart(key, Errand::Ask)
     }
 
     /// A channel is ready. Whether it still wants to know: one that this pass has not asked
@@ -162,4 +223,18 @@ impl EventLoop {
         let now = self.watches.current(key).map(|watch| watch.interest);
         Ok(now == Some(interest))
     }
+}
+
+/// The key of a channel whose interest has changed.
+#[cold]
+fn changed(fd: RawFd, watch: &Watch, interest: Option<Interest>) -> Key {
+    if !watch.asked {
+        log::error!(
+            "the predicates of fd {fd} changed from {:?} to {interest:?} although they claim to \
+             depend on the channel's own state alone (Predicates::OwnState)",
+            watch.interest
+        );
+    }
+    let serial = watch.serial;
+    Key { fd, serial }
 }

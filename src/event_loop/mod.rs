@@ -6,10 +6,11 @@ mod channel;
 mod error;
 mod id;
 mod map;
+mod panics;
 mod pass;
 mod reach;
+mod removal;
 mod run;
-mod serve;
 mod watch;
 
 use std::collections::VecDeque;
@@ -30,7 +31,7 @@ use run::Stop;
 use asking::Asking;
 
 use crate::error::{Error, Result};
-use crate::poller::{Backend, Event, Interest, Poller, check_number};
+use crate::poller::{Backend, Deadline, Event, Interest, Poller, check_number};
 use id::{Key, Serial};
 use map::ChannelMap;
 use watch::{Watch, Watches};
@@ -96,8 +97,8 @@ pub struct EventLoop {
     serving: Option<Key>,
     /// A pass is going on, and another cannot be started.
     in_pass: bool,
-    /// Some channel was doomed while one of its methods ran, perhaps.
-    dooms: bool,
+    /// Some watch has a [`Life`](watch::Life) above `Going`, perhaps.
+    ends: bool,
     /// `run` is making the passes.
     running: bool,
     /// Whether `run` was asked to end, or, while it does not run, the next one.
@@ -153,7 +154,7 @@ impl EventLoop {
             next_serial: first_serial(),
             serving: None,
             in_pass: false,
-            dooms: false,
+            ends: false,
             running: false,
             stop: Stop::Unasked,
             catch_panics,
@@ -242,42 +243,47 @@ impl EventLoop {
         self.serving.map(ChannelId::new)
     }
 
-    /// Whether a panic of a handler is an error of its channel's: see
-    /// [`Builder::catch_panics`].
-    pub(crate) fn catches_panics(&self) -> bool {
-        self.catch_panics
-    }
-
-    /// Whether some channel may have been doomed while one of its methods ran.
+    /// Lends a buffer of at least `size` bytes, for a channel that receives into it, to be
+    /// [returned](EventLoop::return_buffer) afterwards. All channels of the loop share it,
+    /// and it holds data that earlier users have left.
+    ///
+    /// While it is lent, a second caller gets a buffer that is made for it. One that is not
+    /// returned is dropped, and the next caller's is made anew.
+    /// [`Io::recv_with`](crate::Io::recv_with) does both for a handler.
+    ///
+    /// ```
+    /// use fdloop::{Channel, EventLoop, Result};
+    /// use std::io::{PipeReader, Read, Write};
+    /// use std::os::fd::{AsRawFd, RawFd};
+    ///
+    /// struct Count(PipeReader, usize);
+    /// impl AsRawFd for Count {
+    ///     fn as_raw_fd(&self) -> RawFd {
+    ///         self.0.as_raw_fd()
+    ///     }
+    /// }
+    /// impl Channel for Count {
+    ///     fn handle_read_event(&mut self, event_loop: &mut EventLoop) -> Result<()> {
+    ///         let mut buffer = event_loop.lend_buffer(4096);
+    ///         let received = self.0.read(&mut buffer);
+    ///         event_loop.return_buffer(buffer);
+    ///         self.1 += received?;
+    ///         event_loop.stop();
+    ///         Ok(())
+    ///     }
+    /// }
+    ///
+    /// let (reader, mut writer) = std::io::pipe()?;
+    /// let mut event_loop = EventLoop::new()?;
+    /// let id = event_loop.add(Count(reader, 0))?;
+    /// writer.write_all(b"twelve bytes")?;
+    /// event_loop.run()?;
+    /// assert_eq!(event_loop.get(id).unwrap().1, 12);
+    /// # Ok::<(), fdloop::Error>(())
+    /// ```
     #[inline]
-    pub(crate) fn has_dooms(&self) -> bool {
-        self.dooms
-    }
-
-    /// Whether the channel of descriptor `fd`, whose method runs, was closed by its
-    /// id, so that no handler of it may run any more.
-    #[inline]
-    pub(crate) fn is_closed_by_id(&self, fd: RawFd) -> bool {
-        if !self.dooms {
-            return false;
-        }
-        let serving = self.serving.filter(|key| key.fd == fd);
-        let watch = serving.and_then(|key| self.watches.current(key));
-        watch.is_some_and(|watch| watch.doomed)
-    }
-
-    /// Has the channel whose method runs settled after a while.
-    pub(crate) fn settle_later(&mut self, delay: Duration) {
-        self.later
-            .extend(self.serving.map(|key| (Instant::now() + delay, key)));
-    }
-
-    /// A buffer of at least `size` bytes, to be [returned](EventLoop::return_buffer)
-    /// when the handler is done with it. It is one for all channels; only a handler that
-    /// runs within another's, which has it, gets one that is made for it. Its content is
-    /// whatever was left in it.
-    #[inline]
-    pub(crate) fn lend_buffer(&mut self, size: usize) -> Vec<u8> {
+    #[must_use = "the buffer is to be returned: `event_loop.return_buffer(buffer)`"]
+    pub fn lend_buffer(&mut self, size: usize) -> Vec<u8> {
         let mut buffer = mem::take(&mut self.buffer);
         if buffer.len() < size {
             buffer.resize(size, 0);
@@ -285,9 +291,9 @@ impl EventLoop {
         buffer
     }
 
-    /// See [`lend_buffer`](EventLoop::lend_buffer).
+    /// Returns a buffer that was [lent](EventLoop::lend_buffer). The loop keeps the longest.
     #[inline]
-    pub(crate) fn return_buffer(&mut self, buffer: Vec<u8>) {
+    pub fn return_buffer(&mut self, buffer: Vec<u8>) {
         if self.buffer.len() < buffer.len() {
             self.buffer = buffer;
         }
@@ -306,7 +312,7 @@ impl EventLoop {
     /// answered for reasons that are no channel's fault; `Unsupported` when
     /// called from a handler, since the pass is going on.
     pub fn turn(&mut self, timeout: Option<Duration>) -> Result<usize> {
-        self.one_pass(timeout)
+        self.one_pass(Deadline::after(timeout))
     }
 }
 
@@ -314,7 +320,7 @@ impl Drop for EventLoop {
     /// Closes all channels.
     fn drop(&mut self) {
         for (_, channel) in mem::take(&mut self.channels) {
-            self.discard(Some(channel));
+            self.discard(channel);
         }
     }
 }

@@ -1,47 +1,90 @@
-//! One pass: ask, wait, deliver.
+//! One pass, from top to bottom: settle, ask, wait, deliver, police, put back.
+//!
+//! After a system call every return is mispredicted (mitigations), and callgrind does not
+//! show that. So what lies between the loop and a handler is one function: each
+//! `inline(always)` below is on that path. Without them, an echoed message over poll(2)
+//! takes 828 instructions of the program instead of 738 (callgrind).
 
-use std::cell::Cell;
 use std::io;
 use std::mem;
-use std::os::fd::RawFd;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::{Duration, Instant};
 
 use super::EventLoop;
-use super::channel::Channel;
-use super::id::{Key, Serial};
+use super::channel::{Channel, InService};
+use super::id::Key;
+use super::panics::Service;
 use super::run::Stop;
-use super::watch::Watch;
+use super::watch::Life;
 use crate::error::{Error, Result};
 use crate::poller::{Deadline, Event, Interest, Readiness};
 use crate::sys::prefetch::prefetch;
 
 /// How many events' channels are fetched at a time.
-const AHEAD: usize = 16;
+pub(super) const AHEAD: usize = 16;
+
+/// The reason for which a channel is visited.
+pub(super) enum Errand<'a> {
+    /// It is ready.
+    Deliver(Readiness),
+    /// It was touched.
+    Settle,
+    /// Its interest may have changed.
+    Ask,
+    /// The program called [`EventLoop::with`].
+    With(&'a mut dyn FnMut(&mut dyn Channel, &mut EventLoop) -> Result<()>),
+    /// It gets an error, and is removed whatever it does about that.
+    Remove(Error),
+}
+
+/// The outcome of a visit.
+pub(super) struct Visited {
+    /// The exit error, and no other.
+    pub(super) result: Result<()>,
+    /// The channel's interest now; `None` if it is over.
+    pub(super) interest: Option<Interest>,
+}
+
+/// A pass that is being made.
+struct Pass<'a>(&'a mut EventLoop);
+
+impl Drop for Pass<'_> {
+    /// Ends the pass, also by a panic.
+    fn drop(&mut self) {
+        self.0.in_pass = false;
+        if self.0.serving.is_none() {
+            self.0.ends = false;
+        }
+    }
+}
 
 impl EventLoop {
-    /// Asks, waits once and delivers; see [`EventLoop::turn`].
-    ///
-    /// This and what it calls on its way to the system and to a handler are inlined: after
-    /// a system call each return to a caller is one that the processor has forgotten.
+    // --- the pass -----------------------------------------------------------------
+
+    /// Settles, asks, waits once and delivers; see [`EventLoop::turn`].
     #[inline(always)]
-    pub(super) fn one_pass(&mut self, timeout: Option<Duration>) -> Result<usize> {
-        let deadline = Deadline::after(timeout);
-        self.guarded(|event_loop| {
-            if !event_loop.touched.is_empty() {
-                event_loop.settle_touched()?;
-            }
-            if event_loop.asking.is_costly()
-                && let Some(served) = event_loop.pass_of_active(deadline)?
-            {
-                return Ok(served);
-            }
-            if event_loop.asking.is_needed() || cfg!(debug_assertions) {
-                event_loop.ask_channels()?;
-            }
-            event_loop.wait_and_deliver(deadline)
-        })
-        .inspect_err(|_| self.write_gathered())
+    pub(super) fn one_pass(&mut self, deadline: Deadline) -> Result<usize> {
+        let served = self.begin_pass()?.0.make_pass(deadline);
+        if served.is_err() {
+            self.write_gathered();
+        }
+        served
+    }
+
+    #[inline(always)]
+    fn make_pass(&mut self, deadline: Deadline) -> Result<usize> {
+        if !self.touched.is_empty() {
+            self.settle_touched()?;
+        }
+        if self.asking.is_costly()
+            && let Some(served) = self.pass_of_active(deadline)?
+        {
+            return Ok(served);
+        }
+        if self.asking.is_needed() || cfg!(debug_assertions) {
+            self.ask_channels()?;
+        }
+        self.wait(self.deadline_now(deadline))?;
+        self.deliver_all()
     }
 
     /// The part of a pass before its wait. Doing it twice is harmless.
@@ -49,28 +92,15 @@ impl EventLoop {
         if self.touched.is_empty() {
             return Ok(());
         }
-        self.guarded(Self::settle_touched)
+        self.begin_pass()?.0.settle_touched()
     }
 
-    /// Runs `part` of a pass, and refuses if one is going on: its handlers were
-    /// called by the one, and the list of what is ready is the one's.
+    /// Refuses a pass within another: the list of ready descriptors belongs to that one.
     #[inline(always)]
-    fn guarded<R>(&mut self, part: impl FnOnce(&mut Self) -> Result<R>) -> Result<R> {
-        /// Ends the pass, also by a panic.
-        struct Pass<'a>(&'a mut EventLoop);
-
-        impl Drop for Pass<'_> {
-            fn drop(&mut self) {
-                self.0.in_pass = false;
-                if self.0.serving.is_none() {
-                    self.0.dooms = false;
-                }
-            }
-        }
-
+    fn begin_pass(&mut self) -> Result<Pass<'_>> {
         self.check_not_in_pass()?;
         self.in_pass = true;
-        part(Pass(self).0)
+        Ok(Pass(self))
     }
 
     /// Refuses what a handler, or a visit by `with`, cannot do: the loop would wait
@@ -83,6 +113,8 @@ impl EventLoop {
         }
         Ok(())
     }
+
+    // --- settle -------------------------------------------------------------------
 
     /// Notes that a channel must be settled and asked before the next wait.
     pub(super) fn touch(&mut self, key: Key) {
@@ -104,120 +136,57 @@ impl EventLoop {
             };
             if let Some(watch) = self.watches.current_mut(key) {
                 watch.touched = false;
-                self.serve(key, |channel, event_loop| {
-                    let settled = channel.settle(event_loop);
-                    event_loop.police(channel, settled)
-                })?;
+                self.visit_apart(key, Errand::Settle)?;
             }
         }
         Ok(())
     }
 
-    /// Asks each channel whose predicates may look at anything what it waits for, and
-    /// tells the poller what changed.
-    #[inline(never)]
-    fn ask_channels(&mut self) -> Result<()> {
-        self.asking.begin_all(&mut self.watches);
-        let mut changes = mem::take(&mut self.changes);
-        let asking = Cell::new(-1);
-        let asked = catch_unwind(AssertUnwindSafe(|| {
-            self.find_changes(&asking, &mut changes)
-        }));
-        let mut result = Ok(());
-        for (key, interest) in changes.drain(..) {
-            result = result.and_then(|()| self.heed_interest(key, interest));
-        }
-        self.changes = changes;
-        result?;
-        match asked {
-            Err(panic) => self.predicate_panicked(asking.get(), panic),
-            Ok(()) => Ok(()),
-        }
-    }
+    // --- wait ---------------------------------------------------------------------
 
-    /// The channels that wait for something else than before. `asking` is the number
-    /// of the one that is being asked, should it panic.
-    ///
-    /// Where there are many, a channel is in no cache: some are fetched together before the
-    /// first of them is asked.
-    fn find_changes(&self, asking: &Cell<RawFd>, changes: &mut Vec<(Key, Option<Interest>)>) {
-        let mut channels = self.channels.iter();
-        let mut some = [None; AHEAD];
-        loop {
-            let mut count = 0;
-            // The array first: what it has no place for stays in the map's iterator.
-            for (place, (&fd, channel)) in some.iter_mut().zip(&mut channels) {
-                prefetch(&**channel);
-                *place = Some((fd, &**channel));
-                count += 1;
-            }
-            for (fd, channel) in some[..count].iter().flatten() {
-                let Some(watch) = self.watches.to_ask(*fd) else {
-                    continue;
-                };
-                asking.set(*fd);
-                let interest = channel.interest(self);
-                if interest != Some(watch.interest) {
-                    changes.push((changed(*fd, watch, interest), interest));
-                }
-            }
-            if count < AHEAD {
-                break;
-            }
-        }
-    }
-
-    /// Tells the poller what a channel waits for now, if that changed.
-    pub(super) fn watch_for(&mut self, key: Key, interest: Interest) -> Result<()> {
-        let Some(watch) = self.watches.current_mut(key) else {
-            return Ok(());
-        };
-        // It took the descriptor before, so this fails only if the poller is broken.
-        let set = self.poller.set(key.fd, interest);
-        set.map_err(|e| Error::system("watch a descriptor", Some(key.fd), e))?;
-        watch.interest = interest;
-        Ok(())
-    }
-
+    /// The deadline of a pass, after its channels were settled. That may have stopped
+    /// the loop, touched others, or closed the last channel.
     #[inline(always)]
-    fn wait_and_deliver(&mut self, deadline: Deadline) -> Result<usize> {
-        let deadline = match deadline {
-            // Settling may have stopped the loop, touched others, or closed the last
-            // channel.
+    fn deadline_now(&self, deadline: Deadline) -> Deadline {
+        match deadline {
             _ if self.running && self.stop != Stop::Unasked => Deadline::Now,
             _ if !self.touched.is_empty() => Deadline::Now,
-            Deadline::Never if self.channels.is_empty() => return Ok(0),
+            Deadline::Never if self.channels.is_empty() => Deadline::Now,
             deadline => deadline,
-        };
-        if !self.later.is_empty() {
-            return self.wait_with_later(deadline);
         }
-        self.wait_until(deadline)
     }
 
+    /// Waits until `deadline`, or until a channel is to be settled.
     #[inline(always)]
-    pub(super) fn wait_until(&mut self, deadline: Deadline) -> Result<usize> {
-        // Channels from here on were not watched while the loop waited, so what
-        // happened on their numbers happened to somebody else.
-        let watched_until = self.next_serial;
+    pub(super) fn wait(&mut self, mut deadline: Deadline) -> Result<()> {
+        if !self.later.is_empty() {
+            deadline = self.deadline_with_later(deadline);
+        }
         self.ready.clear();
         let waited = self.poller.wait(deadline, &mut self.ready);
         waited.map_err(|e| Error::system("wait for descriptors", None, e))?;
         if self.asking.is_costly() {
             self.asking.waited(!self.ready.is_empty());
         }
-        self.deliver_all(watched_until)
+        if !self.later.is_empty() {
+            self.touch_later();
+        }
+        Ok(())
     }
 
-    /// The same while channels are to be settled at some time.
     #[cold]
-    fn wait_with_later(&mut self, deadline: Deadline) -> Result<usize> {
+    fn deadline_with_later(&self, deadline: Deadline) -> Deadline {
         let first = self.later.iter().map(|(time, _)| *time).min();
-        let served = self.wait_until(match (deadline, first) {
+        match (deadline, first) {
             (Deadline::Never, Some(first)) => Deadline::At(first),
             (Deadline::At(time), Some(first)) => Deadline::At(time.min(first)),
             (deadline, _) => deadline,
-        })?;
+        }
+    }
+
+    /// Touches the channels whose time to be settled has come.
+    #[cold]
+    fn touch_later(&mut self) {
         let now = Instant::now();
         let mut later = mem::take(&mut self.later);
         later.retain(|(time, key)| {
@@ -227,12 +196,73 @@ impl EventLoop {
             }
             !due
         });
-        self.later.append(&mut later);
-        Ok(served)
+        self.later = later;
     }
 
+    /// Has the loop settle the channel whose method runs again after `delay`: its
+    /// [`settle`](Channel::settle) is called then, at the beginning of a pass. Does
+    /// nothing outside of a channel's methods.
+    ///
+    /// For a channel that sleeps while something passes that no event reports, such as a
+    /// listener while the process has no descriptor left.
+    ///
+    /// ```
+    /// use fdloop::{Channel, EventLoop, Result};
+    /// use std::io::{PipeReader, Write};
+    /// use std::os::fd::{AsRawFd, RawFd};
+    /// use std::time::{Duration, Instant};
+    ///
+    /// /// Reads its pipe from some time on.
+    /// struct Late(PipeReader, Instant);
+    ///
+    /// impl AsRawFd for Late {
+    ///     fn as_raw_fd(&self) -> RawFd {
+    ///         self.0.as_raw_fd()
+    ///     }
+    /// }
+    ///
+    /// impl Channel for Late {
+    ///     fn readable(&self, _: &EventLoop) -> bool {
+    ///         Instant::now() >= self.1
+    ///     }
+    ///     fn writable(&self, _: &EventLoop) -> bool {
+    ///         false
+    ///     }
+    ///     fn settle(&mut self, event_loop: &mut EventLoop) -> Result<()> {
+    ///         // First called right after it was added.
+    ///         let left = self.1.saturating_duration_since(Instant::now());
+    ///         if !left.is_zero() {
+    ///             event_loop.settle_later(left);
+    ///         }
+    ///         Ok(())
+    ///     }
+    ///     fn handle_read_event(&mut self, event_loop: &mut EventLoop) -> Result<()> {
+    ///         event_loop.stop();
+    ///         Ok(())
+    ///     }
+    /// }
+    ///
+    /// # let (reader, mut writer) = std::io::pipe()?;
+    /// # writer.write_all(b"x")?;
+    /// let soon = Instant::now() + Duration::from_millis(5);
+    /// let mut event_loop = EventLoop::new()?;
+    /// event_loop.add(Late(reader, soon))?;
+    /// event_loop.run()?;
+    /// assert!(Instant::now() >= soon);
+    /// # Ok::<(), fdloop::Error>(())
+    /// ```
+    pub fn settle_later(&mut self, delay: Duration) {
+        let time = Instant::now().checked_add(delay);
+        self.later.extend(time.zip(self.serving));
+    }
+
+    // --- deliver ------------------------------------------------------------------
+
     #[inline(always)]
-    fn deliver_all(&mut self, watched_until: Serial) -> Result<usize> {
+    pub(super) fn deliver_all(&mut self) -> Result<usize> {
+        // Channels from here on were not watched while the loop waited: an event on
+        // their numbers was another channel's.
+        let watched_until = self.next_serial;
         let mut served = 0;
         let mut next = 0;
         while let Some(&Event { fd, readiness }) = self.ready.get(next) {
@@ -248,22 +278,9 @@ impl EventLoop {
                 continue;
             }
             served += 1;
-            self.deliver(key, readiness)?;
+            self.visit(key, Errand::Deliver(readiness))?;
         }
         Ok(served)
-    }
-
-    /// Serves one channel for what it is ready for.
-    #[inline(always)]
-    fn deliver(&mut self, key: Key, readiness: Readiness) -> Result<()> {
-        self.serve(key, |channel, event_loop| {
-            if readiness == Readiness::READABLE {
-                let result = channel.handle_read_event(event_loop);
-                event_loop.police(channel, result)
-            } else {
-                event_loop.deliver_several(key, channel, readiness)
-            }
-        })
     }
 
     /// Has the processor fetch what the next events need, which, where there are many,
@@ -281,6 +298,89 @@ impl EventLoop {
         }
     }
 
+    /// Takes a channel out of the map, calls it, deals with its error, and puts it back
+    /// unless it is over. Leaves a channel alone that is being served already. Returns
+    /// the exit error and no other.
+    #[inline(always)]
+    fn visit(&mut self, key: Key, errand: Errand<'_>) -> Result<()> {
+        let Some(mut channel) = self.take_out(key) else {
+            return Ok(());
+        };
+        let outer = self.serving.replace(key);
+        let service = Service {
+            event_loop: self,
+            outer,
+        };
+        let event_loop = &mut *service.event_loop;
+        let visited = if event_loop.catch_panics {
+            event_loop.perform_catching(key, &mut *channel, errand)
+        } else {
+            let result = event_loop.perform(key, &mut *channel, errand);
+            let interest = event_loop.interest_of(key, &*channel);
+            Visited { result, interest }
+        };
+        mem::forget(service);
+        self.serving = outer;
+        let result = self.put_back(key, channel, visited);
+        if result.is_err() {
+            // What became due is done when the loop runs again.
+            self.touch(key);
+        }
+        result
+    }
+
+    /// Visits a channel for another reason than an event.
+    #[inline(never)]
+    pub(super) fn visit_apart(&mut self, key: Key, errand: Errand<'_>) -> Result<()> {
+        self.visit(key, errand)
+    }
+
+    /// Takes a channel out of the map, and puts nothing in its place; `None` if it is
+    /// gone, or being served already.
+    #[inline(always)]
+    fn take_out(&mut self, key: Key) -> Option<Box<dyn Channel>> {
+        let watch = self.watches.current_mut(key)?;
+        if watch.in_service {
+            return None;
+        }
+        let slot = self.channels.get_mut(&key.fd)?;
+        watch.in_service = true;
+        // A box of nothing allocates nothing.
+        Some(mem::replace(slot, Box::new(InService)))
+    }
+
+    #[inline(always)]
+    pub(super) fn perform(
+        &mut self,
+        key: Key,
+        channel: &mut dyn Channel,
+        errand: Errand<'_>,
+    ) -> Result<()> {
+        match errand {
+            Errand::Deliver(readiness) if readiness == Readiness::READABLE => {
+                let result = channel.handle_read_event(self);
+                self.police(channel, result)
+            }
+            Errand::Deliver(readiness) => self.deliver_several(key, channel, readiness),
+            Errand::Settle => {
+                let settled = channel.settle(self);
+                self.police(channel, settled)
+            }
+            Errand::Ask => Ok(()),
+            Errand::With(visit) => {
+                let result = visit(channel, self);
+                self.police(channel, result)?;
+                let settled = channel.settle(self);
+                self.police(channel, settled)
+            }
+            Errand::Remove(error) => {
+                let result = self.police(channel, Err(error));
+                self.doom(key);
+                result
+            }
+        }
+    }
+
     /// In order: read, write, priority, hang-up.
     #[inline(never)]
     fn deliver_several(
@@ -289,19 +389,8 @@ impl EventLoop {
         channel: &mut dyn Channel,
         readiness: Readiness,
     ) -> Result<()> {
-        if readiness.contains(Readiness::INVALID) {
-            channel.descriptor_lost();
-            let lost = Err(Error::system(
-                "watch a descriptor that was closed behind the loop's back",
-                Some(key.fd),
-                io::Error::from_raw_os_error(libc::EBADF),
-            ));
-            let result = self.police(channel, lost);
-            self.doom(key);
-            return result;
-        }
-        if readiness.contains(Readiness::REFUSED) {
-            return self.deliver_refusal(key, channel);
+        if readiness.intersects(Readiness::INVALID | Readiness::REFUSED) {
+            return self.deliver_loss(key, channel, readiness);
         }
         if readiness.contains(Readiness::READABLE) {
             let result = channel.handle_read_event(self);
@@ -324,19 +413,32 @@ impl EventLoop {
         Ok(())
     }
 
-    /// Ends a channel that the system call cannot wait for. Its descriptor is open and
-    /// its own, so it is closed like any other.
+    /// Ends a channel that the system call cannot wait for: its descriptor is not open any
+    /// more, or it is open and refused.
     #[cold]
-    fn deliver_refusal(&mut self, key: Key, channel: &mut dyn Channel) -> Result<()> {
-        let message = format!(
-            "fd {} is open, but the system call of the loop cannot wait for it: poll(2) refuses \
-             O_PATH descriptors (open the file for reading or writing instead) and, on Apple \
-             systems, terminals and other devices (use Backend::Select)",
-            key.fd
-        );
-        let refused = Error::misuse(io::ErrorKind::Unsupported, message);
-        let mut result = self.police(channel, Err(refused));
-        if result.is_ok() && !self.is_over(key, channel) {
+    fn deliver_loss(
+        &mut self,
+        key: Key,
+        channel: &mut dyn Channel,
+        readiness: Readiness,
+    ) -> Result<()> {
+        let Key { fd, .. } = key;
+        let invalid = readiness.contains(Readiness::INVALID);
+        let error = if invalid {
+            channel.descriptor_lost();
+            let closed = io::Error::from_raw_os_error(libc::EBADF);
+            let action = "watch a descriptor that was closed behind the loop's back";
+            Error::system(action, Some(fd), closed)
+        } else {
+            let message = format!(
+                "fd {fd} is open, but the system call of the loop cannot wait for it: poll(2) \
+                 refuses O_PATH descriptors (open the file for reading or writing instead) and, \
+                 on Apple systems, terminals and other devices (use Backend::Select)"
+            );
+            Error::misuse(io::ErrorKind::Unsupported, message)
+        };
+        let mut result = self.police(channel, Err(error));
+        if result.is_ok() && !invalid && !self.is_over(key, channel) {
             // The handler of the error wants to go on, but would get it in every pass.
             result = self.end(channel, None);
         }
@@ -344,22 +446,164 @@ impl EventLoop {
         result
     }
 
-    /// Whether a channel that is being served gets no further events.
+    /// Checks whether a channel that is being served gets no further events.
     fn is_over(&self, key: Key, channel: &dyn Channel) -> bool {
-        channel.is_closed() || self.watches.current(key).is_none_or(|watch| watch.doomed)
+        channel.is_closed() || self.is_ending(key)
+    }
+
+    // --- police -------------------------------------------------------------------
+
+    /// Deals with the error of a channel's method: see [`Error`]. Returns the exit error
+    /// and no other.
+    #[inline]
+    pub(super) fn police(&mut self, channel: &mut dyn Channel, result: Result<()>) -> Result<()> {
+        match result {
+            Ok(()) => Ok(()),
+            Err(error) => self.police_error(channel, Source::Event, error),
+        }
+    }
+
+    /// Ends a channel: calls its `handle_close`, after which it is removed.
+    #[cold]
+    pub(super) fn end(&mut self, channel: &mut dyn Channel, reason: Option<Error>) -> Result<()> {
+        match self.close_down(channel, reason) {
+            Ok(()) => Ok(()),
+            Err(error) => self.police_error(channel, Source::Close, error),
+        }
+    }
+
+    /// The one place that decides what becomes of an error. Each of the calls that an
+    /// error leads to may fail as well, so this goes on until one succeeds or none is left.
+    #[cold]
+    fn police_error(
+        &mut self,
+        channel: &mut dyn Channel,
+        mut source: Source,
+        mut error: Error,
+    ) -> Result<()> {
+        loop {
+            if error.is_exit() {
+                return Err(error);
+            }
+            if error.would_block() {
+                return Ok(());
+            }
+            let (next, result) = match source {
+                Source::Event if self.is_serving_over() => {
+                    let fd = channel.as_raw_fd();
+                    log::error!("after the end of the channel of fd {fd}: {error}");
+                    return Ok(());
+                }
+                Source::Event if channel.is_own_end(&error) => {
+                    (Source::Close, self.close_down(channel, Some(error)))
+                }
+                Source::Event => (Source::ErrorHandler, channel.handle_error(self, error)),
+                Source::ErrorHandler => {
+                    let fd = channel.as_raw_fd();
+                    log::error!("uncaptured error, closing the channel of fd {fd}: {error}");
+                    (Source::Last, self.close_down(channel, None))
+                }
+                Source::Close => (Source::Last, channel.handle_error(self, error)),
+                Source::Last => {
+                    log::error!("uncaptured error while closing: {error}");
+                    return Ok(());
+                }
+            };
+            match result {
+                Ok(()) => return Ok(()),
+                Err(another) => (source, error) = (next, another),
+            }
+        }
+    }
+
+    /// Calls `handle_close`, unless that was called or the channel is closed, and has the
+    /// channel removed afterwards.
+    fn close_down(&mut self, channel: &mut dyn Channel, reason: Option<Error>) -> Result<()> {
+        let key = self.serving;
+        let first = key.is_none_or(|key| self.begin_end(key, Life::Ending));
+        let closed = if first && !channel.is_closed() {
+            channel.handle_close(self, reason)
+        } else {
+            Ok(())
+        };
+        if let Some(key) = key {
+            self.doom(key);
+        }
+        closed
+    }
+
+    // --- put back -----------------------------------------------------------------
+
+    /// The channel's interest; `None` if it is over.
+    #[inline(always)]
+    pub(super) fn interest_of(&self, key: Key, channel: &dyn Channel) -> Option<Interest> {
+        if self.is_ending(key) {
+            return None;
+        }
+        channel.interest(self)
+    }
+
+    /// Puts a channel back into the map, and passes its interest to the poller if that
+    /// has changed. Removes a channel that is over.
+    #[inline(always)]
+    fn put_back(&mut self, key: Key, channel: Box<dyn Channel>, visited: Visited) -> Result<()> {
+        // A handler may have put another loop in the place of this one. The channel
+        // then belongs to no loop, and dropping it closes it.
+        let Some(watch) = self.watches.current_mut(key) else {
+            self.discard(channel);
+            return visited.result;
+        };
+        watch.in_service = false;
+        let unchanged = visited.interest == Some(watch.interest);
+        let exchanged = channel.as_raw_fd() != key.fd;
+        if let Some(slot) = self.channels.get_mut(&key.fd) {
+            // What stood there is nothing, and need not be dropped.
+            mem::forget(mem::replace(slot, channel));
+        }
+        if exchanged && visited.interest.is_some() {
+            let removed = self.remove_exchanged(key);
+            return visited.result.and(removed);
+        }
+        if unchanged {
+            return visited.result;
+        }
+        let heeded = self.heed_interest(key, visited.interest);
+        visited.result.and(heeded)
+    }
+
+    /// Passes a changed interest to the poller; removes a channel that has none any more.
+    pub(super) fn heed_interest(&mut self, key: Key, interest: Option<Interest>) -> Result<()> {
+        match interest {
+            Some(interest) => self.watch_for(key, interest),
+            None => {
+                self.remove_key(key);
+                Ok(())
+            }
+        }
+    }
+
+    /// Passes a channel's interest to the poller.
+    pub(super) fn watch_for(&mut self, key: Key, interest: Interest) -> Result<()> {
+        let Some(watch) = self.watches.current_mut(key) else {
+            return Ok(());
+        };
+        // It took the descriptor before, so this fails only if the poller is broken.
+        let set = self.poller.set(key.fd, interest);
+        set.map_err(|e| Error::system("watch a descriptor", Some(key.fd), e))?;
+        watch.interest = interest;
+        Ok(())
     }
 }
 
-/// Of which channel the interest changed.
-#[cold]
-fn changed(fd: RawFd, watch: &Watch, interest: Option<Interest>) -> Key {
-    if !watch.asked {
-        log::error!(
-            "the predicates of fd {fd} changed from {:?} to {interest:?} although they claim to \
-             depend on the channel's own state alone (Predicates::OwnState)",
-            watch.interest
-        );
-    }
-    let serial = watch.serial;
-    Key { fd, serial }
+/// The method that an error came from.
+#[derive(Clone, Copy)]
+enum Source {
+    /// That of an event, or any other but the following.
+    Event,
+    /// `handle_error`: the channel ends.
+    ErrorHandler,
+    /// `handle_close`: the error is reported.
+    Close,
+    /// The last that there is to call.
+    Last,
 }

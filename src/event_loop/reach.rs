@@ -6,6 +6,7 @@ use std::io;
 use super::EventLoop;
 use super::channel::Channel;
 use super::id::ChannelId;
+use super::pass::Errand;
 use crate::error::{Error, Result};
 
 impl EventLoop {
@@ -70,16 +71,16 @@ impl EventLoop {
             );
             return Err(Error::misuse(io::ErrorKind::NotFound, message));
         }
-        self.serve(id.key, |channel, event_loop| {
-            let typed: &mut dyn Any = channel;
-            // Of this type, as was seen above.
-            if let Some(typed) = typed.downcast_mut() {
-                let result = visit(typed, event_loop);
-                event_loop.police(channel, result)?;
+        let mut visit = Some(visit);
+        let mut visit_typed = |channel: &mut dyn Channel, event_loop: &mut Self| {
+            let channel: &mut dyn Any = channel;
+            // It is of this type, as `get` found, and visited once.
+            match (channel.downcast_mut(), visit.take()) {
+                (Some(channel), Some(visit)) => visit(channel, event_loop),
+                _ => Ok(()),
             }
-            let settled = channel.settle(event_loop);
-            event_loop.police(channel, settled)
-        })
+        };
+        self.visit_apart(id.key, Errand::With(&mut visit_typed))
     }
 
     /// Closes a channel, without calling its `handle_close`, and forgets it.

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use super::EventLoop;
 use crate::error::Result;
+use crate::poller::Deadline;
 
 /// How [`EventLoop::run_with`] runs: the arguments of asyncore's `loop`.
 ///
@@ -108,7 +109,7 @@ impl EventLoop {
             if self.is_empty() || self.stop == Stop::Now {
                 break;
             }
-            self.one_pass(options.timeout)?;
+            self.one_pass(Deadline::after(options.timeout))?;
             if self.stop == Stop::WhenIdle && self.found_nothing() {
                 break;
             }

@@ -21,10 +21,19 @@ pub(super) struct Watch {
     pub(super) touched: bool,
     /// One of its methods runs.
     pub(super) in_service: bool,
-    /// Is to be removed when the method that runs has returned.
-    pub(super) doomed: bool,
-    /// Its `handle_close` was called.
-    pub(super) ended: bool,
+    pub(super) life: Life,
+}
+
+/// How far the loop has ended a channel. Above `Going` only while one of its methods runs:
+/// the channel is removed when that has returned. (A channel that ends by itself has no
+/// interest any more, and the loop keeps no account of that.)
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Life {
+    Going,
+    /// Its `handle_close` was called, and may still call handlers.
+    Ending,
+    /// It was closed by its id, or its `handle_close` has returned.
+    Over,
 }
 
 /// No channel has this serial number, and it is above all that have one.
@@ -39,8 +48,7 @@ impl Watch {
             warmth: 0,
             touched: false,
             in_service: false,
-            doomed: false,
-            ended: false,
+            life: Life::Going,
         }
     }
 

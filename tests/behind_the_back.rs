@@ -294,7 +294,7 @@ fn a_number_that_was_never_open_is_found_like_one_that_was_closed() {
                 assert!(event_loop.get(id).is_none());
             }
             // To refuse it at once is as good.
-            Err(refused) => assert!(refused.error.to_string().contains("971")),
+            Err(refused) => assert!(refused.to_string().contains("971")),
         }
         turn_until(event_loop, "the other one reads", || seen.heard("read"));
     });

@@ -59,7 +59,7 @@ fn a_channel_that_cannot_be_added_comes_back_and_is_closed_when_dropped() {
         let before = open_descriptors();
         let mut closed = Dispatcher::new(Socket::pair().unwrap().0, Probe::silent()).unwrap();
         closed.close();
-        let failed = event_loop.add(closed).unwrap_err();
+        let failed = event_loop.try_add(closed).unwrap_err();
         drop(failed);
         assert_eq!(open_descriptors(), before);
 
@@ -68,7 +68,7 @@ fn a_channel_that_cannot_be_added_comes_back_and_is_closed_when_dropped() {
         event_loop.add(Borrowing(ours.as_raw_fd())).unwrap();
         let channel = Dispatcher::new(ours, Probe::silent()).unwrap();
         let fd = channel.as_raw_fd();
-        let failed = event_loop.add(channel).unwrap_err();
+        let failed = event_loop.try_add(channel).unwrap_err();
         assert_eq!(failed.channel.as_raw_fd(), fd);
         assert!(failed.channel.connected(), "it comes back open");
         let error = Error::from(failed);

@@ -114,7 +114,7 @@ fn a_channel_that_could_not_be_added_comes_back_and_can_be_added_elsewhere() {
     with_every_loop(|event_loop| {
         let (channel, fd) = connected();
         let blocker = event_loop.add(Numbered(fd)).unwrap();
-        let failed = event_loop.add(channel).unwrap_err();
+        let failed = event_loop.try_add(channel).unwrap_err();
         let shown = (failed.to_string(), format!("{failed:?}"));
         assert!(shown.0.contains(&format!("fd {fd}")), "{shown:?}");
         assert!(shown.1.contains("AddError"), "{shown:?}");
@@ -178,7 +178,7 @@ fn a_channel_without_a_socket_says_so() {
     assert_eq!(channel.as_raw_fd(), -1);
     with_every_loop(|event_loop| {
         let channel = Dispatcher::unconnected(Probe::silent());
-        let failed = event_loop.add(channel).unwrap_err();
+        let failed = event_loop.try_add(channel).unwrap_err();
         assert_eq!(failed.error.kind(), ErrorKind::InvalidInput);
     });
 }
@@ -393,7 +393,7 @@ fn a_number_that_is_far_from_any_descriptor_is_refused_and_takes_no_memory() {
     }
     impl Channel for MadeUp {}
     with_every_loop(|event_loop| {
-        let error = event_loop.add(MadeUp).unwrap_err().error;
+        let error = event_loop.add(MadeUp).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::InvalidInput);
         assert!(error.to_string().contains("2147483647"), "{error}");
         assert!(event_loop.is_empty());

@@ -311,7 +311,7 @@ fn a_transport_without_a_descriptor_cannot_be_added() {
     }
     with_every_loop(|event_loop| {
         let channel = Dispatcher::over(Nothing, Probe::silent());
-        let failed = event_loop.add(channel).unwrap_err();
+        let failed = event_loop.try_add(channel).unwrap_err();
         assert_eq!(failed.error.kind(), io::ErrorKind::InvalidInput);
     });
 }

@@ -1,6 +1,7 @@
 //! The dispatcher as a channel: it calls the handler for events, and for everything that
 //! becomes due while a handler runs. The endpoint decides on the order.
 
+use std::any::Any;
 use std::time::Duration;
 
 use super::base::Dispatcher;
@@ -220,6 +221,14 @@ impl<H: Handler + 'static> Channel for Dispatcher<H> {
 
     fn close_descriptor(&mut self) -> Result<()> {
         self.endpoint.close_link()
+    }
+
+    fn part(&self) -> Option<&dyn Any> {
+        Some(&self.endpoint)
+    }
+
+    fn part_mut(&mut self) -> Option<&mut dyn Any> {
+        Some(&mut self.endpoint)
     }
 
     fn ends_by_hangup(&mut self) -> bool {

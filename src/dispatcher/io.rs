@@ -5,7 +5,7 @@ use std::ops::{Deref, DerefMut};
 
 use super::endpoint::Endpoint;
 use crate::error::Result;
-use crate::event_loop::EventLoop;
+use crate::event_loop::{AnyId, EventLoop};
 
 /// How many bytes are received at once at most: more than sockets usually hold.
 const MOST: usize = 1 << 20;
@@ -34,6 +34,35 @@ impl<'a> Io<'a> {
     /// channel whose handler runs is not in its map meanwhile.
     pub fn event_loop(&mut self) -> &mut EventLoop {
         self.event_loop
+    }
+
+    /// Returns the id of the channel whose handler runs, for a handler that tells others
+    /// where to reach it.
+    ///
+    /// In a visit that was not made by [`EventLoop::with`], it finds nothing.
+    ///
+    /// ```
+    /// use fdloop::{AnyId, Dispatcher, EventLoop, Handler, Io, Result, Socket};
+    ///
+    /// struct Named(Option<AnyId>);
+    /// impl Handler for Named {
+    ///     fn handle_write(&mut self, io: &mut Io<'_>) -> Result<()> {
+    ///         self.0 = Some(io.id());
+    ///         io.event_loop().stop();
+    ///         Ok(())
+    ///     }
+    /// }
+    ///
+    /// let (ours, _theirs) = Socket::pair()?;
+    /// let mut event_loop = EventLoop::new()?;
+    /// let id = event_loop.add(Dispatcher::new(ours, Named(None))?)?;
+    /// event_loop.run()?;
+    /// assert_eq!(event_loop.get(id).unwrap().handler().0, Some(id.into()));
+    /// # Ok::<(), fdloop::Error>(())
+    /// ```
+    #[must_use]
+    pub fn id(&self) -> AnyId {
+        self.event_loop.serving_id().unwrap_or(AnyId::NOTHING)
     }
 
     /// Receives at most `size` bytes, and at most 1,048,576, into a buffer that the loop

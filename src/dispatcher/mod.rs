@@ -9,6 +9,7 @@ mod handler;
 mod io;
 mod producer;
 mod queue;
+mod reach;
 mod socket;
 mod transport;
 mod with_send;

@@ -196,6 +196,51 @@ pub trait Channel: AsRawFd + Any {
         true
     }
 
+    /// Returns a part of the channel that others reach by its id without knowing the
+    /// channel's type, with [`EventLoop::part`]. A dispatcher, and so a chat or a file,
+    /// shows its [`Endpoint`](crate::Endpoint). By default there is none.
+    ///
+    /// ```
+    /// use fdloop::{Channel, EventLoop};
+    /// use std::any::Any;
+    /// use std::os::fd::{AsRawFd, RawFd};
+    ///
+    /// /// What all of a program's devices have.
+    /// struct Statistics {
+    ///     bytes: u64,
+    /// }
+    ///
+    /// struct Device(std::io::PipeReader, Statistics);
+    /// impl AsRawFd for Device {
+    ///     fn as_raw_fd(&self) -> RawFd {
+    ///         self.0.as_raw_fd()
+    ///     }
+    /// }
+    /// impl Channel for Device {
+    ///     fn part(&self) -> Option<&dyn Any> {
+    ///         Some(&self.1)
+    ///     }
+    ///     fn part_mut(&mut self) -> Option<&mut dyn Any> {
+    ///         Some(&mut self.1)
+    ///     }
+    /// }
+    ///
+    /// let (reader, _writer) = std::io::pipe()?;
+    /// let mut event_loop = EventLoop::new()?;
+    /// let id = event_loop.add(Device(reader, Statistics { bytes: 7 }))?;
+    /// assert_eq!(event_loop.part::<Statistics>(id).unwrap().bytes, 7);
+    /// event_loop.part_mut::<Statistics>(id).unwrap().bytes = 0;
+    /// # Ok::<(), fdloop::Error>(())
+    /// ```
+    fn part(&self) -> Option<&dyn Any> {
+        None
+    }
+
+    /// Returns the [`part`](Channel::part), to change it.
+    fn part_mut(&mut self) -> Option<&mut dyn Any> {
+        None
+    }
+
     /// Closes the channel on behalf of [`EventLoop::close`], which then drops it.
     /// By default nothing is left to do, since dropping closes the descriptor;
     /// override it to say what closing answered.
@@ -295,6 +340,12 @@ macro_rules! forward_channel {
             }
             fn ends_by_hangup(&mut self) -> bool {
                 self.0.ends_by_hangup()
+            }
+            fn part(&self) -> Option<&dyn std::any::Any> {
+                $crate::Channel::part(&self.0)
+            }
+            fn part_mut(&mut self) -> Option<&mut dyn std::any::Any> {
+                $crate::Channel::part_mut(&mut self.0)
             }
             fn close_descriptor(&mut self) -> $crate::Result<()> {
                 self.0.close_descriptor()

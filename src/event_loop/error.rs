@@ -1,11 +1,12 @@
-//! What a failed `add` hands back.
+//! The error of `try_add`.
 
 use std::error::Error as StdError;
 use std::fmt;
 
 use crate::error::Error;
 
-/// Why a channel could not be added, and the channel itself, which is still open.
+/// The error of [`EventLoop::try_add`](crate::EventLoop::try_add): the reason, and the
+/// channel itself, which is still open.
 /// Turned into an [`Error`] with `?`, the channel is dropped and so closed.
 ///
 /// ```
@@ -16,7 +17,7 @@ use crate::error::Error;
 /// let mut event_loop = EventLoop::new()?;
 /// let mut channel = Dispatcher::new(Socket::pair()?.0, Quiet)?;
 /// channel.close();
-/// let error = event_loop.add(channel).unwrap_err();
+/// let error = event_loop.try_add(channel).unwrap_err();
 /// println!("{}", error.error);
 /// let _: Quiet = error.channel.into_handler();
 /// # Ok(())

@@ -14,8 +14,9 @@ use std::os::fd::RawFd;
 /// finds nothing.
 ///
 /// [`EventLoop::get`](crate::EventLoop::get) and its kin take it. So two channels
-/// know each other: the second is made with the first one's id, and the first is
-/// told of the second.
+/// know each other: the second is made with the first one's id, and the first gets the
+/// id of the second afterwards, or both at once with
+/// [`EventLoop::add_with`](crate::EventLoop::add_with).
 ///
 /// ```
 /// use fdloop::{ChannelId, DispatcherWithSend, EventLoop, Handler, Io, Result};
@@ -69,11 +70,107 @@ pub struct ChannelId<C> {
 pub(super) type Serial = NonZeroU64;
 
 /// What an id is without its type.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy)]
 pub(super) struct Key {
+    /// [`RESERVED`] in an id that was given out before its channel was made. The loop
+    /// resolves it.
     pub(super) fd: RawFd,
     /// Unique among all channels of all loops: see `EventLoop::next_serial`.
     pub(super) serial: Serial,
+}
+
+/// The number in an id whose channel is still to be made.
+const RESERVED: RawFd = -1;
+
+impl Key {
+    /// The key of a channel that is still to be made.
+    pub(super) fn reserved(serial: Serial) -> Self {
+        let fd = RESERVED;
+        Self { fd, serial }
+    }
+
+    pub(super) fn is_reserved(self) -> bool {
+        self.fd == RESERVED
+    }
+}
+
+// The serial number says it all. A reserved key is equal to the resolved one.
+impl PartialEq for Key {
+    fn eq(&self, other: &Self) -> bool {
+        self.serial == other.serial
+    }
+}
+
+impl Eq for Key {}
+
+impl Hash for Key {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.serial.hash(state);
+    }
+}
+
+/// The id of a channel of any type.
+///
+/// It is made of a [`ChannelId`], or is [`Io::id`](crate::Io::id) of the handler that runs.
+/// With it a handler reaches the [`Endpoint`](crate::Endpoint) of a partner that may be a
+/// socket, a file or a chat: [`EventLoop::endpoint_mut`](crate::EventLoop::endpoint_mut).
+///
+/// ```
+/// use fdloop::{AnyId, Dispatcher, EventLoop, Handler, Socket};
+///
+/// struct Quiet;
+/// impl Handler for Quiet {}
+///
+/// let (ours, _theirs) = Socket::pair()?;
+/// let mut event_loop = EventLoop::new()?;
+/// let id = event_loop.add(Dispatcher::new(ours, Quiet)?)?;
+/// let any: AnyId = id.into();
+/// assert_eq!(any.typed::<Dispatcher<Quiet>>(), id);
+/// assert!(event_loop.close(any)?);
+/// # Ok::<(), fdloop::Error>(())
+/// ```
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub struct AnyId {
+    pub(super) key: Key,
+}
+
+impl AnyId {
+    /// Finds no channel, of no loop.
+    pub(crate) const NOTHING: Self = Self {
+        key: Key {
+            fd: RESERVED,
+            serial: Serial::MAX,
+        },
+    };
+
+    pub(super) fn new(key: Key) -> Self {
+        Self { key }
+    }
+
+    /// Returns the id as that of a channel of type `C`. If the channel has another type,
+    /// it finds nothing.
+    #[must_use]
+    pub fn typed<C>(self) -> ChannelId<C> {
+        ChannelId::new(self.key)
+    }
+
+    /// Returns the descriptor's number, for messages: see [`ChannelId::fd`].
+    #[must_use]
+    pub fn fd(self) -> RawFd {
+        self.key.fd
+    }
+}
+
+impl<C> From<ChannelId<C>> for AnyId {
+    fn from(id: ChannelId<C>) -> Self {
+        Self::new(id.key)
+    }
+}
+
+impl fmt::Debug for AnyId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "AnyId(fd {}, #{:x})", self.key.fd, self.key.serial)
+    }
 }
 
 impl<C> ChannelId<C> {
@@ -84,7 +181,9 @@ impl<C> ChannelId<C> {
         }
     }
 
-    /// The descriptor's number, as long as the channel lives; for messages.
+    /// Returns the descriptor's number, for messages. It is the channel's as long as that
+    /// lives. -1 in the id that [`add_with`](crate::EventLoop::add_with) passes to its
+    /// function, since the channel has no descriptor yet.
     #[must_use]
     pub fn fd(self) -> RawFd {
         self.key.fd

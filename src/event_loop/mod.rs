@@ -1,5 +1,6 @@
 //! The loop: a map of channels, and passes over it.
 
+mod add;
 mod asking;
 mod builder;
 mod channel;
@@ -13,9 +14,8 @@ mod removal;
 mod run;
 mod watch;
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::fmt;
-use std::io;
 use std::mem;
 use std::os::fd::RawFd;
 use std::time::{Duration, Instant};
@@ -24,17 +24,17 @@ pub use builder::Builder;
 pub(crate) use channel::forward_channel;
 pub use channel::{Channel, Predicates};
 pub use error::AddError;
-pub use id::ChannelId;
+pub use id::{AnyId, ChannelId};
 pub use run::RunOptions;
 use run::Stop;
 
 use asking::Asking;
 
-use crate::error::{Error, Result};
-use crate::poller::{Backend, Deadline, Event, Interest, Poller, check_number};
+use crate::error::Result;
+use crate::poller::{Backend, Deadline, Event, Interest, Poller};
 use id::{Key, Serial};
 use map::ChannelMap;
-use watch::{Watch, Watches};
+use watch::Watches;
 
 /// An event loop: owns channels, waits until some of them are ready, and calls
 /// their handlers. asyncore's `loop` and its map.
@@ -83,6 +83,10 @@ pub struct EventLoop {
     watches: Watches,
     /// Knows for each number exactly the interest that its watch has.
     poller: Box<dyn Poller>,
+    /// How many channels do not keep `run` going.
+    background: usize,
+    /// The numbers of the channels whose ids were given out before they were made.
+    reserved: BTreeMap<Serial, RawFd>,
     /// Channels to settle and ask before the next wait; each is marked so in its
     /// watch, and stands here once.
     touched: VecDeque<Key>,
@@ -148,6 +152,8 @@ impl EventLoop {
             channels: ChannelMap::default(),
             watches: Watches::default(),
             poller,
+            background: 0,
+            reserved: BTreeMap::new(),
             touched: VecDeque::new(),
             later: Vec::new(),
             asking: Asking::new(),
@@ -164,71 +170,13 @@ impl EventLoop {
         }
     }
 
-    /// Adds a channel, which the loop then owns, and gives its id. The next wait
-    /// watches it.
-    ///
-    /// # Errors
-    ///
-    /// The channel comes back in the [`AddError`], whose error is `InvalidInput`
-    /// if the channel is closed, has no descriptor, or has one that the poller
-    /// cannot take, and `AlreadyExists` if another channel has the number.
-    pub fn add<C: Channel>(&mut self, channel: C) -> Result<ChannelId<C>, AddError<C>> {
-        // Asked for once: safe code may answer differently the next time.
-        let fd = channel.as_raw_fd();
-        let interest = match self.admit(fd, &channel) {
-            Ok(interest) => interest,
-            Err(error) => return Err(AddError { channel, error }),
-        };
-        let serial = self.next_serial;
-        self.next_serial = serial.saturating_add(1);
-        let asked = channel.predicates() == Predicates::Anything;
-        self.asking.add(asked);
-        self.watches.insert(fd, Watch::new(serial, interest, asked));
-        self.channels.insert(fd, Box::new(channel));
-        // It may have things to settle, such as a connection that is made already.
-        let key = Key { fd, serial };
-        self.touch(key);
-        Ok(ChannelId::new(key))
-    }
-
-    /// Lets the poller know a new channel, unless something speaks against it.
-    fn admit(&mut self, fd: RawFd, channel: &dyn Channel) -> Result<Interest> {
-        let interest = match channel.interest(self) {
-            Some(interest) if fd >= 0 => interest,
-            Some(_) => {
-                let message = format!(
-                    "fd {fd} is no descriptor, so the channel cannot be added: give it a socket \
-                     or a file first"
-                );
-                return Err(Error::misuse(io::ErrorKind::InvalidInput, message));
-            }
-            None => {
-                let message = format!("the channel of fd {fd} is closed: make a new one");
-                return Err(Error::misuse(io::ErrorKind::InvalidInput, message));
-            }
-        };
-        // The table of watches is as long as the highest number, whatever the poller does.
-        check_number(fd).map_err(|e| Error::misuse(e.kind(), e.to_string()))?;
-        if self.watches.get(fd).is_some() {
-            let message = format!(
-                "fd {fd} is in the map already: it was added before, or an old descriptor of \
-                 that number was closed behind the loop's back; close its channel first"
-            );
-            return Err(Error::misuse(io::ErrorKind::AlreadyExists, message));
-        }
-        self.poller
-            .set(fd, interest)
-            .map_err(|e| Error::misuse(e.kind(), format!("fd {fd} cannot be watched: {e}")))?;
-        Ok(interest)
-    }
-
     /// How many channels there are, with those whose methods run.
     #[must_use]
     pub fn len(&self) -> usize {
         self.channels.len()
     }
 
-    /// Whether there is no channel.
+    /// Checks whether there is no channel.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.channels.is_empty()
@@ -241,6 +189,18 @@ impl EventLoop {
     #[must_use]
     pub fn serving<C: Channel>(&self) -> Option<ChannelId<C>> {
         self.serving.map(ChannelId::new)
+    }
+
+    /// Returns the id of the channel whose method runs, whatever its type. `None` outside
+    /// of handlers. Within them it is [`Io::id`](crate::Io::id).
+    #[must_use]
+    pub fn serving_id(&self) -> Option<AnyId> {
+        self.serving.map(AnyId::new)
+    }
+
+    /// Checks whether a channel is left that keeps `run` going.
+    pub(crate) fn has_work(&self) -> bool {
+        self.channels.len() > self.background
     }
 
     /// Lends a buffer of at least `size` bytes, for a channel that receives into it, to be

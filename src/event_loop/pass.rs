@@ -149,7 +149,7 @@ impl EventLoop {
     #[inline(always)]
     fn deadline_now(&self, deadline: Deadline) -> Deadline {
         match deadline {
-            _ if self.running && self.stop != Stop::Unasked => Deadline::Now,
+            _ if self.running && (self.stop != Stop::Unasked || !self.has_work()) => Deadline::Now,
             _ if !self.touched.is_empty() => Deadline::Now,
             Deadline::Never if self.channels.is_empty() => Deadline::Now,
             deadline => deadline,

@@ -5,16 +5,16 @@ use std::io;
 
 use super::EventLoop;
 use super::channel::Channel;
-use super::id::ChannelId;
+use super::id::{AnyId, ChannelId, Key};
 use super::pass::Errand;
 use crate::error::{Error, Result};
 
 impl EventLoop {
-    /// The channel of that id, unless it is gone or one of its methods runs.
+    /// The channel of that id, unless it is gone or one of its methods runs:
+    /// [`contains`](EventLoop::contains) tells the two apart.
     #[must_use]
     pub fn get<C: Channel>(&self, id: ChannelId<C>) -> Option<&C> {
-        self.watches.current(id.key)?;
-        let channel: &dyn Any = &**self.channels.get(&id.key.fd)?;
+        let channel: &dyn Any = self.channel(id.key)?;
         channel.downcast_ref()
     }
 
@@ -25,10 +25,74 @@ impl EventLoop {
     /// use [`with`](EventLoop::with).
     #[must_use]
     pub fn get_mut<C: Channel>(&mut self, id: ChannelId<C>) -> Option<&mut C> {
-        self.watches.current(id.key)?;
-        self.touch(id.key);
-        let channel: &mut dyn Any = &mut **self.channels.get_mut(&id.key.fd)?;
+        let channel: &mut dyn Any = self.channel_mut(id.key)?;
         channel.downcast_mut()
+    }
+
+    /// Checks whether a channel is in the loop, also while one of its methods runs and
+    /// [`get`](EventLoop::get) returns `None`. False once it is gone, and it then never
+    /// comes back under this id.
+    ///
+    /// ```
+    /// use fdloop::{Dispatcher, EventLoop, Handler, Socket};
+    ///
+    /// struct Quiet;
+    /// impl Handler for Quiet {}
+    ///
+    /// let (ours, _theirs) = Socket::pair()?;
+    /// let mut event_loop = EventLoop::new()?;
+    /// let id = event_loop.add(Dispatcher::new(ours, Quiet)?)?;
+    /// event_loop.with(id, |_, event_loop| {
+    ///     assert!(event_loop.get(id).is_none() && event_loop.contains(id)); // being served
+    ///     Ok(())
+    /// })?;
+    /// event_loop.close(id)?;
+    /// assert!(!event_loop.contains(id)); // gone
+    /// # Ok::<(), fdloop::Error>(())
+    /// ```
+    #[must_use]
+    pub fn contains(&self, id: impl Into<AnyId>) -> bool {
+        self.watches.current(self.resolve(id.into().key)).is_some()
+    }
+
+    /// Returns the part of type `T` that a channel shows to all: see [`Channel::part`].
+    /// `None` if it has none, is gone, or one of its methods runs.
+    #[must_use]
+    pub fn part<T: Any>(&self, id: impl Into<AnyId>) -> Option<&T> {
+        self.channel(id.into().key)?.part()?.downcast_ref()
+    }
+
+    /// Returns the part of type `T` that a channel shows to all, to change it: see
+    /// [`Channel::part`]. What becomes due happens as for [`get_mut`](EventLoop::get_mut).
+    #[must_use]
+    pub fn part_mut<T: Any>(&mut self, id: impl Into<AnyId>) -> Option<&mut T> {
+        self.channel_mut(id.into().key)?.part_mut()?.downcast_mut()
+    }
+
+    /// The key with the number of its channel.
+    #[inline]
+    pub(super) fn resolve(&self, key: Key) -> Key {
+        match key.is_reserved() {
+            true => Key {
+                fd: self.reserved.get(&key.serial).map_or(key.fd, |fd| *fd),
+                serial: key.serial,
+            },
+            false => key,
+        }
+    }
+
+    /// Returns a channel, or what stands for one that is being served.
+    fn channel(&self, key: Key) -> Option<&dyn Channel> {
+        let key = self.resolve(key);
+        self.watches.current(key)?;
+        self.channels.get(&key.fd).map(|channel| &**channel)
+    }
+
+    fn channel_mut(&mut self, key: Key) -> Option<&mut dyn Channel> {
+        let key = self.resolve(key);
+        self.watches.current(key)?;
+        self.touch(key);
+        self.channels.get_mut(&key.fd).map(|channel| &mut **channel)
     }
 
     /// Calls `visit` with the channel as though the channel's own handler ran: it
@@ -80,7 +144,7 @@ impl EventLoop {
                 _ => Ok(()),
             }
         };
-        self.visit_apart(id.key, Errand::With(&mut visit_typed))
+        self.visit_apart(self.resolve(id.key), Errand::With(&mut visit_typed))
     }
 
     /// Closes a channel, without calling its `handle_close`, and forgets it.
@@ -91,9 +155,10 @@ impl EventLoop {
     ///
     /// What close(2) answered for its descriptor, such as `StorageFull` for a
     /// file whose data could not be written; the channel is gone all the same.
-    pub fn close<C: Channel>(&mut self, id: ChannelId<C>) -> Result<bool> {
-        match self.watches.current(id.key) {
-            Some(_) => self.close_key(id.key).map(|()| true),
+    pub fn close(&mut self, id: impl Into<AnyId>) -> Result<bool> {
+        let key = self.resolve(id.into().key);
+        match self.watches.current(key) {
+            Some(_) => self.close_key(key).map(|()| true),
             None => Ok(false),
         }
     }
@@ -102,7 +167,7 @@ impl EventLoop {
     /// one of its methods runs.
     pub fn remove<C: Channel>(&mut self, id: ChannelId<C>) -> Option<C> {
         self.get(id)?;
-        let channel: Box<dyn Any> = self.forget(id.key)?;
+        let channel: Box<dyn Any> = self.forget(self.resolve(id.key))?;
         channel.downcast().ok().map(|channel| *channel)
     }
 

@@ -129,6 +129,10 @@ impl EventLoop {
     pub(super) fn forget(&mut self, key: Key) -> Option<Box<dyn Channel>> {
         let watch = self.watches.remove(key)?;
         self.asking.remove(watch.asked);
+        self.background -= usize::from(watch.background);
+        if !self.reserved.is_empty() {
+            self.reserved.remove(&key.serial);
+        }
         if let Err(error) = self.poller.set(key.fd, Interest::empty()) {
             log::error!("the poller does not forget fd {}: {error}", key.fd);
         }

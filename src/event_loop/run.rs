@@ -73,7 +73,8 @@ impl Drop for Run<'_> {
 
 impl EventLoop {
     /// Makes passes until the last channel is closed or [`stop`](EventLoop::stop)
-    /// is called.
+    /// is called. Channels that were [added in the background](EventLoop::add_background)
+    /// do not count.
     ///
     /// However it ends, what the handlers have sent by then has left as far as there
     /// was room, also what was sent together with [`Error::ExitNow`].
@@ -106,7 +107,7 @@ impl EventLoop {
             // A handler that closes the last channel, or stops the loop, before
             // the wait must not be made to wait.
             self.prepare_pass()?;
-            if self.is_empty() || self.stop == Stop::Now {
+            if !self.has_work() || self.stop == Stop::Now {
                 break;
             }
             self.one_pass(Deadline::after(options.timeout))?;

@@ -17,6 +17,8 @@ pub(super) struct Watch {
     /// Above 0 if it was ready lately, and then among the active ones of `Asking`. Only if
     /// it is asked.
     pub(super) warmth: u8,
+    /// Does not keep `run` going.
+    pub(super) background: bool,
     /// Stands in `EventLoop::touched`.
     pub(super) touched: bool,
     /// One of its methods runs.
@@ -46,6 +48,7 @@ impl Watch {
             interest,
             asked,
             warmth: 0,
+            background: false,
             touched: false,
             in_service: false,
             life: Life::Going,

@@ -212,7 +212,9 @@ pub use crate::{
         ReadProducer, SimpleProducer, Socket, SocketType, Transport, View,
     },
     error::{Error, Misuse, Panic, Result, SystemError},
-    event_loop::{AddError, AnyId, Builder, Channel, ChannelId, EventLoop, Predicates, RunOptions},
+    event_loop::{
+        AddError, AnyId, Builder, Channel, ChannelId, EventLoop, Predicates, RunOptions, StateId,
+    },
     file::{FileDispatcher, FileWrapper},
     poller::{Backend, Deadline, Event, Interest, Poller, Readiness},
 };

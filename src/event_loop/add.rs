@@ -135,7 +135,7 @@ impl EventLoop {
         Ok(id)
     }
 
-    fn take_serial(&mut self) -> Serial {
+    pub(super) fn take_serial(&mut self) -> Serial {
         let serial = self.next_serial;
         self.next_serial = serial.saturating_add(1);
         serial

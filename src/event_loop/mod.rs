@@ -12,6 +12,7 @@ mod pass;
 mod reach;
 mod removal;
 mod run;
+mod state;
 mod watch;
 
 use std::collections::{BTreeMap, VecDeque};
@@ -26,7 +27,7 @@ pub use channel::{Channel, Predicates};
 pub use error::AddError;
 pub use id::{AnyId, ChannelId};
 pub use run::RunOptions;
-use run::Stop;
+pub use state::StateId;
 
 use asking::Asking;
 
@@ -34,6 +35,8 @@ use crate::error::Result;
 use crate::poller::{Backend, Deadline, Event, Interest, Poller};
 use id::{Key, Serial};
 use map::ChannelMap;
+use run::{Awaited, Stop};
+use state::States;
 use watch::Watches;
 
 /// An event loop: owns channels, waits until some of them are ready, and calls
@@ -107,6 +110,8 @@ pub struct EventLoop {
     running: bool,
     /// Whether `run` was asked to end, or, while it does not run, the next one.
     stop: Stop,
+    /// The channel that `run_until_closed` waits for.
+    awaited: Option<Awaited>,
     catch_panics: bool,
     /// What the last wait found. Nobody but a pass looks at it.
     ready: Vec<Event>,
@@ -114,6 +119,8 @@ pub struct EventLoop {
     changes: Vec<(Key, Option<Interest>)>,
     /// Shared by all channels that receive into a buffer of the loop's.
     buffer: Vec<u8>,
+    /// Values of the program's, of which the loop makes no use. Dropped after the channels.
+    states: States,
 }
 
 impl EventLoop {
@@ -163,10 +170,12 @@ impl EventLoop {
             ends: false,
             running: false,
             stop: Stop::Unasked,
+            awaited: None,
             catch_panics,
             ready: Vec::new(),
             changes: Vec::new(),
             buffer: Vec::new(),
+            states: States::default(),
         }
     }
 
@@ -200,7 +209,7 @@ impl EventLoop {
 
     /// Checks whether a channel is left that keeps `run` going.
     pub(crate) fn has_work(&self) -> bool {
-        self.channels.len() > self.background
+        self.channels.len() > self.background || self.awaited.is_some()
     }
 
     /// Lends a buffer of at least `size` bytes, for a channel that receives into it, to be

@@ -167,7 +167,11 @@ impl EventLoop {
     /// one of its methods runs.
     pub fn remove<C: Channel>(&mut self, id: ChannelId<C>) -> Option<C> {
         self.get(id)?;
-        let channel: Box<dyn Any> = self.forget(self.resolve(id.key))?;
+        let key = self.resolve(id.key);
+        if self.awaited.take_if(|awaited| awaited.key == key).is_some() {
+            self.stop();
+        }
+        let channel: Box<dyn Any> = self.forget(key)?;
         channel.downcast().ok().map(|channel| *channel)
     }
 

@@ -7,6 +7,7 @@ use super::EventLoop;
 use super::channel::Channel;
 use super::id::Key;
 use super::pass::Errand;
+use super::run::Awaited;
 use super::watch::{Life, Watch};
 use crate::error::{Error, Result};
 use crate::poller::Interest;
@@ -105,18 +106,38 @@ impl EventLoop {
         };
         let mut closed = Ok(());
         self.catching(key.fd, || closed = channel.close_descriptor());
-        self.discard(channel);
+        self.retire(key, channel);
         match closed {
             Err(error) if error.raw_os_error() != Some(libc::EBADF) => Err(error),
             _ => Ok(()),
         }
     }
 
-    /// Removes and drops a channel.
+    /// Removes a channel and drops it, unless the program waits for it.
     pub(super) fn remove_key(&mut self, key: Key) {
         if let Some(channel) = self.forget(key) {
-            self.discard(channel);
+            self.retire(key, channel);
         }
+    }
+
+    /// Drops a channel that has come to its end. The one that `run_until_closed` waits for
+    /// is closed and kept.
+    fn retire(&mut self, key: Key, mut channel: Box<dyn Channel>) {
+        if self
+            .awaited
+            .as_ref()
+            .is_none_or(|awaited| awaited.key != key)
+        {
+            return self.discard(channel);
+        }
+        self.catching(key.fd, || {
+            if let Err(error) = channel.close_descriptor() {
+                log::error!("while closing the channel of fd {}: {error}", key.fd);
+            }
+        });
+        let channel = Some(channel);
+        self.awaited = Some(Awaited { key, channel });
+        self.stop();
     }
 
     /// Drops a channel that is not in the map any more.

@@ -1,9 +1,13 @@
 //! Running the loop to its end.
 
+use std::any::Any;
+use std::io;
 use std::time::Duration;
 
 use super::EventLoop;
-use crate::error::Result;
+use super::channel::Channel;
+use super::id::{ChannelId, Key};
+use crate::error::{Error, Result};
 use crate::poller::Deadline;
 
 /// How [`EventLoop::run_with`] runs: the arguments of asyncore's `loop`.
@@ -59,6 +63,13 @@ pub(super) enum Stop {
     Now,
 }
 
+/// The channel that `run_until_closed` waits for.
+pub(super) struct Awaited {
+    pub(super) key: Key,
+    /// The channel itself, once it is closed.
+    pub(super) channel: Option<Box<dyn Channel>>,
+}
+
 /// A `run` that is being made. Dropped when it returns or panics, so that a later
 /// `turn` or `run` finds no trace of it.
 struct Run<'a>(&'a mut EventLoop);
@@ -67,6 +78,7 @@ impl Drop for Run<'_> {
     fn drop(&mut self) {
         self.0.running = false;
         self.0.stop = Stop::Unasked;
+        self.0.awaited = None;
         self.0.write_gathered();
     }
 }
@@ -99,6 +111,63 @@ impl EventLoop {
         self.check_not_in_pass()?;
         self.running = true;
         Run(self).0.make_passes(options)
+    }
+
+    /// Makes passes until a channel is closed, and returns it, so that the program has its
+    /// handler and what that has collected. `None` if the run ended before: by
+    /// [`stop`](EventLoop::stop), or because the channel was [removed](EventLoop::remove).
+    ///
+    /// Other channels are left as they are when it is closed.
+    ///
+    /// ```
+    /// use fdloop::{Dispatcher, EventLoop, Handler, Io, Result};
+    /// use std::io::Write;
+    /// use std::os::unix::net::UnixStream;
+    ///
+    /// #[derive(Default)]
+    /// struct Download(Vec<u8>);
+    /// impl Handler for Download {
+    ///     fn handle_read(&mut self, io: &mut Io<'_>) -> Result<()> {
+    ///         let mut buf = [0; 4096];
+    ///         let n = io.recv(&mut buf)?;
+    ///         self.0.extend_from_slice(&buf[..n]);
+    ///         Ok(())
+    ///     }
+    /// }
+    ///
+    /// let (ours, mut theirs) = UnixStream::pair()?;
+    /// let mut event_loop = EventLoop::new()?;
+    /// let id = event_loop.add(Dispatcher::new(ours, Download::default())?)?;
+    /// theirs.write_all(b"everything")?;
+    /// drop(theirs);
+    /// let channel = event_loop.run_until_closed(id)?.unwrap();
+    /// assert_eq!(channel.into_handler().0, b"everything");
+    /// # Ok::<(), fdloop::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// `NotFound` if the channel is gone already, or has another type than the id; else as
+    /// for [`turn`](EventLoop::turn), and the channel is dropped if it was just closed.
+    pub fn run_until_closed<C: Channel>(&mut self, id: ChannelId<C>) -> Result<Option<C>> {
+        self.check_not_in_pass()?;
+        if self.get(id).is_none() {
+            let message = format!(
+                "the channel of fd {} cannot be waited for: it is closed already",
+                id.fd()
+            );
+            return Err(Error::misuse(io::ErrorKind::NotFound, message));
+        }
+        let key = self.resolve(id.key);
+        self.running = true;
+        let run = Run(self);
+        let channel = None;
+        run.0.awaited = Some(Awaited { key, channel });
+        run.0.make_passes(RunOptions::new())?;
+        let awaited = run.0.awaited.take();
+        let closed = awaited.and_then(|awaited| awaited.channel);
+        let closed = closed.map(|channel| -> Box<dyn Any> { channel });
+        Ok(closed.and_then(|closed| closed.downcast().ok().map(|channel| *channel)))
     }
 
     fn make_passes(&mut self, options: RunOptions) -> Result<()> {

@@ -9,12 +9,33 @@ use std::os::fd::RawFd;
 /// A result whose error is [`Error`], unless said otherwise.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
-/// What a handler may return, and what the crate answers.
+/// The error of every fallible call of the crate, and of every handler.
 ///
-/// Errors of [`std::io`] turn into it with `?`; [`Error::other`] takes any other.
+/// Errors of [`std::io`] turn into it with `?`, and so do those of the standard library that
+/// handlers meet when they parse and convert, `Box<dyn Error + Send + Sync>`, and text. For
+/// any other error, write `.map_err(Error::other)?`.
+///
+/// ```
+/// use fdloop::{Error, Result};
+///
+/// fn port(line: &[u8]) -> Result<u16> {
+///     let line = std::str::from_utf8(line)?;
+///     let port = line.strip_prefix("port ").ok_or("expected a port")?;
+///     Ok(port.parse()?)
+/// }
+/// assert_eq!(port(b"port 80")?, 80);
+/// assert_eq!(port(b"name x").unwrap_err().to_string(), "expected a port");
+/// # Ok::<(), Error>(())
+/// ```
+///
+/// [`Poller`](crate::Poller) and [`Transport`](crate::Transport), which programs implement
+/// over system calls, return [`io::Error`] as [`io::Read`] does. An `Error` passes through
+/// these unchanged: it turns into an `io::Error`, and back into what it was.
+///
 /// What a handler returns decides what becomes of its channel:
 ///
-/// - [`Error::ExitNow`] leaves [`EventLoop::run`](crate::EventLoop::run);
+/// - [`Error::ExitNow`] and [`Error::fatal`] leave [`EventLoop::run`](crate::EventLoop::run),
+///   which returns them;
 /// - `WouldBlock` and `Interrupted` are no errors: the handler is called again
 ///   when there is something to do;
 /// - an error of the channel's own descriptor that says that the connection is gone
@@ -46,6 +67,8 @@ pub enum Error {
     Panicked(Box<Panic>),
     /// Any other error of a handler.
     Other(io::Error),
+    /// An error that leaves the loop: see [`Error::fatal`].
+    Fatal(Box<Error>),
 }
 
 /// A system call that failed: see [`Error::System`].
@@ -70,6 +93,24 @@ impl SystemError {
     pub fn fd(&self) -> Option<RawFd> {
         self.fd
     }
+
+    /// Returns the error of the system call.
+    #[must_use]
+    pub fn io_error(&self) -> &io::Error {
+        &self.source
+    }
+
+    /// Returns what to do about it, where the crate knows that.
+    #[must_use]
+    pub fn advice(&self) -> Option<&str> {
+        self.advice
+    }
+}
+
+impl StdError for SystemError {
+    fn source(&self) -> Option<&(dyn StdError + 'static)> {
+        Some(&self.source)
+    }
 }
 
 impl fmt::Display for SystemError {
@@ -93,6 +134,22 @@ pub struct Misuse {
     message: String,
 }
 
+impl Misuse {
+    /// Returns the class of the misuse.
+    #[must_use]
+    pub fn kind(&self) -> io::ErrorKind {
+        self.kind
+    }
+
+    /// Returns the message, which names the descriptor and says what to do.
+    #[must_use]
+    pub fn message(&self) -> &str {
+        &self.message
+    }
+}
+
+impl StdError for Misuse {}
+
 impl fmt::Display for Misuse {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.message)
@@ -106,10 +163,18 @@ pub struct Panic {
 }
 
 impl Panic {
-    /// What it said.
+    /// Returns the message of the panic.
     #[must_use]
     pub fn message(&self) -> &str {
         &self.message
+    }
+}
+
+impl StdError for Panic {}
+
+impl fmt::Display for Panic {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "a handler panicked: {}", self.message)
     }
 }
 
@@ -122,6 +187,46 @@ impl Error {
     /// ```
     pub fn other(error: impl Into<Box<dyn StdError + Send + Sync>>) -> Self {
         Self::Other(io::Error::other(error))
+    }
+
+    /// Makes an error that leaves the loop: it passes through every handler unchanged, as
+    /// [`Error::ExitNow`] does, and [`run`](crate::EventLoop::run) returns it. For what the
+    /// whole program cannot go on without.
+    ///
+    /// Its text, its [`kind`](Error::kind) and its source are those of `error`. An `Error`
+    /// or an [`io::Error`] stays what it is within [`Error::Fatal`].
+    ///
+    /// ```
+    /// use fdloop::{Dispatcher, Error, EventLoop, Handler, Io, Result, Socket};
+    /// use std::fs::File;
+    ///
+    /// struct Recorder;
+    /// impl Handler for Recorder {
+    ///     fn handle_write(&mut self, _: &mut Io<'_>) -> Result<()> {
+    ///         File::create("/nowhere/at/all").map_err(Error::fatal)?;
+    ///         Ok(())
+    ///     }
+    /// }
+    ///
+    /// let (ours, _theirs) = Socket::pair()?;
+    /// let mut event_loop = EventLoop::new()?;
+    /// event_loop.add(Dispatcher::new(ours, Recorder)?)?;
+    /// let error = event_loop.run().unwrap_err();
+    /// assert_eq!(error.kind(), std::io::ErrorKind::NotFound);
+    /// # Ok::<(), Error>(())
+    /// ```
+    pub fn fatal(error: impl Into<Box<dyn StdError + Send + Sync>>) -> Self {
+        let error = match error.into().downcast::<Self>() {
+            Ok(error) => *error,
+            Err(error) => match error.downcast::<io::Error>() {
+                Ok(error) => Self::from(*error),
+                Err(error) => Self::other(error),
+            },
+        };
+        match error {
+            Self::ExitNow | Self::Fatal(_) => error,
+            error => Self::Fatal(Box::new(error)),
+        }
     }
 
     /// A caught panic.
@@ -180,6 +285,9 @@ impl Error {
         match self {
             Self::Misuse(misuse) => misuse.kind,
             Self::LineTooLong(_) => io::ErrorKind::InvalidData,
+            // It leaves the loop although nothing can be done now.
+            Self::Fatal(error) if error.would_block() => io::ErrorKind::Other,
+            Self::Fatal(error) => error.kind(),
             Self::ExitNow | Self::Panicked(_) | Self::Other(_) => io::ErrorKind::Other,
             Self::Io(_) | Self::System(_) => {
                 self.io().map_or(io::ErrorKind::Other, io::Error::kind)
@@ -190,7 +298,10 @@ impl Error {
     /// The `errno` behind the error, if a system call set one.
     #[must_use]
     pub fn raw_os_error(&self) -> Option<i32> {
-        self.io().and_then(io::Error::raw_os_error)
+        match self {
+            Self::Fatal(error) => error.raw_os_error(),
+            error => error.io().and_then(io::Error::raw_os_error),
+        }
     }
 
     /// The descriptor that the failed system call was made on, if it was one of this
@@ -199,6 +310,7 @@ impl Error {
     pub fn fd(&self) -> Option<RawFd> {
         match self {
             Self::System(error) => error.fd,
+            Self::Fatal(error) => error.fd(),
             _ => None,
         }
     }
@@ -228,9 +340,11 @@ impl Error {
         self.io().is_some_and(is_disconnected)
     }
 
-    /// Whether this is the exit error, which no channel handles.
-    pub(crate) fn is_exit(&self) -> bool {
-        matches!(self, Self::ExitNow)
+    /// Checks whether the error leaves the loop, so that no channel handles it:
+    /// [`ExitNow`](Error::ExitNow), or one made by [`fatal`](Error::fatal).
+    #[must_use]
+    pub fn is_exit(&self) -> bool {
+        matches!(self, Self::ExitNow | Self::Fatal(_))
     }
 }
 
@@ -272,8 +386,9 @@ impl fmt::Display for Error {
                     "a piece of the input is longer than the {limit} bytes allowed"
                 )
             }
-            Self::Panicked(panic) => write!(f, "a handler panicked: {}", panic.message),
+            Self::Panicked(panic) => panic.fmt(f),
             Self::Other(error) => error.fmt(f),
+            Self::Fatal(error) => error.fmt(f),
         }
     }
 }
@@ -300,6 +415,7 @@ impl StdError for Error {
             Self::Io(error) => error.source(),
             Self::System(error) => Some(&error.source),
             Self::Other(error) => error.source(),
+            Self::Fatal(error) => error.source(),
             Self::ExitNow | Self::Misuse(_) | Self::LineTooLong(_) | Self::Panicked(_) => None,
         }
     }
@@ -312,6 +428,37 @@ impl From<io::Error> for Error {
         error.downcast().unwrap_or_else(Self::Io)
     }
 }
+
+/// Errors that handlers meet, which turn into [`Error::Other`] with `?`.
+macro_rules! others {
+    ($($error:ty),+ $(,)?) => {$(
+        impl From<$error> for Error {
+            fn from(error: $error) -> Self {
+                Self::other(error)
+            }
+        }
+    )+};
+}
+
+others!(
+    std::char::ParseCharError,
+    std::env::VarError,
+    std::ffi::NulError,
+    std::fmt::Error,
+    std::net::AddrParseError,
+    std::num::ParseFloatError,
+    std::num::ParseIntError,
+    std::num::TryFromIntError,
+    std::str::ParseBoolError,
+    std::str::Utf8Error,
+    std::string::FromUtf8Error,
+    std::sync::mpsc::RecvError,
+    std::sync::mpsc::TryRecvError,
+    std::time::SystemTimeError,
+    Box<dyn StdError + Send + Sync>,
+    &str,
+    String,
+);
 
 impl From<Error> for io::Error {
     /// Keeps the kind and the text with its descriptor. `raw_os_error` of the result is
@@ -395,6 +542,7 @@ mod tests {
             Error::LineTooLong(3),
             Error::panicked(&"a message"),
             Error::other("no greeting"),
+            Error::fatal(io::Error::from_raw_os_error(libc::ENOSPC)),
         ]
     }
 
@@ -422,6 +570,50 @@ mod tests {
             let outer = Error::system("write", Some(9), error.into());
             assert_eq!(outer.to_string(), again.to_string());
             assert_eq!(outer.raw_os_error(), again.raw_os_error());
+        }
+    }
+
+    #[test]
+    fn a_fatal_error_shows_the_one_that_it_was_made_of() {
+        let error = Error::fatal(io::Error::from_raw_os_error(libc::EPIPE));
+        assert!(error.is_exit() && !error.is_disconnected());
+        assert_eq!(error.raw_os_error(), Some(libc::EPIPE));
+        assert_eq!(error.kind(), io::ErrorKind::BrokenPipe);
+        let error = Error::fatal(errno(libc::EAGAIN));
+        assert!(error.is_exit() && !error.would_block());
+        assert_eq!(error.raw_os_error(), Some(libc::EAGAIN));
+        assert_eq!(Error::fatal("no disk").to_string(), "no disk");
+        assert!(matches!(Error::fatal(Error::ExitNow), Error::ExitNow));
+        // Once is enough.
+        let Error::Fatal(inner) = Error::fatal(Error::fatal("no disk")) else {
+            panic!("not fatal");
+        };
+        assert!(matches!(*inner, Error::Other(_)));
+    }
+
+    #[test]
+    fn each_part_is_an_error_with_accessors() {
+        fn is_error<T: StdError + Send + Sync + 'static>(_: &T) {}
+        for error in one_of_each() {
+            is_error(&error);
+            match error {
+                Error::System(error) => {
+                    is_error(&*error);
+                    assert_eq!(error.io_error().raw_os_error(), Some(libc::EBADF));
+                    assert_eq!(error.advice(), Some("check the address"));
+                    assert_eq!((error.action(), error.fd()), ("connect", Some(7)));
+                }
+                Error::Misuse(misuse) => {
+                    is_error(&*misuse);
+                    assert_eq!(misuse.kind(), io::ErrorKind::Unsupported);
+                    assert_eq!(misuse.message(), "no");
+                }
+                Error::Panicked(panic) => {
+                    is_error(&*panic);
+                    assert_eq!(panic.to_string(), "a handler panicked: a message");
+                }
+                _ => {}
+            }
         }
     }
 

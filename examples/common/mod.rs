@@ -148,7 +148,7 @@ impl Arguments {
             return Ok(Backend::default());
         };
         let backend = name.to_string_lossy().parse();
-        backend.map_err(|error: io::Error| Failure::usage(format!("--backend: {error}")))
+        backend.map_err(|error: Error| Failure::usage(format!("--backend: {error}")))
     }
 
     /// The next operand.

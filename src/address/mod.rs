@@ -39,7 +39,7 @@ pub use resolve::ToAddresses;
 /// assert_eq!(address.port(), Some(80));
 /// let address: Address = "/run/daemon.sock".parse()?;
 /// assert_eq!(address.to_string(), "/run/daemon.sock");
-/// # Ok::<(), std::io::Error>(())
+/// # Ok::<(), fdloop::Error>(())
 /// ```
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 #[non_exhaustive]

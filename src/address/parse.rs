@@ -5,9 +5,10 @@ use std::net::{Ipv6Addr, SocketAddr, SocketAddrV6};
 use std::str::FromStr;
 
 use super::Address;
+use crate::error::{Error, Result};
 
 impl FromStr for Address {
-    type Err = io::Error;
+    type Err = Error;
 
     /// Parses an address without asking a resolver; for host names see
     /// [`ToAddresses`](super::ToAddresses).
@@ -15,8 +16,8 @@ impl FromStr for Address {
     /// # Errors
     ///
     /// `InvalidInput`, with a message that says what to write instead.
-    fn from_str(text: &str) -> io::Result<Self> {
-        parse(text)?.ok_or_else(|| refuse(text, "IPv4:PORT"))
+    fn from_str(text: &str) -> Result<Self> {
+        parse(text)?.ok_or_else(|| refuse(text, "IPv4:PORT").into())
     }
 }
 

@@ -6,6 +6,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4, SocketAddrV
 use std::path::{Path, PathBuf};
 
 use super::{Address, parse};
+use crate::error::Result;
 
 /// Types that can be turned into addresses to connect to or to listen on: the counterpart of the
 /// standard library's [`ToSocketAddrs`], with Unix addresses.
@@ -20,7 +21,7 @@ use super::{Address, parse};
 /// let addresses = ("localhost", 80).to_addresses()?;
 /// assert!(addresses.iter().all(|address| address.port() == Some(80)));
 /// assert_eq!("./sock".to_addresses()?, [Address::Path("./sock".into())]);
-/// # Ok::<(), std::io::Error>(())
+/// # Ok::<(), fdloop::Error>(())
 /// ```
 pub trait ToAddresses {
     /// Returns the addresses, in the order in which they should be tried.
@@ -29,11 +30,11 @@ pub trait ToAddresses {
     ///
     /// `InvalidInput` if the text is not an address, with a message that says what to write
     /// instead; the resolver's error; `NotFound` if the resolver finds no address.
-    fn to_addresses(&self) -> io::Result<Vec<Address>>;
+    fn to_addresses(&self) -> Result<Vec<Address>>;
 }
 
 /// Resolves `target`, which is `text` in an error.
-fn resolve(target: impl ToSocketAddrs, text: &str) -> io::Result<Vec<Address>> {
+fn resolve(target: impl ToSocketAddrs, text: &str) -> Result<Vec<Address>> {
     let addresses: Vec<Address> = target
         .to_socket_addrs()
         .map_err(|e| io::Error::new(e.kind(), format!("cannot resolve {text:?}: {e}")))?
@@ -41,13 +42,13 @@ fn resolve(target: impl ToSocketAddrs, text: &str) -> io::Result<Vec<Address>> {
         .collect();
     if addresses.is_empty() {
         let message = format!("cannot resolve {text:?}: the resolver found no address");
-        return Err(io::Error::new(io::ErrorKind::NotFound, message));
+        return Err(io::Error::new(io::ErrorKind::NotFound, message).into());
     }
     Ok(addresses)
 }
 
 impl ToAddresses for str {
-    fn to_addresses(&self) -> io::Result<Vec<Address>> {
+    fn to_addresses(&self) -> Result<Vec<Address>> {
         if let Some(address) = parse::parse(self)? {
             return Ok(vec![address]);
         }
@@ -60,49 +61,49 @@ impl ToAddresses for str {
             {
                 resolve(self, self)
             }
-            _ => Err(parse::refuse(self, "HOST:PORT")),
+            _ => Err(parse::refuse(self, "HOST:PORT").into()),
         }
     }
 }
 
 impl ToAddresses for String {
-    fn to_addresses(&self) -> io::Result<Vec<Address>> {
+    fn to_addresses(&self) -> Result<Vec<Address>> {
         self.as_str().to_addresses()
     }
 }
 
 impl ToAddresses for (&str, u16) {
-    fn to_addresses(&self) -> io::Result<Vec<Address>> {
+    fn to_addresses(&self) -> Result<Vec<Address>> {
         resolve(*self, &format!("{}:{}", self.0, self.1))
     }
 }
 
 impl ToAddresses for Path {
-    fn to_addresses(&self) -> io::Result<Vec<Address>> {
+    fn to_addresses(&self) -> Result<Vec<Address>> {
         Ok(vec![Address::Path(self.to_owned())])
     }
 }
 
 impl ToAddresses for PathBuf {
-    fn to_addresses(&self) -> io::Result<Vec<Address>> {
+    fn to_addresses(&self) -> Result<Vec<Address>> {
         self.as_path().to_addresses()
     }
 }
 
 impl ToAddresses for [Address] {
-    fn to_addresses(&self) -> io::Result<Vec<Address>> {
+    fn to_addresses(&self) -> Result<Vec<Address>> {
         Ok(self.to_vec())
     }
 }
 
 impl ToAddresses for Vec<Address> {
-    fn to_addresses(&self) -> io::Result<Vec<Address>> {
+    fn to_addresses(&self) -> Result<Vec<Address>> {
         Ok(self.clone())
     }
 }
 
 impl<T: ToAddresses + ?Sized> ToAddresses for &T {
-    fn to_addresses(&self) -> io::Result<Vec<Address>> {
+    fn to_addresses(&self) -> Result<Vec<Address>> {
         (**self).to_addresses()
     }
 }
@@ -117,7 +118,7 @@ macro_rules! one_address {
         }
 
         impl ToAddresses for $type {
-            fn to_addresses(&self) -> io::Result<Vec<Address>> {
+            fn to_addresses(&self) -> Result<Vec<Address>> {
                 Ok(vec![Address::from(*self)])
             }
         }
@@ -134,7 +135,7 @@ one_address!(
 );
 
 impl ToAddresses for Address {
-    fn to_addresses(&self) -> io::Result<Vec<Address>> {
+    fn to_addresses(&self) -> Result<Vec<Address>> {
         Ok(vec![self.clone()])
     }
 }

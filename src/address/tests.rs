@@ -105,7 +105,7 @@ fn nonsense_is_refused_with_the_forms_there_are() {
 
 #[test]
 fn a_host_name_is_offered_where_one_is_resolved() {
-    let offered = |error: io::Error| {
+    let offered = |error: crate::Error| {
         error
             .to_string()
             .contains("expected HOST:PORT, [IPv6]:PORT")

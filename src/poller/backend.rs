@@ -5,6 +5,7 @@ use std::io;
 use std::str::FromStr;
 
 use super::Poller;
+use crate::error::{Error, Result};
 
 /// The system call that a loop waits with: asyncore's `use_poll`.
 ///
@@ -18,7 +19,7 @@ use super::Poller;
 ///
 /// let backend: Backend = Backend::default().to_string().parse()?;
 /// assert_eq!(backend, Backend::default());
-/// # Ok::<(), std::io::Error>(())
+/// # Ok::<(), fdloop::Error>(())
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
@@ -72,12 +73,12 @@ impl fmt::Display for Backend {
 }
 
 impl FromStr for Backend {
-    type Err = io::Error;
+    type Err = Error;
 
     /// # Errors
     ///
     /// `InvalidInput`, naming the backends that are built in.
-    fn from_str(name: &str) -> io::Result<Self> {
+    fn from_str(name: &str) -> Result<Self> {
         let named = |backend: &&Self| backend.to_string() == name;
         Self::ALL.iter().find(named).copied().ok_or_else(|| {
             let names: Vec<_> = Self::ALL.iter().map(Self::to_string).collect();
@@ -85,7 +86,7 @@ impl FromStr for Backend {
                 "no backend {name:?} is built in: expected {}",
                 names.join(" or ")
             );
-            io::Error::new(io::ErrorKind::InvalidInput, message)
+            Error::misuse(io::ErrorKind::InvalidInput, message)
         })
     }
 }

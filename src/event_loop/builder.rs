@@ -2,7 +2,7 @@
 
 use super::EventLoop;
 use crate::error::Result;
-use crate::poller::Backend;
+use crate::poller::{Backend, Poller};
 
 /// Makes an [`EventLoop`] with options; from [`EventLoop::builder`].
 ///
@@ -15,9 +15,10 @@ use crate::poller::Backend;
 ///     .build()?;
 /// # Ok::<(), fdloop::Error>(())
 /// ```
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Default)]
 pub struct Builder {
     backend: Backend,
+    poller: Option<Box<dyn Poller>>,
     catch_panics: bool,
 }
 
@@ -26,6 +27,39 @@ impl Builder {
     #[must_use]
     pub fn backend(mut self, backend: Backend) -> Self {
         self.backend = backend;
+        self
+    }
+
+    /// Waits with a poller of your own, in the place of a backend's: another system call, a
+    /// simulated one for tests, or one that observes a backend's.
+    ///
+    /// ```
+    /// use fdloop::{Backend, Deadline, Event, EventLoop, Interest, Poller};
+    /// use std::{io, os::fd::RawFd};
+    ///
+    /// /// Logs how long each wait may take.
+    /// #[derive(Debug)]
+    /// struct Logged<P>(P);
+    ///
+    /// impl<P: Poller> Poller for Logged<P> {
+    ///     fn set(&mut self, fd: RawFd, interest: Interest) -> io::Result<()> {
+    ///         self.0.set(fd, interest)
+    ///     }
+    ///     fn wait(&mut self, deadline: Deadline, ready: &mut Vec<Event>) -> io::Result<()> {
+    ///         log::debug!("waiting for {:?}", deadline.remaining());
+    ///         self.0.wait(deadline, ready)
+    ///     }
+    /// }
+    ///
+    /// let event_loop = EventLoop::builder()
+    ///     .poller(Logged(Backend::default().poller()))
+    ///     .catch_panics(true)
+    ///     .build()?;
+    /// # Ok::<(), fdloop::Error>(())
+    /// ```
+    #[must_use]
+    pub fn poller(mut self, poller: impl Poller + 'static) -> Self {
+        self.poller = Some(Box::new(poller));
         self
     }
 
@@ -45,9 +79,7 @@ impl Builder {
     ///
     /// None today; a loop may come to need descriptors of its own.
     pub fn build(self) -> Result<EventLoop> {
-        Ok(EventLoop::from_parts(
-            self.backend.poller(),
-            self.catch_panics,
-        ))
+        let poller = self.poller.unwrap_or_else(|| self.backend.poller());
+        Ok(EventLoop::from_parts(poller, self.catch_panics))
     }
 }

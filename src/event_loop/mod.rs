@@ -142,7 +142,7 @@ impl EventLoop {
         Self::builder().backend(backend).build()
     }
 
-    /// A loop over a poller of your own.
+    /// A loop over a poller of your own. [`Builder::poller`] takes other options too.
     #[must_use]
     pub fn with_poller(poller: impl Poller + 'static) -> Self {
         Self::from_parts(Box::new(poller), false)
@@ -282,6 +282,29 @@ impl EventLoop {
     /// called from a handler, since the pass is going on.
     pub fn turn(&mut self, timeout: Option<Duration>) -> Result<usize> {
         self.one_pass(Deadline::after(timeout))
+    }
+
+    /// Makes one pass as [`turn`](EventLoop::turn) does, which waits until `deadline` at
+    /// most. For a program that makes several passes up to one point in time, which then
+    /// need not compute each one's timeout.
+    ///
+    /// ```
+    /// use fdloop::{Deadline, EventLoop};
+    /// use std::time::Duration;
+    ///
+    /// let mut event_loop = EventLoop::new()?;
+    /// let deadline = Deadline::after(Some(Duration::from_millis(5)));
+    /// while !deadline.has_passed() {
+    ///     event_loop.turn_until(deadline)?;
+    /// }
+    /// # Ok::<(), fdloop::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// As for [`turn`](EventLoop::turn).
+    pub fn turn_until(&mut self, deadline: Deadline) -> Result<usize> {
+        self.one_pass(deadline)
     }
 }
 

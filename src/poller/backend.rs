@@ -41,8 +41,30 @@ impl Backend {
         Self::Poll,
     ];
 
-    /// Makes a poller of this kind.
-    pub(crate) fn poller(self) -> Box<dyn Poller> {
+    /// Makes a poller of this kind, for a program that waits by itself, without an
+    /// [`EventLoop`](crate::EventLoop).
+    ///
+    /// ```
+    /// use fdloop::{Backend, Deadline, Interest, Poller, Readiness};
+    /// use std::io::Write;
+    /// use std::os::fd::AsRawFd;
+    /// use std::time::Duration;
+    ///
+    /// let (reader, mut writer) = std::io::pipe()?;
+    /// let mut poller = Backend::default().poller();
+    /// poller.set(reader.as_raw_fd(), Interest::READABLE)?;
+    ///
+    /// let mut ready = Vec::new();
+    /// poller.wait(Deadline::after(Some(Duration::from_millis(1))), &mut ready)?;
+    /// assert!(ready.is_empty());
+    /// writer.write_all(b"x")?;
+    /// poller.wait(Deadline::Never, &mut ready)?;
+    /// assert_eq!(ready[0].fd, reader.as_raw_fd());
+    /// assert!(ready[0].readiness.contains(Readiness::READABLE));
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    #[must_use]
+    pub fn poller(self) -> Box<dyn Poller + Send> {
         match self {
             #[cfg(feature = "select")]
             Self::Select => Box::new(super::SelectPoller::new()),

@@ -113,6 +113,16 @@ pub trait Poller: fmt::Debug {
     fn wait(&mut self, deadline: Deadline, ready: &mut Vec<Event>) -> io::Result<()>;
 }
 
+impl<P: Poller + ?Sized> Poller for Box<P> {
+    fn set(&mut self, fd: RawFd, interest: Interest) -> io::Result<()> {
+        (**self).set(fd, interest)
+    }
+
+    fn wait(&mut self, deadline: Deadline, ready: &mut Vec<Event>) -> io::Result<()> {
+        (**self).wait(deadline, ready)
+    }
+}
+
 /// The index of `fd` in a table by number.
 fn index(fd: RawFd) -> io::Result<usize> {
     usize::try_from(fd).map_err(|_| {

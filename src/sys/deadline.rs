@@ -50,19 +50,41 @@ impl Deadline {
     /// How long a single system call may wait: `None` without bound, else at
     /// most a day. Zero once the deadline has passed.
     pub(crate) fn timeout(self) -> Option<Duration> {
+        Some(self.remaining()?.min(LONGEST_WAIT))
+    }
+
+    /// Returns the time until the deadline: zero once it has passed, `None` for
+    /// [`Deadline::Never`].
+    ///
+    /// ```
+    /// use fdloop::Deadline;
+    /// use std::time::Duration;
+    ///
+    /// let deadline = Deadline::after(Some(Duration::from_secs(60)));
+    /// assert!(deadline.remaining().unwrap() > Duration::from_secs(1));
+    /// assert_eq!(Deadline::Now.remaining(), Some(Duration::ZERO));
+    /// assert_eq!(Deadline::Never.remaining(), None);
+    /// ```
+    #[must_use]
+    pub fn remaining(self) -> Option<Duration> {
         match self {
             Self::Now => Some(Duration::ZERO),
-            Self::At(instant) => Some(
-                instant
-                    .saturating_duration_since(Instant::now())
-                    .min(LONGEST_WAIT),
-            ),
+            Self::At(instant) => Some(instant.saturating_duration_since(Instant::now())),
             Self::Never => None,
         }
     }
 
-    /// Whether the deadline has come.
-    pub(crate) fn has_passed(self) -> bool {
+    /// Checks whether the deadline has come.
+    ///
+    /// ```
+    /// use fdloop::Deadline;
+    /// use std::time::Instant;
+    ///
+    /// assert!(Deadline::Now.has_passed() && Deadline::At(Instant::now()).has_passed());
+    /// assert!(!Deadline::Never.has_passed());
+    /// ```
+    #[must_use]
+    pub fn has_passed(self) -> bool {
         match self {
             Self::Now => true,
             Self::At(instant) => instant <= Instant::now(),

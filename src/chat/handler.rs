@@ -153,3 +153,62 @@ pub trait ChatHandler {
         Ok(())
     }
 }
+
+/// A box of a handler is one, so that a program can choose it at run time.
+impl<H: ChatHandler + ?Sized> ChatHandler for Box<H> {
+    fn collect_incoming_data(&mut self, io: &mut ChatIo<'_>, data: &[u8]) -> Result<()> {
+        (**self).collect_incoming_data(io, data)
+    }
+    fn found_terminator(&mut self, io: &mut ChatIo<'_>) -> Result<()> {
+        (**self).found_terminator(io)
+    }
+    fn readable(&self, io: &View<'_>) -> bool {
+        (**self).readable(io)
+    }
+    fn predicates(&self) -> Predicates {
+        (**self).predicates()
+    }
+    fn handle_connect(&mut self, io: &mut ChatIo<'_>) -> Result<()> {
+        (**self).handle_connect(io)
+    }
+    fn handle_accept(&mut self, io: &mut ChatIo<'_>) -> Result<()> {
+        (**self).handle_accept(io)
+    }
+    fn handle_accepted(
+        &mut self,
+        io: &mut ChatIo<'_>,
+        socket: Socket,
+        peer: Address,
+    ) -> Result<()> {
+        (**self).handle_accepted(io, socket, peer)
+    }
+    fn handle_accept_error(
+        &mut self,
+        io: &mut ChatIo<'_>,
+        peer: Address,
+        error: Error,
+    ) -> Result<()> {
+        (**self).handle_accept_error(io, peer, error)
+    }
+    fn handle_drain(&mut self, io: &mut ChatIo<'_>) -> Result<()> {
+        (**self).handle_drain(io)
+    }
+    fn handle_expt(&mut self, io: &mut ChatIo<'_>) -> Result<()> {
+        (**self).handle_expt(io)
+    }
+    fn handle_eof(&mut self, io: &mut ChatIo<'_>) -> Result<()> {
+        (**self).handle_eof(io)
+    }
+    fn handle_close(&mut self, io: &mut ChatIo<'_>) -> Result<()> {
+        (**self).handle_close(io)
+    }
+    fn handle_error(&mut self, io: &mut ChatIo<'_>, error: Error) -> Result<()> {
+        (**self).handle_error(io, error)
+    }
+    fn log(&mut self, io: &mut ChatIo<'_>, message: &str) -> Result<()> {
+        (**self).log(io, message)
+    }
+    fn log_info(&mut self, io: &mut ChatIo<'_>, message: &str, level: Level) -> Result<()> {
+        (**self).log_info(io, message, level)
+    }
+}

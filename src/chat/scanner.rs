@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 use std::mem;
-use std::rc::Rc;
+use std::sync::Arc;
 
 use super::terminator::{Kind, Pattern, Terminator};
 
@@ -168,7 +168,7 @@ impl Scanner {
                 Some(collect(data, here))
             }
             Kind::Bytes(pattern) if self.matched > 0 => {
-                let pattern = Rc::clone(pattern);
+                let pattern = Arc::clone(pattern);
                 self.step_from_match(&pattern, data)
             }
             // Nothing of the terminator came before `data`.

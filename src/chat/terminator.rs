@@ -3,7 +3,7 @@
 use std::fmt;
 use std::io;
 use std::mem;
-use std::rc::Rc;
+use std::sync::Arc;
 
 use memchr::memmem::Finder;
 
@@ -38,7 +38,7 @@ pub(super) enum Kind {
     Count(u64),
     /// A count below 0, which no chat takes.
     Negative(i64),
-    Bytes(Rc<Pattern>),
+    Bytes(Arc<Pattern>),
 }
 
 impl Terminator {
@@ -70,7 +70,7 @@ impl Terminator {
     pub fn bytes(bytes: impl AsRef<[u8]>) -> Self {
         match bytes.as_ref() {
             [] => Self::none(),
-            bytes => Self(Kind::Bytes(Rc::new(Pattern::new(bytes)))),
+            bytes => Self(Kind::Bytes(Arc::new(Pattern::new(bytes)))),
         }
     }
 

@@ -3,6 +3,7 @@
 
 mod attempts;
 mod base;
+mod boxed;
 mod endpoint;
 mod events;
 mod handler;

@@ -77,6 +77,36 @@ use watch::Watches;
 /// assert_eq!(answer, "HELLO");
 /// # Ok::<(), fdloop::Error>(())
 /// ```
+///
+/// # Threads
+///
+/// A loop and its channels stay in one thread: `EventLoop` is not `Send`, so that handlers may
+/// hold what is not. To use several threads, make a loop in each, and send them what channels
+/// are made of: [`Socket`](crate::Socket), [`FileWrapper`](crate::FileWrapper) and
+/// [`Backend`] are `Send`. To reach a loop that waits, write to a pipe or a socket that one of
+/// its channels reads.
+///
+/// ```compile_fail,E0277
+/// let mut event_loop = fdloop::EventLoop::new().unwrap();
+/// std::thread::spawn(move || event_loop.run());
+/// ```
+///
+/// ```
+/// use fdloop::{Dispatcher, EventLoop, Handler, Result, Socket};
+///
+/// struct Session;
+/// impl Handler for Session {}
+///
+/// let (socket, peer) = Socket::pair()?;
+/// let worker = std::thread::spawn(move || -> Result<()> {
+///     let mut event_loop = EventLoop::new()?;
+///     event_loop.add_background(Dispatcher::new(socket, Session)?)?;
+///     event_loop.run()
+/// });
+/// worker.join().unwrap()?;
+/// # drop(peer);
+/// # Ok::<(), fdloop::Error>(())
+/// ```
 pub struct EventLoop {
     /// Every channel, under the number of its descriptor; [`channel::InService`]
     /// stands for one whose method runs.

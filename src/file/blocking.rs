@@ -4,6 +4,7 @@
 use std::io::{self, IoSlice};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::process;
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use crate::sys::fd::{self, FileKind};
 use crate::sys::reopen;
@@ -20,8 +21,8 @@ pub(super) enum Blocking {
     EachCall,
     /// O_NONBLOCK is set on the description that the wrapper shares with the original.
     /// `set_by` is the process that set it and takes it off again: not a child that
-    /// fork(2) made later. `None` if it was set already.
-    SharedFlag { set_by: Option<u32> },
+    /// fork(2) made later. 0 if it was set already.
+    SharedFlag { set_by: AtomicU32 },
     /// Files of this kind never block.
     Never,
     /// The flags are left alone. poll(2) is asked before each call.
@@ -54,7 +55,8 @@ impl Blocking {
             FileKind::Socket => Self::EachCall,
             _ if leave_flags => Self::AskedFirst,
             _ => {
-                let mut shared = Self::SharedFlag { set_by: None };
+                let set_by = AtomicU32::new(0);
+                let shared = Self::SharedFlag { set_by };
                 shared.ensure(duplicate.as_fd())?;
                 shared
             }
@@ -64,17 +66,17 @@ impl Blocking {
 
     /// Sets a shared flag again if it is off, since another wrapper of the description may
     /// have been closed. The process that sets it is the one to take it off.
-    fn ensure(&mut self, file: BorrowedFd<'_>) -> io::Result<()> {
+    fn ensure(&self, file: BorrowedFd<'_>) -> io::Result<()> {
         if let Self::SharedFlag { set_by } = self
             && fd::set_nonblocking(file, true)?
         {
-            *set_by = Some(process::id());
+            set_by.store(process::id(), Ordering::Relaxed);
         }
         Ok(())
     }
 
     /// read(2), or `WouldBlock`.
-    pub(super) fn read(&mut self, file: BorrowedFd<'_>, buf: &mut [u8]) -> io::Result<usize> {
+    pub(super) fn read(&self, file: BorrowedFd<'_>, buf: &mut [u8]) -> io::Result<usize> {
         self.ensure(file)?;
         match self {
             #[cfg(has_msg_dontwait)]
@@ -86,7 +88,7 @@ impl Blocking {
 
     /// write(2), or `WouldBlock`.
     pub(super) fn write(
-        &mut self,
+        &self,
         file: BorrowedFd<'_>,
         kind: FileKind,
         data: &[u8],
@@ -102,7 +104,7 @@ impl Blocking {
 
     /// writev(2), or `WouldBlock`.
     pub(super) fn write_vectored(
-        &mut self,
+        &self,
         file: BorrowedFd<'_>,
         kind: FileKind,
         bufs: &[IoSlice<'_>],
@@ -120,11 +122,11 @@ impl Blocking {
     }
 
     /// Puts the flags of the description back as they were.
-    pub(super) fn restore(&mut self, file: BorrowedFd<'_>) {
+    pub(super) fn restore(&self, file: BorrowedFd<'_>) {
         let Self::SharedFlag { set_by } = self else {
             return;
         };
-        if set_by.take() != Some(process::id()) {
+        if set_by.swap(0, Ordering::Relaxed) != process::id() {
             return;
         }
         match fd::set_nonblocking(file, false) {

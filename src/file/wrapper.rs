@@ -1,7 +1,8 @@
 //! A file that behaves like a socket.
 
-use std::io::{self, IoSlice};
+use std::io::{self, IoSlice, Read, Write};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::blocking::Blocking;
 use crate::dispatcher::Transport;
@@ -36,6 +37,9 @@ use crate::sys::reopen;
 /// another wrapper has put it back, the next read or write sets it again. To have it never
 /// set, see [`leave_blocking`](FileWrapper::leave_blocking).
 ///
+/// It is [`Read`] and [`Write`], and so is a shared reference to it, as for [`std::fs::File`]:
+/// what waits elsewhere is an error of kind `WouldBlock`.
+///
 /// ```
 /// use fdloop::FileWrapper;
 /// use std::io::Read;
@@ -59,7 +63,7 @@ pub struct FileWrapper {
     access: Access,
     blocking: Blocking,
     /// A terminal's last read failed with EIO: its input is not to be waited for again.
-    hung_up: bool,
+    hung_up: AtomicBool,
 }
 
 impl FileWrapper {
@@ -128,7 +132,7 @@ impl FileWrapper {
                 kind,
                 access,
                 blocking,
-                hung_up: false,
+                hung_up: AtomicBool::new(false),
             })
         };
         duplicate().map_err(|e| Error::system("wrap a file", Some(file.as_raw_fd()), e))
@@ -184,43 +188,49 @@ impl FileWrapper {
         self.send(data)
     }
 
-    /// Takes the fields apart, so that the descriptor can be borrowed while the state
-    /// changes.
-    fn parts(&mut self) -> io::Result<(BorrowedFd<'_>, &mut Blocking)> {
+    /// Returns the descriptor, unless it is closed.
+    fn open_fd(&self) -> io::Result<BorrowedFd<'_>> {
         match &self.fd {
-            Some(fd) => Ok((fd.as_fd(), &mut self.blocking)),
+            Some(fd) => Ok(fd.as_fd()),
             // What read(2) and write(2) return for it, and asyncore.
             None => Err(io::Error::from_raw_os_error(libc::EBADF)),
         }
     }
 
-    fn read_once(&mut self, buf: &mut [u8]) -> io::Result<usize> {
-        let access = self.access;
-        let (fd, blocking) = self.parts()?;
-        if access == Access::WriteOnly {
+    fn read_once(&self, buf: &mut [u8]) -> io::Result<usize> {
+        let fd = self.open_fd()?;
+        if self.access == Access::WriteOnly {
             return Err(not_readable(fd));
         }
-        let result = blocking.read(fd, buf);
-        self.hung_up = self.is_hang_up(&result);
-        if self.hung_up { Ok(0) } else { result }
+        let result = self.blocking.read(fd, buf);
+        let hung_up = self.is_hang_up(&result);
+        self.hung_up.store(hung_up, Ordering::Relaxed);
+        if hung_up { Ok(0) } else { result }
     }
 
     /// Runs a write, if the file is open for that.
     fn write_once(
-        &mut self,
-        write: impl FnOnce(&mut Blocking, BorrowedFd<'_>, FileKind) -> io::Result<usize>,
+        &self,
+        write: impl FnOnce(&Blocking, BorrowedFd<'_>, FileKind) -> io::Result<usize>,
     ) -> io::Result<usize> {
-        let (access, kind) = (self.access, self.kind);
-        let (fd, blocking) = self.parts()?;
-        if access == Access::ReadOnly {
+        let fd = self.open_fd()?;
+        if self.access == Access::ReadOnly {
             return Err(not_writable(fd));
         }
-        let result = write(blocking, fd, kind);
+        let result = write(&self.blocking, fd, self.kind);
         // Without its other side, a terminal fails with EIO where a pipe fails with EPIPE.
         if self.is_hang_up(&result) {
             return Err(io::Error::from_raw_os_error(libc::EPIPE));
         }
         result
+    }
+
+    fn send_once(&self, data: &[u8]) -> io::Result<usize> {
+        self.write_once(|blocking, fd, kind| blocking.write(fd, kind, data))
+    }
+
+    fn send_several(&self, bufs: &[IoSlice<'_>]) -> io::Result<usize> {
+        self.write_once(|blocking, fd, kind| blocking.write_vectored(fd, kind, bufs))
     }
 
     /// Checks whether a call found the other side of a terminal gone.
@@ -233,7 +243,7 @@ impl FileWrapper {
     /// reporting that its writers have left. The FIFO has a reader all the time, so it keeps
     /// what another writer has written meanwhile.
     fn rearm_fifo(&mut self) -> io::Result<()> {
-        let (fd, blocking) = self.parts()?;
+        let fd = self.open_fd()?;
         if !reopen::has_name(fd) {
             return Err(unsupported(
                 "a pipe without a name cannot be opened for writing again (and some systems do \
@@ -241,9 +251,9 @@ impl FileWrapper {
             ));
         }
         let fresh = reopen::pipe(fd).map_err(cannot_reopen)?;
-        blocking.restore(fd);
+        self.blocking.restore(fd);
         fd::replace(fd, fresh)?;
-        *blocking = Blocking::OwnDescription;
+        self.blocking = Blocking::OwnDescription;
         Ok(())
     }
 
@@ -324,6 +334,53 @@ impl AsRawFd for FileWrapper {
     }
 }
 
+impl Read for FileWrapper {
+    /// Reads as [`recv`](FileWrapper::recv) does, and returns the error of the system call
+    /// as it is.
+    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        self.read_once(buf)
+    }
+}
+
+impl Write for FileWrapper {
+    /// Writes as [`send`](FileWrapper::send) does, and returns the error of the system call
+    /// as it is.
+    fn write(&mut self, data: &[u8]) -> io::Result<usize> {
+        self.send_once(data)
+    }
+
+    fn write_vectored(&mut self, bufs: &[IoSlice<'_>]) -> io::Result<usize> {
+        self.send_several(bufs)
+    }
+
+    /// Nothing waits in a wrapper.
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+// As for std's `File`: one descriptor is read and written through shared references.
+
+impl Read for &FileWrapper {
+    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        self.read_once(buf)
+    }
+}
+
+impl Write for &FileWrapper {
+    fn write(&mut self, data: &[u8]) -> io::Result<usize> {
+        self.send_once(data)
+    }
+
+    fn write_vectored(&mut self, bufs: &[IoSlice<'_>]) -> io::Result<usize> {
+        self.send_several(bufs)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
 impl Transport for FileWrapper {
     fn as_fd(&self) -> Option<BorrowedFd<'_>> {
         Self::as_fd(self)
@@ -334,11 +391,11 @@ impl Transport for FileWrapper {
     }
 
     fn send(&mut self, data: &[u8]) -> io::Result<usize> {
-        self.write_once(|blocking, fd, kind| blocking.write(fd, kind, data))
+        self.send_once(data)
     }
 
     fn send_vectored(&mut self, bufs: &[IoSlice<'_>]) -> io::Result<usize> {
-        self.write_once(|blocking, fd, kind| blocking.write_vectored(fd, kind, bufs))
+        self.send_several(bufs)
     }
 
     /// Lets a FIFO wait for its next writer, and a terminal for what is typed after the
@@ -353,8 +410,8 @@ impl Transport for FileWrapper {
         match self.kind {
             FileKind::Pipe => self.rearm_fifo(),
             FileKind::Terminal => {
-                let hung_up = self.hung_up;
-                let (fd, _) = self.parts()?;
+                let hung_up = self.hung_up.load(Ordering::Relaxed);
+                let fd = self.open_fd()?;
                 if hung_up || fd::has_terminal_hung_up(fd) {
                     let message = "the terminal has hung up";
                     return Err(io::Error::new(io::ErrorKind::BrokenPipe, message));

@@ -6,6 +6,7 @@ mod builder;
 mod channel;
 mod error;
 mod id;
+mod later;
 mod map;
 mod panics;
 mod pass;
@@ -238,7 +239,7 @@ impl EventLoop {
     }
 
     /// Checks whether a channel is left that keeps `run` going.
-    pub(crate) fn has_work(&self) -> bool {
+    pub(super) fn has_work(&self) -> bool {
         self.channels.len() > self.background || self.awaited.is_some()
     }
 

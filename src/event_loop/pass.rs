@@ -7,7 +7,6 @@
 
 use std::io;
 use std::mem;
-use std::time::{Duration, Instant};
 
 use super::EventLoop;
 use super::channel::{Channel, InService};
@@ -172,88 +171,6 @@ impl EventLoop {
             self.touch_later();
         }
         Ok(())
-    }
-
-    #[cold]
-    fn deadline_with_later(&self, deadline: Deadline) -> Deadline {
-        let first = self.later.iter().map(|(time, _)| *time).min();
-        match (deadline, first) {
-            (Deadline::Never, Some(first)) => Deadline::At(first),
-            (Deadline::At(time), Some(first)) => Deadline::At(time.min(first)),
-            (deadline, _) => deadline,
-        }
-    }
-
-    /// Touches the channels whose time to be settled has come.
-    #[cold]
-    fn touch_later(&mut self) {
-        let now = Instant::now();
-        let mut later = mem::take(&mut self.later);
-        later.retain(|(time, key)| {
-            let due = *time <= now;
-            if due {
-                self.touch(*key);
-            }
-            !due
-        });
-        self.later = later;
-    }
-
-    /// Has the loop settle the channel whose method runs again after `delay`: its
-    /// [`settle`](Channel::settle) is called then, at the beginning of a pass. Does
-    /// nothing outside of a channel's methods.
-    ///
-    /// For a channel that sleeps while something passes that no event reports, such as a
-    /// listener while the process has no descriptor left.
-    ///
-    /// ```
-    /// use fdloop::{Channel, EventLoop, Result};
-    /// use std::io::{PipeReader, Write};
-    /// use std::os::fd::{AsRawFd, RawFd};
-    /// use std::time::{Duration, Instant};
-    ///
-    /// /// Reads its pipe from some time on.
-    /// struct Late(PipeReader, Instant);
-    ///
-    /// impl AsRawFd for Late {
-    ///     fn as_raw_fd(&self) -> RawFd {
-    ///         self.0.as_raw_fd()
-    ///     }
-    /// }
-    ///
-    /// impl Channel for Late {
-    ///     fn readable(&self, _: &EventLoop) -> bool {
-    ///         Instant::now() >= self.1
-    ///     }
-    ///     fn writable(&self, _: &EventLoop) -> bool {
-    ///         false
-    ///     }
-    ///     fn settle(&mut self, event_loop: &mut EventLoop) -> Result<()> {
-    ///         // First called right after it was added.
-    ///         let left = self.1.saturating_duration_since(Instant::now());
-    ///         if !left.is_zero() {
-    ///             event_loop.settle_later(left);
-    ///         }
-    ///         Ok(())
-    ///     }
-    ///     fn handle_read_event(&mut self, event_loop: &mut EventLoop) -> Result<()> {
-    ///         event_loop.stop();
-    ///         Ok(())
-    ///     }
-    /// }
-    ///
-    /// # let (reader, mut writer) = std::io::pipe()?;
-    /// # writer.write_all(b"x")?;
-    /// let soon = Instant::now() + Duration::from_millis(5);
-    /// let mut event_loop = EventLoop::new()?;
-    /// event_loop.add(Late(reader, soon))?;
-    /// event_loop.run()?;
-    /// assert!(Instant::now() >= soon);
-    /// # Ok::<(), fdloop::Error>(())
-    /// ```
-    pub fn settle_later(&mut self, delay: Duration) {
-        let time = Instant::now().checked_add(delay);
-        self.later.extend(time.zip(self.serving));
     }
 
     // --- deliver ------------------------------------------------------------------
@@ -446,7 +363,7 @@ impl EventLoop {
         result
     }
 
-    /// Checks whether a channel that is being served gets no further events.
+    /// Checks whether a channel that is being served gets no further event.
     fn is_over(&self, key: Key, channel: &dyn Channel) -> bool {
         channel.is_closed() || self.is_ending(key)
     }

@@ -131,7 +131,7 @@ impl EventLoop {
         if self.get(id).is_none() {
             let message = format!(
                 "no channel of fd {} can be visited: it was closed, or is being served",
-                id.key.fd
+                self.resolve(id.key).fd
             );
             return Err(Error::misuse(io::ErrorKind::NotFound, message));
         }

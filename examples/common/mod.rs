@@ -220,7 +220,7 @@ pub fn stop_on_signals(
     let (read, write) = UnixStream::pair()?;
     pipe::register(SIGINT, write.try_clone()?)?;
     pipe::register(SIGTERM, write)?;
-    Ok(event_loop.add(Dispatcher::new(read, Stopper)?)?)
+    event_loop.add(Dispatcher::new(read, Stopper)?)
 }
 
 /// Removes the file of a Unix socket at the end.

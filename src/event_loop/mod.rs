@@ -308,9 +308,12 @@ impl EventLoop {
     ///
     /// # Errors
     ///
-    /// [`Error::ExitNow`] if a handler answered that; what the system call
-    /// answered for reasons that are no channel's fault; `Unsupported` when
-    /// called from a handler, since the pass is going on.
+    /// [`Error::ExitNow`] or a fatal error ([`Error::fatal`]) if a handler returned it; the
+    /// error of the system call, for reasons that are not a channel's fault; `Unsupported`
+    /// when called from a handler, since the pass is going on.
+    ///
+    /// [`Error::ExitNow`]: crate::Error::ExitNow
+    /// [`Error::fatal`]: crate::Error::fatal
     pub fn turn(&mut self, timeout: Option<Duration>) -> Result<usize> {
         self.one_pass(Deadline::after(timeout))
     }

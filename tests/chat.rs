@@ -45,7 +45,7 @@ fn a_count_ends_one_piece_and_then_there_is_no_terminator() {
         for count in [1, 6] {
             let said = b"hello world, I'm not dead yet!\n";
             let (recorder, records) = Recorder::new();
-            let (id, mut peer) = chat(event_loop, recorder, count as u64);
+            let (id, mut peer) = chat(event_loop, recorder, count);
             peer.say_in_pieces(event_loop, said, 4);
             let (piece, rest) = said.split_at(count);
             assert_eq!(records.pieces(), [piece.escape_ascii().to_string()]);

@@ -1,4 +1,4 @@
-//! The chat: a dispatcher whose handler cuts its input into pieces.
+//! The chat: a dispatcher whose handler cuts the input into pieces.
 
 use std::fmt;
 use std::ops::{Deref, DerefMut};
@@ -6,8 +6,8 @@ use std::os::fd::{AsRawFd, RawFd};
 
 use super::bytes::IntoBytes;
 use super::handler::ChatHandler;
-use super::io::{ChatIo, push, push_with_producer, refuse};
-use super::pieces::Chat;
+use super::io::{ChatIo, push, push_with_producer};
+use super::pieces::{self, Chat};
 use super::terminator::Terminator;
 use crate::address::ToAddresses;
 use crate::dispatcher::{
@@ -16,15 +16,15 @@ use crate::dispatcher::{
 use crate::error::Result;
 use crate::event_loop::{EventLoop, forward_channel};
 
-/// A channel for a conversation: its input comes in pieces that end with a
-/// terminator, and its output waits its turn. asynchat's `async_chat`.
+/// A channel for a conversation: its input arrives in pieces that end with a terminator,
+/// and its output is queued. asynchat's `async_chat`.
 ///
-/// A piece may have 65,536 bytes (64 KiB) if its terminator is bytes; a longer one is an
-/// [`Error::LineTooLong`](crate::Error::LineTooLong), which ends the chat unless
-/// [`handle_error`](ChatHandler::handle_error) is overridden.
+/// A piece whose terminator is bytes may have up to 65,536 bytes (64 KiB). For a longer
+/// one, [`handle_error`](ChatHandler::handle_error) is called with
+/// [`Error::LineTooLong`](crate::Error::LineTooLong), and by default the chat ends.
 /// [`set_limit`](AsyncChat::set_limit) changes or removes the limit.
 ///
-/// It dereferences to its [`Endpoint`]; within handlers all is on [`ChatIo`].
+/// `AsyncChat` dereferences to its [`Endpoint`]. Within handlers, use [`ChatIo`].
 ///
 /// ```
 /// use fdloop::{AsyncChat, ChatHandler, ChatIo, EventLoop, Result};
@@ -35,7 +35,7 @@ use crate::event_loop::{EventLoop, forward_channel};
 ///         let line = io.take_data();
 ///         io.push("hello, ")?;
 ///         io.push(line)?;
-///         io.push("\r\n")?; // the three leave together
+///         io.push("\r\n")?; // the three are sent together
 ///         io.close_when_done();
 ///         Ok(())
 ///     }
@@ -64,10 +64,10 @@ impl<H: ChatHandler> AsyncChat<H> {
         Self(dispatcher)
     }
 
-    /// A chat over a socket. Set its terminator before input arrives:
-    /// [`found_terminator`](ChatHandler::found_terminator) is not called without one,
-    /// and all input is collected. A warning is logged once if input arrives and no
-    /// terminator was ever set, not even [`Terminator::none`].
+    /// Makes a chat over a socket. Set its terminator before input arrives: without one,
+    /// all input is collected and [`found_terminator`](ChatHandler::found_terminator) is
+    /// not called. If input arrives and no terminator was ever set, not even
+    /// [`Terminator::none`], a warning is logged once.
     ///
     /// # Errors
     ///
@@ -76,10 +76,10 @@ impl<H: ChatHandler> AsyncChat<H> {
         DispatcherWithSend::new(socket, Chat::new(handler)).map(Self::from_dispatcher)
     }
 
-    /// A listener with the handler of a chat: its
-    /// [`handle_accepted`](ChatHandler::handle_accepted) gets the connections. For
-    /// programs that have one handler for both, as in asynchat; else a
-    /// [`Dispatcher`] listens as well.
+    /// Makes a listener with the handler of a chat, for programs that have one handler for
+    /// both, as in asynchat. [`handle_accepted`](ChatHandler::handle_accepted) is called
+    /// with each connection. If the listener has a handler of its own, use a
+    /// [`Dispatcher`].
     ///
     /// # Errors
     ///
@@ -88,7 +88,7 @@ impl<H: ChatHandler> AsyncChat<H> {
         Dispatcher::listen(address, Chat::new(handler)).map(Self)
     }
 
-    /// A chat over a connection that is to be made; see [`Endpoint::connect`].
+    /// Makes a chat that connects to `address`: see [`Endpoint::connect`].
     ///
     /// # Errors
     ///
@@ -97,51 +97,51 @@ impl<H: ChatHandler> AsyncChat<H> {
         DispatcherWithSend::connect(address, Chat::new(handler)).map(Self::from_dispatcher)
     }
 
-    /// A chat over any other transport, such as a
+    /// Makes a chat over any other transport, such as a
     /// [`FileWrapper`](crate::FileWrapper).
     pub fn over(transport: impl Transport, handler: H) -> Self {
         Self::from_dispatcher(DispatcherWithSend::over(transport, Chat::new(handler)))
     }
 
-    /// A chat that has no socket yet: for those who want to set something on one
-    /// before it [connects](Endpoint::connect).
+    /// Makes a chat without a socket, so that socket options can be set before it
+    /// [connects](Endpoint::connect).
     pub fn unconnected(handler: H) -> Self {
         Self::from_dispatcher(DispatcherWithSend::unconnected(Chat::new(handler)))
     }
 
-    /// The handler.
+    /// Returns the handler.
     #[must_use]
     pub fn handler(&self) -> &H {
         &self.0.handler().handler
     }
 
-    /// The handler.
+    /// Returns the handler.
     #[must_use]
     pub fn handler_mut(&mut self) -> &mut H {
         &mut self.0.handler_mut().handler
     }
 
-    /// Gives the handler back, and closes the descriptor.
+    /// Closes the descriptor and returns the handler.
     #[must_use]
     pub fn into_handler(self) -> H {
         self.0.into_handler().handler
     }
 
-    /// Gives the socket back, if there is one and it was not given up, and the
-    /// handler: for when something else than a chat is to go on with the connection.
-    /// What waits to be sent is dropped, so wait until [`pending`](Endpoint::pending)
-    /// is 0; for what was received, see [`take_input`](AsyncChat::take_input).
+    /// Returns the socket and the handler, so that something other than a chat can go on
+    /// with the connection. The socket is `None` if the chat has none, or is closed.
+    /// Queued output is dropped, so wait until [`pending`](Endpoint::pending) is 0. Take
+    /// received input with [`take_input`](AsyncChat::take_input) before.
     ///
     /// ```
     /// use fdloop::{AsyncChat, ChatHandler, ChatIo, EventLoop, Result, Terminator};
     /// use std::io::Write;
     ///
-    /// /// Waits for the line after which another protocol is spoken.
+    /// /// Waits for the line after which the peer speaks another protocol.
     /// struct BeforeUpgrade;
     /// impl ChatHandler for BeforeUpgrade {
     ///     fn found_terminator(&mut self, io: &mut ChatIo<'_>) -> Result<()> {
     ///         if io.take_data() == b"UPGRADE" {
-    ///             // What follows is no line, and not for this handler.
+    ///             // The bytes that follow are not lines, and not for this handler.
     ///             io.set_terminator(Terminator::none());
     ///             io.event_loop().stop();
     ///         }
@@ -171,12 +171,12 @@ impl<H: ChatHandler> AsyncChat<H> {
         (socket, chat.handler)
     }
 
-    /// Takes what was received of a piece that is not complete: what
-    /// [`ChatIo::collect`] has of it, and what is held back because it may be the
-    /// beginning of a terminator, or was not looked at yet.
+    /// Takes the received bytes of a piece that is not complete: the bytes that
+    /// [`ChatIo::collect`] gathered, those held back because they may be the beginning of
+    /// a terminator, and those not scanned yet.
     ///
-    /// After a change to TLS in the middle of a connection, as by STARTTLS, drop
-    /// this: it came in the clear, whoever sent it.
+    /// After a change to TLS in the middle of a connection, as by STARTTLS, drop these
+    /// bytes: they were received in clear text, and an attacker may have sent them.
     #[must_use]
     pub fn take_input(&mut self) -> Vec<u8> {
         self.0.handler_mut().state.take_input()
@@ -187,7 +187,7 @@ impl<H: ChatHandler> AsyncChat<H> {
     ///
     /// # Errors
     ///
-    /// What `visit` returned.
+    /// Any error that `visit` returns.
     pub fn enter<R>(
         &mut self,
         event_loop: &mut EventLoop,
@@ -196,7 +196,8 @@ impl<H: ChatHandler> AsyncChat<H> {
         self.0.enter(event_loop, |chat, io| chat.call(io, visit))
     }
 
-    /// See [`ChatIo::push`]. It leaves before the loop next waits.
+    /// Queues `data` for output: see [`ChatIo::push`]. It is written before the loop next
+    /// waits.
     ///
     /// # Errors
     ///
@@ -205,7 +206,7 @@ impl<H: ChatHandler> AsyncChat<H> {
         push(&mut self.0, data)
     }
 
-    /// See [`ChatIo::push_with_producer`].
+    /// Queues a producer for output: see [`ChatIo::push_with_producer`].
     ///
     /// # Errors
     ///
@@ -214,15 +215,13 @@ impl<H: ChatHandler> AsyncChat<H> {
         push_with_producer(&mut self.0, producer)
     }
 
-    /// Sets what ends a piece of input: see [`ChatIo::set_terminator`].
+    /// Sets the terminator of the input: see [`ChatIo::set_terminator`].
     pub fn set_terminator(&mut self, terminator: impl Into<Terminator>) {
         let state = &mut self.0.handler_mut().state;
-        if let Err(error) = state.set_terminator(terminator.into()) {
-            refuse(&mut self.0, error);
-        }
+        state.set_terminator(terminator.into());
     }
 
-    /// See [`ChatIo::get_terminator`].
+    /// Returns the terminator: see [`ChatIo::get_terminator`].
     #[must_use]
     pub fn get_terminator(&self) -> &Terminator {
         self.0.handler().state.scanner.terminator()
@@ -231,28 +230,28 @@ impl<H: ChatHandler> AsyncChat<H> {
     /// Sets the most bytes that a piece may have if its terminator is bytes: 65,536
     /// (64 KiB) unless set, and `None` for no limit. See [`ChatIo::set_limit`].
     pub fn set_limit(&mut self, bytes: impl Into<Option<usize>>) {
-        self.0.handler_mut().state.set_limit(bytes.into());
+        self.0.handler_mut().state.limit = bytes.into();
     }
 
-    /// See [`ChatIo::set_in_buffer_size`].
+    /// Sets how many bytes are received at once: see [`ChatIo::set_in_buffer_size`].
     pub fn set_in_buffer_size(&mut self, bytes: usize) {
         self.0.handler_mut().state.in_buffer_size = bytes.max(1);
     }
 
-    /// See [`ChatIo::discard_buffers`].
+    /// Drops all received input and all queued output: see [`ChatIo::discard_buffers`].
     pub fn discard_buffers(&mut self) {
         self.0.discard_output();
         let state = &mut self.0.handler_mut().state;
-        if state.scanner.found() {
-            // Nobody has heard of its end yet.
-            state.scanner.take_found();
+        state.discard();
+        if state.scanner.has_found() {
+            // The handler was not called for this end, and its piece is dropped.
+            state.scanner.end_found();
             state.end_piece();
         }
-        state.discard();
     }
 }
 
-forward_channel!(AsyncChat<H: ChatHandler + 'static>);
+forward_channel!(AsyncChat<H: ChatHandler + 'static>, settle: pieces::settle);
 
 impl<H> Deref for AsyncChat<H> {
     type Target = Endpoint;
@@ -269,7 +268,7 @@ impl<H> DerefMut for AsyncChat<H> {
 }
 
 impl<H> AsRawFd for AsyncChat<H> {
-    /// The number of the descriptor, or -1 if there is none.
+    /// Returns the number of the descriptor, or -1 without one.
     fn as_raw_fd(&self) -> RawFd {
         self.0.as_raw_fd()
     }

@@ -1,4 +1,4 @@
-//! What a chat's handler is given.
+//! The chat as its handler sees it.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -6,117 +6,15 @@ use std::mem;
 use std::ops::{Deref, DerefMut};
 
 use super::bytes::IntoBytes;
-use super::scanner::Scanner;
+use super::state::State;
 use super::terminator::Terminator;
 use crate::dispatcher::{Endpoint, Io, Producer};
-use crate::error::{Error, Result};
+use crate::error::Result;
 
-/// How much is received at once, unless said otherwise. asynchat's
-/// `ac_in_buffer_size`.
-const IN_BUFFER_SIZE: usize = 65536;
-
-/// See [`ChatIo::set_limit`]. A peer that never sends a terminator costs no more memory
-/// than this; asynchat takes all that it sends.
-const LIMIT: usize = 64 * 1024;
-
-/// What a chat is beside its endpoint and its handler.
-#[derive(Debug)]
-pub(super) struct State {
-    pub(super) scanner: Scanner,
-    pub(super) in_buffer_size: usize,
-    /// What `ChatIo::collect` gathered.
-    data: Vec<u8>,
-    /// The most bytes that a piece with a terminator of bytes may have.
-    limit: Option<usize>,
-    /// How many bytes of the piece were handed out.
-    piece: usize,
-    /// The piece is over the limit: what comes of it is dropped, up to its end.
-    pub(super) too_long: bool,
-    /// What was received is to be dropped, since the buffers were discarded.
-    pub(super) discarded: bool,
-    /// The input has ended, and `handle_eof` was not called yet.
-    pub(super) eof_due: bool,
-}
-
-impl Default for State {
-    fn default() -> Self {
-        Self {
-            scanner: Scanner::default(),
-            in_buffer_size: IN_BUFFER_SIZE,
-            data: Vec::new(),
-            limit: Some(LIMIT),
-            piece: 0,
-            too_long: false,
-            discarded: false,
-            eof_due: false,
-        }
-    }
-}
-
-impl State {
-    /// Counts bytes of the piece; the answer is the limit, if they go beyond it.
-    pub(super) fn count(&mut self, bytes: usize) -> Option<usize> {
-        // A piece may be longer than the memory of a 32-bit machine.
-        self.piece = self.piece.saturating_add(bytes);
-        let limit = self.limit?;
-        let limited = self.scanner.terminator().as_bytes().is_some();
-        (limited && self.piece > limit).then_some(limit)
-    }
-
-    pub(super) fn set_limit(&mut self, limit: Option<usize>) {
-        self.limit = limit;
-    }
-
-    /// Changes the terminator. With one of another kind the piece is counted from
-    /// here, and is no longer too long, unless its end was seen already.
-    ///
-    /// # Errors
-    ///
-    /// As for [`Terminator::check`].
-    pub(super) fn set_terminator(&mut self, terminator: Terminator) -> Result<()> {
-        let terminator = terminator.check()?;
-        if !terminator.is_like(self.scanner.terminator()) && !self.scanner.found() {
-            self.drop_too_long();
-            self.too_long = false;
-            self.piece = 0;
-        }
-        self.scanner.set_terminator(terminator);
-        Ok(())
-    }
-
-    /// Takes what was received and did not become a piece.
-    pub(super) fn take_input(&mut self) -> Vec<u8> {
-        let mut input = mem::take(&mut self.data);
-        input.extend(self.scanner.take_held());
-        self.piece = 0;
-        input
-    }
-
-    /// Forgets all input that was received, collected or held back.
-    pub(super) fn discard(&mut self) {
-        self.discarded = true;
-        self.scanner.discard();
-        self.data = Vec::new();
-        self.piece = 0;
-    }
-
-    /// What was collected of a piece that is too long is neither the beginning of
-    /// the next nor a tail.
-    pub(super) fn drop_too_long(&mut self) {
-        if self.too_long {
-            self.data = Vec::new();
-        }
-    }
-
-    /// The piece ends. Whether it was within the limit.
-    pub(super) fn end_piece(&mut self) -> bool {
-        self.piece = 0;
-        !mem::take(&mut self.too_long)
-    }
-}
-
-/// What a [`ChatHandler`](crate::ChatHandler) does its work with: the methods of a
-/// chat, and by dereferencing those of an [`Io`].
+/// The chat that a [`ChatHandler`](crate::ChatHandler) is called for: terminator,
+/// collected input and pushes.
+///
+/// It dereferences to the channel's [`Io`].
 pub struct ChatIo<'a> {
     io: Io<'a>,
     pub(super) state: &'a mut State,
@@ -127,9 +25,11 @@ impl<'a> ChatIo<'a> {
         Self { io, state }
     }
 
-    /// Sends `data` behind what waits. What is owned, and not small, is not copied:
-    /// see [`IntoBytes`]. All that a handler pushes leaves together, when it
-    /// returns. asynchat's `push`.
+    /// Queues `data` for output, after everything queued before. Owned data of 4,096
+    /// bytes and more is not copied: see [`IntoBytes`]. The pushes of one handler call are
+    /// coalesced and written when it returns. asynchat's `push`.
+    ///
+    /// After [`close_when_done`](Endpoint::close_when_done), `data` is dropped.
     ///
     /// # Errors
     ///
@@ -138,8 +38,10 @@ impl<'a> ChatIo<'a> {
         push(&mut self.io, data)
     }
 
-    /// Sends what a producer makes behind what waits, as fast as the peer takes
-    /// it. asynchat's `push_with_producer`.
+    /// Queues a producer for output, after everything queued before. It is asked for
+    /// more as fast as the peer reads. asynchat's `push_with_producer`.
+    ///
+    /// After [`close_when_done`](Endpoint::close_when_done), the producer is dropped.
     ///
     /// # Errors
     ///
@@ -148,8 +50,8 @@ impl<'a> ChatIo<'a> {
         push_with_producer(&mut self.io, producer)
     }
 
-    /// Sets what ends a piece of input, from the very next byte on: bytes, a
-    /// count, or none. A count holds for one piece, and is none afterwards.
+    /// Sets the terminator of the input, from the very next byte on: bytes, a count, or
+    /// none. A count ends one piece, and the terminator is none afterwards.
     ///
     /// A count of 0 is a complete piece without bytes, such as the body of a message with
     /// `Content-Length: 0`: [`found_terminator`](crate::ChatHandler::found_terminator)
@@ -157,14 +59,14 @@ impl<'a> ChatIo<'a> {
     /// input. (If the connection is not established yet, it is called after
     /// `handle_connect`.) To collect all input, set [`Terminator::none`].
     ///
-    /// A negative count [fails](Endpoint::fail) the chat: it ends, with the reason
-    /// `InvalidInput`, which is logged. So does a handler that sets a count of 0 more
-    /// than 1,000 times in a row without any input in between.
+    /// If a handler sets a count of 0 more than 1,000 times in a row without any input in
+    /// between, the chat [fails](Endpoint::fail) with `InvalidInput`, and the error is
+    /// logged.
     ///
     /// ```
     /// use fdloop::{AsyncChat, ChatHandler, ChatIo, Error, EventLoop, Result};
     ///
-    /// /// Echoes the bodies of messages; before each comes a line with its length.
+    /// /// Echoes the bodies of messages; a line with the length comes before each.
     /// #[derive(Default)]
     /// struct Echo {
     ///     in_body: bool,
@@ -177,7 +79,7 @@ impl<'a> ChatIo<'a> {
     ///             io.set_terminator("\n");
     ///         } else {
     ///             let length = str::from_utf8(&piece).map_err(Error::other)?;
-    ///             let length: u16 = length.parse().map_err(Error::other)?;
+    ///             let length: usize = length.parse().map_err(Error::other)?;
     ///             io.set_terminator(length); // of an empty body too
     ///         }
     ///         self.in_body = !self.in_body;
@@ -200,12 +102,10 @@ impl<'a> ChatIo<'a> {
     /// # Ok::<(), fdloop::Error>(())
     /// ```
     pub fn set_terminator(&mut self, terminator: impl Into<Terminator>) {
-        if let Err(error) = self.state.set_terminator(terminator.into()) {
-            refuse(&mut self.io, error);
-        }
+        self.state.set_terminator(terminator.into());
     }
 
-    /// What ends a piece; of a count, what is left of it, and none when it is used up.
+    /// Returns the terminator. A count is what is left of it, and none when it is used up.
     #[must_use]
     pub fn get_terminator(&self) -> &Terminator {
         self.state.scanner.terminator()
@@ -215,16 +115,17 @@ impl<'a> ChatIo<'a> {
     /// (64 KiB) unless set. `None` removes the limit: a peer can then send a piece that
     /// takes all memory.
     ///
-    /// A longer piece is an [`Error::LineTooLong`](crate::Error::LineTooLong), which
-    /// [`handle_error`](crate::ChatHandler::handle_error) gets as soon as the limit is
-    /// exceeded. Its default logs the error and ends the chat. If an override lets the
-    /// chat go on, the whole piece is dropped: the bytes collected so far when
-    /// `handle_error` returns, the others as they arrive, and `found_terminator` is not
-    /// called for it. The piece ends with its terminator, or when a count or none is
-    /// set; [`discard_buffers`](ChatIo::discard_buffers) does not end it.
+    /// As soon as a piece exceeds the limit,
+    /// [`handle_error`](crate::ChatHandler::handle_error) is called with
+    /// [`Error::LineTooLong`](crate::Error::LineTooLong). Its default logs the error and
+    /// ends the chat. If an override lets the chat go on, the whole piece is dropped: the
+    /// bytes collected so far when `handle_error` returns, the others as they arrive.
+    /// `found_terminator` is not called for it. The piece ends with its terminator, or
+    /// when a count or none is set; [`discard_buffers`](ChatIo::discard_buffers) does not
+    /// end it.
     ///
-    /// The limit does not apply while the terminator is a count or none. A count that a
-    /// peer has sent needs a check of its own before it is set. When a terminator of bytes
+    /// The limit does not apply while the terminator is a count or none. Check a count that
+    /// a peer has sent before you set it. When a terminator of bytes
     /// replaces a count or none, and after `discard_buffers`, counting begins again at 0.
     ///
     /// ```
@@ -260,53 +161,48 @@ impl<'a> ChatIo<'a> {
     /// # Ok::<(), fdloop::Error>(())
     /// ```
     pub fn set_limit(&mut self, bytes: impl Into<Option<usize>>) {
-        self.state.set_limit(bytes.into());
+        self.state.limit = bytes.into();
     }
 
-    /// Adds `data` to what [`take_data`](ChatIo::take_data) gives: what
-    /// `collect_incoming_data` does unless it is overridden. asynchat's
-    /// `_collect_incoming_data`.
+    /// Appends `data` to the collected bytes, which [`take_data`](ChatIo::take_data)
+    /// returns. The default of
+    /// [`collect_incoming_data`](crate::ChatHandler::collect_incoming_data) calls this.
+    /// asynchat's `_collect_incoming_data`.
     pub fn collect(&mut self, data: &[u8]) {
         self.state.data.extend_from_slice(data);
     }
 
-    /// All that was collected since this was last called: in `found_terminator`,
-    /// the whole piece; in `handle_close`, the tail that had no terminator.
+    /// Takes the bytes collected since the last call: in `found_terminator` the whole
+    /// piece, in `handle_eof` and `handle_close` the tail without a terminator.
     /// asynchat's `_get_data`.
     #[must_use]
     pub fn take_data(&mut self) -> Vec<u8> {
         mem::take(&mut self.state.data)
     }
 
-    /// What was collected so far.
+    /// Returns the bytes collected so far.
     #[must_use]
     pub fn data(&self) -> &[u8] {
         &self.state.data
     }
 
-    /// Forgets all that was received, whether it was collected yet or not, and all
-    /// that waits to be sent. "Emergencies only!", says asynchat.
+    /// Drops all received input, collected or not, and all queued output.
+    /// "Emergencies only!", says asynchat.
     pub fn discard_buffers(&mut self) {
         self.io.discard_output();
         self.state.discard();
     }
 
-    /// Sets how many bytes are received at once; 1 to 1,048,576, and 65,536 unless
-    /// set. asynchat's `ac_in_buffer_size`. (For its `ac_out_buffer_size`, see
+    /// Sets how many bytes are received at once, from 1 to 1,048,576; 65,536 unless set.
+    /// asynchat's `ac_in_buffer_size`. (For its `ac_out_buffer_size`, see
     /// [`Endpoint::set_out_buffer_size`].)
     pub fn set_in_buffer_size(&mut self, bytes: usize) {
         self.state.in_buffer_size = bytes.max(1);
     }
 }
 
-/// Ends a chat that was given a terminator which cannot be.
-pub(super) fn refuse(endpoint: &mut Endpoint, error: Error) {
-    log::error!("{endpoint}: {error}");
-    endpoint.fail(error);
-}
-
-/// asynchat's push writes, and so comes upon a close that waits; what is pushed
-/// behind that is never sent.
+/// Queues `data`. If a close is queued, only flushes, since nothing is sent after a close:
+/// asynchat's push writes at once, and so performs a close that is pending.
 pub(super) fn push<'d>(endpoint: &mut Endpoint, data: impl IntoBytes<'d>) -> Result<()> {
     if endpoint.will_close() {
         return endpoint.flush();
@@ -318,6 +214,7 @@ pub(super) fn push<'d>(endpoint: &mut Endpoint, data: impl IntoBytes<'d>) -> Res
     .map(drop)
 }
 
+/// Queues a producer. If a close is queued, only flushes: see [`push`].
 pub(super) fn push_with_producer(endpoint: &mut Endpoint, producer: impl Producer) -> Result<()> {
     if endpoint.will_close() {
         return endpoint.flush();

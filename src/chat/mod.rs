@@ -1,4 +1,4 @@
-//! Conversations: input cut into pieces, output that waits its turn.
+//! Conversations: input cut into pieces, output that is queued.
 
 mod async_chat;
 mod bytes;
@@ -6,6 +6,7 @@ mod handler;
 mod io;
 mod pieces;
 mod scanner;
+mod state;
 mod terminator;
 
 pub use async_chat::AsyncChat;

@@ -1,14 +1,14 @@
 //! Cutting a chat's input into pieces: the handler of its dispatcher.
 
 use std::io::ErrorKind;
-use std::mem;
-use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use log::Level;
 
 use super::handler::ChatHandler;
-use super::io::{ChatIo, State, refuse};
+use super::io::ChatIo;
 use super::scanner::{MOST_EMPTY, Step};
+use super::state::State;
 use crate::dispatcher::{Dispatcher, Endpoint, Handler, Io, View};
 use crate::error::{Error, Result};
 use crate::event_loop::{Channel, EventLoop, Predicates};
@@ -40,48 +40,36 @@ impl<H: ChatHandler> Chat<H> {
         result
     }
 
-    /// Cuts input into pieces. What comes after the channel's end, or after the
-    /// buffers were discarded, is dropped.
+    /// Cuts input into pieces, after any input held back. Input after the channel's end is
+    /// dropped.
     fn scan(&mut self, io: &mut Io<'_>, data: &[u8]) -> Result<()> {
-        self.state.discarded = false;
         let mut held = self.state.scanner.take_unscanned();
         if held.is_empty() {
-            return self.scan_or_keep(io, data);
+            return Scan::begin(self, data).run(io);
         }
         held.extend_from_slice(data);
-        self.scan_or_keep(io, &held)
+        Scan::begin(self, &held).run(io)
     }
 
-    /// Scans `data`. What comes behind an error that leaves this, or a panic, is
-    /// kept, should the channel go on.
-    fn scan_or_keep(&mut self, io: &mut Io<'_>, mut data: &[u8]) -> Result<()> {
-        let scanned = catch_unwind(AssertUnwindSafe(|| self.scan_slice(io, &mut data)));
-        if !matches!(scanned, Ok(Ok(()))) {
-            let rest = if self.state.discarded { &[] } else { data };
-            self.state.scanner.interrupt(rest);
-        }
-        scanned.unwrap_or_else(|panic| resume_unwind(panic))
-    }
-
-    /// Checks whether there is something to do that no event may come for: scanning, or
-    /// the end of it, was broken off, or a count of 0 was set.
+    /// Checks whether there is something to do that no event may come for.
     fn has_more(&self, endpoint: &Endpoint) -> bool {
-        self.has_step(endpoint) || self.state.eof_due
+        self.has_step(endpoint) || self.state.ended
     }
 
-    /// Checks whether there is something to scan, or the piece ends without more.
+    /// Checks whether a scan broke off, or the piece ends without more input.
     fn has_step(&self, endpoint: &Endpoint) -> bool {
         let scanner = &self.state.scanner;
         // No piece comes before handle_connect.
-        scanner.is_interrupted() || scanner.ends_here() && endpoint.is_established()
+        scanner.is_broken_off() || scanner.ends_here() && endpoint.is_established()
     }
 
-    /// Does what `has_more` found.
+    /// Resumes a scan that broke off, completes a piece by a count of 0, and reports the
+    /// end of the input.
     fn go_on(&mut self, io: &mut Io<'_>) -> Result<()> {
         if self.has_step(io) {
             self.scan(io, &[])?;
         }
-        if self.state.eof_due {
+        if self.state.ended {
             return self.reach_end(io);
         }
         Ok(())
@@ -100,14 +88,14 @@ impl<H: ChatHandler> Chat<H> {
         }
     }
 
-    /// As `go_on`, for `handle_error` while the loop deals with a panic and does not catch
-    /// another.
+    /// As [`go_on`](Self::go_on), for `handle_error` after a panic: the loop does not catch
+    /// a second one then.
     fn go_on_catching(&mut self, io: &mut Io<'_>) -> Result<()> {
         let gone_on = catch_unwind(AssertUnwindSafe(|| self.go_on(io)));
         gone_on.unwrap_or_else(|panic| Err(Error::panicked(&*panic)))
     }
 
-    /// The end of the input: its tail, and then word of it.
+    /// Delivers the tail of the input, and then calls `handle_eof`.
     fn reach_end(&mut self, io: &mut Io<'_>) -> Result<()> {
         let held = self.state.scanner.take_held();
         if !held.is_empty() && !io.is_ending() {
@@ -116,45 +104,26 @@ impl<H: ChatHandler> Chat<H> {
             // The tail is a piece if that set a count of 0.
             return self.go_on(io);
         }
-        self.state.eof_due = false;
+        self.state.ended = false;
         if io.is_ending() {
             return Ok(());
         }
         self.handle(io, H::handle_eof)
     }
 
-    fn scan_slice(&mut self, io: &mut Io<'_>, data: &mut &[u8]) -> Result<()> {
-        while !io.is_ending() {
-            if mem::take(&mut self.state.discarded) {
-                *data = &[];
-            }
-            match self.state.scanner.step(data) {
-                None => break,
-                Some(Step::Found) => {}
-                Some(Step::Collect(piece)) => {
-                    let result = self.collect(io, &piece);
-                    self.handle_failure(io, result)?;
-                    if !self.state.scanner.found() || io.is_ending() {
-                        continue;
-                    }
-                    self.state.scanner.take_found();
-                }
-                Some(Step::Endless) => {
-                    refuse(io, endless());
-                    break;
-                }
-            }
-            if self.state.end_piece() {
-                let result = self.call(io, H::found_terminator);
-                self.handle_failure(io, result)?;
-            }
+    /// Ends the piece, and calls `found_terminator` if the piece was within the limit.
+    #[inline]
+    fn end_piece(&mut self, io: &mut Io<'_>) -> Result<()> {
+        self.state.scanner.take_found();
+        if !self.state.end_piece() {
+            return Ok(());
         }
-        Ok(())
+        let result = self.call(io, H::found_terminator);
+        self.handle_failure(io, result)
     }
 
-    /// Gives an error to `handle_error` here and not by way of the loop, for there
-    /// may be more to scan, and nothing else may come that would wake the channel
-    /// for it.
+    /// Calls `handle_error` here rather than returning the error to the loop: there may be
+    /// more to scan, and no event may come for that.
     #[inline]
     fn handle_failure(&mut self, io: &mut Io<'_>, result: Result<()>) -> Result<()> {
         match result {
@@ -165,7 +134,7 @@ impl<H: ChatHandler> Chat<H> {
 
     #[cold]
     fn report(&mut self, io: &mut Io<'_>, error: Error) -> Result<()> {
-        // The loop ends the channel for its own end, and only logs errors after that.
+        // The loop ends the channel if its own connection is gone, and logs later errors.
         if error.is_exit() || io.is_own_end(&error) || io.is_over() {
             return Err(error);
         }
@@ -185,32 +154,86 @@ impl<H: ChatHandler> Chat<H> {
         result
     }
 
+    /// Hands out bytes of the piece.
     #[inline]
     fn collect(&mut self, io: &mut Io<'_>, piece: &[u8]) -> Result<()> {
-        if self.state.too_long {
+        if self.state.is_too_long() {
             return Ok(());
         }
         match self.state.count(piece.len()) {
             None => self.call(io, |handler, io| handler.collect_incoming_data(io, piece)),
-            Some(limit) => {
-                self.state.too_long = true;
-                Err(Error::LineTooLong(limit))
-            }
+            Some(limit) => Err(Error::LineTooLong(limit)),
         }
     }
 }
 
-/// A handler set counts of 0 and nothing else.
+/// The scan of a chunk. However it ends, by an error or a panic too, the part that is not
+/// scanned is kept.
+struct Scan<'c, H> {
+    chat: &'c mut Chat<H>,
+    chunk: &'c [u8],
+}
+
+impl<'c, H: ChatHandler> Scan<'c, H> {
+    #[inline]
+    fn begin(chat: &'c mut Chat<H>, chunk: &'c [u8]) -> Self {
+        chat.state.scanner.begin(chunk.len());
+        Self { chat, chunk }
+    }
+
+    #[inline]
+    fn run(self, io: &mut Io<'_>) -> Result<()> {
+        let chat = &mut *self.chat;
+        if chat.state.scanner.has_found() && !io.is_ending() {
+            chat.end_piece(io)?;
+        }
+        while !io.is_ending() {
+            match chat.state.scanner.step(self.chunk) {
+                None => break,
+                Some(Step::Collect(piece)) => {
+                    let result = chat.collect(io, &piece);
+                    chat.handle_failure(io, result)?;
+                }
+                Some(Step::Last(piece)) => {
+                    chat.state.scanner.set_found();
+                    let result = chat.collect(io, &piece);
+                    chat.handle_failure(io, result)?;
+                    if !io.is_ending() {
+                        chat.end_piece(io)?;
+                    }
+                }
+                Some(Step::Found) => chat.end_piece(io)?,
+                Some(Step::Endless) => {
+                    refuse_endless(io);
+                    break;
+                }
+            }
+        }
+        chat.state.scanner.end();
+        Ok(())
+    }
+}
+
+impl<H> Drop for Scan<'_, H> {
+    #[inline]
+    fn drop(&mut self) {
+        self.chat.state.scanner.keep_rest(self.chunk);
+    }
+}
+
+/// Fails a chat whose handler keeps setting counts of 0.
 #[cold]
-fn endless() -> Error {
+fn refuse_endless(endpoint: &mut Endpoint) {
     let message = format!(
         "a count of 0 was set {MOST_EMPTY} times in a row without any input: set another \
          terminator, or Terminator::none() to collect everything"
     );
-    Error::misuse(ErrorKind::InvalidInput, message)
+    let error = Error::misuse(ErrorKind::InvalidInput, message);
+    log::error!("{endpoint}: {error}");
+    endpoint.fail(error);
 }
 
-/// Says once why `found_terminator` is never called.
+/// Logs why `found_terminator` is not called.
 #[cold]
 fn warn_of_no_terminator(endpoint: &Endpoint) {
     log::warn!(
@@ -266,7 +289,7 @@ impl<H: ChatHandler> Handler for Chat<H> {
     }
 
     fn handle_eof(&mut self, io: &mut Io<'_>) -> Result<()> {
-        self.state.eof_due = true;
+        self.state.ended = true;
         self.go_on(io)
     }
 
@@ -274,9 +297,9 @@ impl<H: ChatHandler> Handler for Chat<H> {
         self.call(io, H::handle_close)
     }
 
-    /// Tells the handler, and if that forgives goes on: there may be more to scan,
-    /// and nothing else may come that would wake the channel for it. Errors on the
-    /// way are dealt with as the loop would.
+    /// Calls the handler's `handle_error`, and goes on if the chat does: there may be more
+    /// to scan, and no event may come for that. Errors from there are treated as the loop
+    /// treats them.
     fn handle_error(&mut self, io: &mut Io<'_>, mut error: Error) -> Result<()> {
         let mut in_panic = false;
         loop {
@@ -303,19 +326,19 @@ impl<H: ChatHandler> Handler for Chat<H> {
     }
 }
 
-impl<H: ChatHandler + 'static> Dispatcher<Chat<H>> {
-    /// What the chat's [`Channel::settle`] is, for a method of the type's own goes
-    /// before that of a trait: takes up again what the exit error broke off, and a count
-    /// of 0 that was set from outside.
-    pub(super) fn settle(&mut self, event_loop: &mut EventLoop) -> Result<()> {
-        if self.handler().has_more(self) && self.has_events() {
-            match self.enter(event_loop, Chat::go_on) {
-                Err(error) if error.would_block() => {}
-                result => result?,
-            }
+/// Settles a chat: resumes what an error that left the loop broke off, and completes a piece
+/// by a count of 0 that was set from outside.
+pub(super) fn settle<H: ChatHandler + 'static>(
+    dispatcher: &mut Dispatcher<Chat<H>>,
+    event_loop: &mut EventLoop,
+) -> Result<()> {
+    if dispatcher.handler().has_more(dispatcher) && dispatcher.has_events() {
+        match dispatcher.enter(event_loop, Chat::go_on) {
+            Err(error) if error.would_block() => {}
+            result => result?,
         }
-        Channel::settle(self, event_loop)
     }
+    Channel::settle(dispatcher, event_loop)
 }
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! What a chat makes of errors that only the crate can make, and of endless pieces.
+//! Errors of a chat that only the crate can make, and endless pieces.
 
 use std::cell::RefCell;
 use std::io::{self, Write};
@@ -64,13 +64,17 @@ fn an_end_of_the_channels_own_descriptor_ends_it_without_an_error() -> Result<()
 }
 
 #[test]
-fn a_piece_longer_than_a_number_can_say_stays_too_long() -> Result<()> {
-    let mut state = State::default();
-    state.set_terminator("\n".into())?;
-    state.set_limit(Some(5));
+fn a_piece_longer_than_a_number_can_hold_stays_too_long() {
     // In as many chunks as it takes on a 32-bit machine.
-    for bytes in [6, usize::MAX, 1] {
-        assert_eq!(state.count(bytes), Some(5));
+    for (limit, chunks) in [
+        (5, [6, usize::MAX, 1]),
+        (usize::MAX - 1, [2, usize::MAX, 1]),
+    ] {
+        let mut state = State::default();
+        state.set_terminator("\n".into());
+        state.limit = Some(limit);
+        let exceeded = chunks.map(|bytes| state.count(bytes));
+        assert_eq!(exceeded.into_iter().flatten().collect::<Vec<_>>(), [limit]);
+        assert!(state.is_too_long());
     }
-    Ok(())
 }

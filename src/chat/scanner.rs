@@ -8,36 +8,61 @@ use super::terminator::{Kind, Pattern, Terminator};
 
 /// Cuts input into pieces at a terminator, whatever the chunks it comes in.
 ///
-/// Each byte is looked at once, and those about a chunk's end once more. What is
-/// handed out are slices of the chunk; of input that may be the beginning of a
-/// terminator only the length is kept, since its bytes are the terminator's own.
+/// Each byte is scanned once, and those at a chunk's end once more. The pieces handed
+/// out are slices of the chunk. Of input that may be the beginning of a terminator only
+/// the length is kept, since its bytes are the terminator's own.
+///
+/// ```text
+///            begin                  all scanned
+///  Nothing ────────▶ Scan ────────────────────────▶ Nothing
+///                    │  ▲
+///  last bytes of the │  │ found_terminator
+///  piece handed out  ▼  │ is called
+///                    Found
+///
+///  left by an error or a panic: stays in Scan or Found, and `held` has the rest
+/// ```
 #[derive(Debug)]
 pub(super) struct Scanner {
     terminator: Terminator,
     /// How much of the terminator the input ended with so far; less than all of
     /// it. Always 0 if the terminator is not bytes.
     matched: usize,
-    /// What was matched of a terminator that was then changed, or was left when
-    /// scanning broke off: input that is still to be scanned, before any other.
-    unscanned: Vec<u8>,
-    /// Scanning broke off, by the exit error or a panic, and should go on without
-    /// waiting for more input.
-    interrupted: bool,
-    /// The piece that was handed out ends here.
-    found: bool,
+    /// Input to be scanned before any other: what was matched of a terminator that was
+    /// then replaced, or what was left when a scan broke off.
+    held: Vec<u8>,
+    /// How many bytes at the end of the current chunk are not scanned yet; 0 between
+    /// scans.
+    left: usize,
+    resume: Resume,
     /// Counts of 0 used up since the last input.
     empty_in_a_row: u32,
+}
+
+/// The point at which scanning goes on, now or after an error or a panic broke it off.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Resume {
+    /// The next input. (What is held back when the terminator is changed is not scanned
+    /// for the new one until more input comes, as in asynchat.)
+    Nothing,
+    /// The rest of the chunk, without waiting for more input.
+    Scan,
+    /// The call of `found_terminator`, then the rest of the chunk: the last bytes of the
+    /// piece were handed out.
+    Found,
 }
 
 /// Upper bound on counts of 0 in a row without input between them: a handler that keeps
 /// setting them would never return to the loop.
 pub(super) const MOST_EMPTY: u32 = 1_000;
 
-/// What the scanner came upon.
+/// A step of a scan.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Step<'a> {
-    /// Bytes of the piece; not empty, and not all of it perhaps.
+    /// Bytes of the piece, at least one. More may follow.
     Collect(Cow<'a, [u8]>),
+    /// The last bytes of the piece, at least one.
+    Last(Cow<'a, [u8]>),
     /// The end of the piece.
     Found,
     /// The end of a piece, by one count of 0 too many.
@@ -49,9 +74,9 @@ impl Default for Scanner {
         Self {
             terminator: Terminator::unset(),
             matched: 0,
-            unscanned: Vec::new(),
-            interrupted: false,
-            found: false,
+            held: Vec::new(),
+            left: 0,
+            resume: Resume::Nothing,
             empty_in_a_row: 0,
         }
     }
@@ -62,18 +87,14 @@ impl Scanner {
         &self.terminator
     }
 
-    /// Changes the terminator, for the very next byte.
+    /// Changes the terminator, from the very next byte on.
     pub(super) fn set_terminator(&mut self, terminator: Terminator) {
-        if let Kind::Bytes(pattern) = &self.terminator.0 {
-            // Matched in what came after anything unscanned before.
-            self.unscanned
-                .extend_from_slice(&pattern.bytes()[..self.matched]);
-        }
-        self.matched = 0;
+        // A match that is not complete ends with the chunk, so nothing of that is left.
+        self.hold_match();
         self.terminator = terminator;
     }
 
-    /// Checks whether no terminator was ever set, and takes it for none from then on.
+    /// Returns whether no terminator was ever set, and sets none if so.
     #[inline]
     pub(super) fn take_unset(&mut self) -> bool {
         let unset = matches!(self.terminator.0, Kind::Unset);
@@ -83,71 +104,118 @@ impl Scanner {
         unset
     }
 
-    /// Forgets input that was held back.
+    /// Drops all input that was received and not handed out.
     pub(super) fn discard(&mut self) {
         self.matched = 0;
-        self.unscanned = Vec::new();
+        self.held = Vec::new();
+        self.left = 0;
     }
 
-    /// Input to be scanned before any other, if there is some.
+    /// Begins to scan a chunk of `len` bytes. What [`take_unscanned`](Self::take_unscanned)
+    /// returned is its beginning.
+    #[inline]
+    pub(super) fn begin(&mut self, len: usize) {
+        self.left = len;
+        if self.resume == Resume::Nothing {
+            self.resume = Resume::Scan;
+        }
+    }
+
+    /// Ends a scan in order. What is left of the chunk is dropped.
+    #[inline]
+    pub(super) fn end(&mut self) {
+        self.left = 0;
+        if self.resume == Resume::Scan {
+            self.resume = Resume::Nothing;
+        }
+    }
+
+    /// Keeps the part of `chunk` that is not scanned.
+    #[inline]
+    pub(super) fn keep_rest(&mut self, chunk: &[u8]) {
+        if self.left > 0 {
+            let rest = &chunk[chunk.len() - mem::take(&mut self.left)..];
+            self.held.splice(..0, rest.iter().copied());
+        }
+    }
+
+    /// Takes the input to be scanned before any other.
     pub(super) fn take_unscanned(&mut self) -> Vec<u8> {
-        self.interrupted = false;
-        mem::take(&mut self.unscanned)
+        mem::take(&mut self.held)
     }
 
-    /// Scanning broke off: puts back what was not scanned.
-    pub(super) fn interrupt(&mut self, rest: &[u8]) {
-        self.unscanned.splice(..0, rest.iter().copied());
-        self.interrupted = true;
-    }
-
-    /// Whether scanning broke off and was not taken up again. (What is held back
-    /// when the terminator is changed is not scanned for the new one unless more
-    /// input comes, as in asynchat.)
-    pub(super) fn is_interrupted(&self) -> bool {
-        self.interrupted
+    /// Checks whether a scan broke off, or the piece ended while the channel was closing.
+    pub(super) fn is_broken_off(&self) -> bool {
+        self.resume != Resume::Nothing
     }
 
     /// Checks whether the piece ends without any more input, by a count of 0.
+    #[inline]
     pub(super) fn ends_here(&self) -> bool {
         matches!(self.terminator.0, Kind::Count(0))
     }
 
-    /// At the end of all input: what was held back since it might have been the
-    /// beginning of a terminator.
+    /// Takes the input that was held back since it might have been the beginning of a
+    /// terminator.
     pub(super) fn take_held(&mut self) -> Vec<u8> {
-        let mut held = self.take_unscanned();
+        self.hold_match();
+        self.take_unscanned()
+    }
+
+    /// Turns a match that is not complete into input.
+    fn hold_match(&mut self) {
         if let Kind::Bytes(pattern) = &self.terminator.0 {
-            held.extend_from_slice(&pattern.bytes()[..self.matched]);
+            let matched = mem::take(&mut self.matched);
+            self.held.extend_from_slice(&pattern.bytes()[..matched]);
         }
-        self.matched = 0;
-        held
     }
 
-    /// Whether the next step is [`Step::Found`].
-    pub(super) fn found(&self) -> bool {
-        self.found
+    /// Notes that the last bytes of the piece are being handed out.
+    #[inline]
+    pub(super) fn set_found(&mut self) {
+        self.resume = Resume::Found;
     }
 
-    /// Takes that step.
+    /// Checks whether all of the piece was handed out, but not its end.
+    #[inline]
+    pub(super) fn has_found(&self) -> bool {
+        self.resume == Resume::Found
+    }
+
+    /// Notes that the end of the piece is being handed out.
+    #[inline]
     pub(super) fn take_found(&mut self) {
-        self.found = false;
+        self.resume = Resume::Scan;
     }
 
-    /// The next step in `data`, which is advanced past it; `None` when all of it
-    /// is scanned and the piece does not end without more. The terminator may be changed
-    /// between any two steps.
+    /// Drops the end of the piece, which was not handed out.
+    pub(super) fn end_found(&mut self) {
+        self.resume = Resume::Nothing;
+    }
+
+    /// Returns the next step in the current chunk, or `None` when all of that is scanned
+    /// and the piece does not end without more. The terminator may be changed between any
+    /// two steps.
     #[inline(always)]
-    pub(super) fn step<'a>(&mut self, data: &mut &'a [u8]) -> Option<Step<'a>> {
-        if mem::take(&mut self.found) {
-            return Some(Step::Found);
-        }
+    pub(super) fn step<'a>(&mut self, chunk: &'a [u8]) -> Option<Step<'a>> {
+        let mut data = &chunk[chunk.len() - self.left..];
+        let step = self.step_in(&mut data);
+        self.left = data.len();
+        step
+    }
+
+    /// Returns the next step in `data`, which is advanced past it.
+    #[inline(always)]
+    fn step_in<'a>(&mut self, data: &mut &'a [u8]) -> Option<Step<'a>> {
         if data.is_empty() && !self.ends_here() {
             return None;
         }
         let empty_in_a_row = mem::take(&mut self.empty_in_a_row);
         match &self.terminator.0 {
-            Kind::None | Kind::Unset | Kind::Negative(_) => Some(collect(data, data.len())),
+            Kind::None | Kind::Unset => {
+                let piece = mem::take(data);
+                Some(Step::Collect(Cow::Borrowed(piece)))
+            }
             Kind::Count(0) => {
                 self.terminator = Terminator::none();
                 self.empty_in_a_row = empty_in_a_row.saturating_add(1);
@@ -158,14 +226,19 @@ impl Scanner {
             }
             Kind::Count(count) => {
                 let here = usize::try_from(*count).map_or(data.len(), |n| n.min(data.len()));
-                let left = count - here as u64;
+                let (piece, rest) = data.split_at(here);
+                *data = rest;
                 // A count is used up by its piece, as in asynchat.
-                self.terminator = match left {
-                    0 => Terminator::none(),
-                    left => Terminator::count(left),
-                };
-                self.found = left == 0;
-                Some(collect(data, here))
+                Some(match count - here as u64 {
+                    0 => {
+                        self.terminator = Terminator::none();
+                        Step::Last(Cow::Borrowed(piece))
+                    }
+                    left => {
+                        self.terminator = Terminator::count(left);
+                        Step::Collect(Cow::Borrowed(piece))
+                    }
+                })
             }
             Kind::Bytes(pattern) if self.matched > 0 => {
                 let pattern = Arc::clone(pattern);
@@ -181,16 +254,16 @@ impl Scanner {
                 };
                 let (piece, rest) = data.split_at(at);
                 *data = &rest[pattern.len()..];
-                self.found = !piece.is_empty();
-                Some(match self.found {
-                    true => Step::Collect(Cow::Borrowed(piece)),
-                    false => Step::Found,
+                Some(match piece {
+                    [] => Step::Found,
+                    piece => Step::Last(Cow::Borrowed(piece)),
                 })
             }
         }
     }
 
-    /// The input before `data` ended with some of the terminator.
+    /// Returns the next step in `data`, before which the input ended with some of the
+    /// terminator.
     fn step_from_match<'a>(&mut self, pattern: &Pattern, data: &mut &'a [u8]) -> Option<Step<'a>> {
         let held = self.matched;
         let mut matched = held;
@@ -198,7 +271,7 @@ impl Scanner {
         while used < data.len() && matched < pattern.len() {
             matched = pattern.advance(matched, data[used]);
             used += 1;
-            // What is matched now lies all within `data`, where finding is fast.
+            // The match lies within `data`, where `memmem` finds it faster.
             if matched <= used {
                 break;
             }
@@ -208,28 +281,20 @@ impl Scanner {
             let piece = pattern.bytes()[..held].to_vec();
             return Some(Step::Collect(Cow::Owned(piece)));
         }
-        // The match began in what was held; what stood before it is no part of it.
+        // The match began in what was held back; bytes before it belong to the piece.
         let before = (held + used).saturating_sub(matched);
         *data = &data[used..];
-        if matched == pattern.len() {
-            self.matched = 0;
-            self.found = true;
-        } else {
-            self.matched = matched;
+        let found = matched == pattern.len();
+        self.matched = if found { 0 } else { matched };
+        let piece = || Cow::Owned(pattern.bytes()[..before].to_vec());
+        match (found, before) {
+            // All of `data` is matched.
+            (false, 0) => None,
+            (false, _) => Some(Step::Collect(piece())),
+            (true, 0) => Some(Step::Found),
+            (true, _) => Some(Step::Last(piece())),
         }
-        if before > 0 {
-            let piece = pattern.bytes()[..before].to_vec();
-            return Some(Step::Collect(Cow::Owned(piece)));
-        }
-        // `data` is empty unless the terminator was found.
-        mem::take(&mut self.found).then_some(Step::Found)
     }
-}
-
-fn collect<'a>(data: &mut &'a [u8], len: usize) -> Step<'a> {
-    let (piece, rest) = data.split_at(len);
-    *data = rest;
-    Step::Collect(Cow::Borrowed(piece))
 }
 
 #[cfg(test)]

@@ -1,11 +1,11 @@
-//! The scanner against the plainest way to do the same.
+//! The scanner, compared with a split of the whole input.
 
 use std::iter;
 
 use super::*;
 
-/// What a scanner hands out, with its pieces joined: `Ok` is a complete piece,
-/// `Err` the tail. The next terminator is set when a piece is found.
+/// Scans, and joins the slices of each piece: `Ok` is a complete piece, `Err` the tail.
+/// The next terminator is set when a piece is found.
 fn scanned(chunks: &[&[u8]], terminators: &[Terminator]) -> Vec<Result<Vec<u8>, Vec<u8>>> {
     let mut scanner = Scanner::default();
     let mut next = terminators.iter().cycle();
@@ -13,29 +13,32 @@ fn scanned(chunks: &[&[u8]], terminators: &[Terminator]) -> Vec<Result<Vec<u8>, 
     let (mut pieces, mut piece) = (Vec::new(), Vec::new());
     // A count of 0 needs no input.
     for chunk in iter::once(&&[][..]).chain(chunks) {
-        let mut data = *chunk;
-        while let Some(step) = scanner.step(&mut data) {
+        scanner.begin(chunk.len());
+        while let Some(step) = scanner.step(chunk) {
+            let ends = matches!(step, Step::Last(_) | Step::Found);
             match step {
-                Step::Collect(bytes) => {
+                Step::Collect(bytes) | Step::Last(bytes) => {
                     assert!(!bytes.is_empty());
                     piece.extend_from_slice(&bytes);
                 }
-                Step::Found => {
-                    pieces.push(Ok(mem::take(&mut piece)));
-                    scanner.set_terminator(next.next().unwrap().clone());
-                }
+                Step::Found => {}
                 // The chat ends.
                 Step::Endless => return pieces,
             }
+            if ends {
+                pieces.push(Ok(mem::take(&mut piece)));
+                scanner.set_terminator(next.next().unwrap().clone());
+            }
         }
-        assert!(data.is_empty());
+        assert_eq!(scanner.left, 0);
+        scanner.end();
     }
     piece.extend(scanner.take_held());
     pieces.push(Err(piece));
     pieces
 }
 
-/// The same by looking at the whole of the data.
+/// Splits the whole of the data: the model.
 fn split(mut data: &[u8], terminators: &[Terminator]) -> Vec<Result<Vec<u8>, Vec<u8>>> {
     let mut pieces = Vec::new();
     let mut empty_in_a_row = 0;
@@ -63,7 +66,7 @@ fn split(mut data: &[u8], terminators: &[Terminator]) -> Vec<Result<Vec<u8>, Vec
     pieces
 }
 
-/// Numbers from a seed, so that a failure can be had again.
+/// Numbers from a seed, so that a failure can be repeated.
 struct Random(u64);
 
 impl Random {
@@ -120,10 +123,11 @@ fn any_chunking_gives_the_pieces_of_a_whole_buffer_split() {
 fn a_terminator_changed_while_part_of_it_was_seen_loses_nothing() {
     let mut scanner = Scanner::default();
     scanner.set_terminator("abc".into());
-    let mut data = &b"xab"[..];
-    let step = scanner.step(&mut data);
+    let chunk = b"xab";
+    scanner.begin(chunk.len());
+    let step = scanner.step(chunk);
     assert_eq!(step, Some(Step::Collect(b"x"[..].into())));
-    assert_eq!(scanner.step(&mut data), None);
+    assert_eq!(scanner.step(chunk), None);
     scanner.set_terminator("b".into());
     assert_eq!(scanner.take_unscanned(), b"ab");
     assert_eq!(scanner.take_held(), b"");
@@ -136,10 +140,10 @@ fn input_held_back_is_the_terminators_own_however_long_that_is() {
     scanner.set_terminator(Terminator::bytes(&terminator));
     // One byte at a time: each is looked at about once, or this takes hours.
     for byte in terminator.as_bytes().chunks(1) {
-        let mut data = byte;
-        let step = scanner.step(&mut data);
+        scanner.begin(1);
+        let step = scanner.step(byte);
         let last = byte == b"b";
         assert_eq!(step, last.then_some(Step::Found));
     }
-    assert!(scanner.unscanned.is_empty());
+    assert!(scanner.held.is_empty());
 }

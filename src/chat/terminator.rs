@@ -1,19 +1,15 @@
-//! Where a piece of input ends.
+//! The end of a piece of input.
 
 use std::fmt;
-use std::io;
 use std::mem;
 use std::sync::Arc;
 
 use memchr::memmem::Finder;
 
-use crate::error::{Error, Result};
-
-/// What ends a piece of a chat's input. asynchat's terminator.
+/// The end of a piece of a chat's input: bytes, a count, or none. asynchat's terminator.
 ///
-/// Anything that is bytes or text converts to it, and so does a number of bytes, of
-/// most types. 0 is not none but a piece of no bytes: see [`Terminator::count`]. A
-/// negative number, such as a length that a peer made up, ends the chat when it is set.
+/// Bytes and text convert to it, and so does a `usize`, which is a count of bytes. A
+/// `u64`, such as a length that a peer has sent, goes through [`Terminator::count`].
 ///
 /// ```
 /// use fdloop::Terminator;
@@ -24,37 +20,42 @@ use crate::error::{Error, Result};
 /// assert_eq!(Terminator::from(""), Terminator::none());
 /// assert_ne!(Terminator::from(0), Terminator::none());
 /// ```
+///
+/// A negative count does not compile:
+///
+/// ```compile_fail
+/// fdloop::Terminator::from(-1);
+/// ```
 #[derive(Clone, Default)]
 pub struct Terminator(pub(super) Kind);
 
 #[derive(Clone, Default)]
 pub(super) enum Kind {
-    /// Pieces have no end: all input is collected.
+    /// Pieces do not end: all input is collected.
     #[default]
     None,
-    /// The same, as no terminator was ever set: worth a warning when input arrives.
+    /// As `None`, in a chat whose terminator was never set: input then logs a warning.
     Unset,
-    /// So many bytes. With 0 left `found_terminator` is due.
+    /// Bytes left until the piece ends. At 0, `found_terminator` is due.
     Count(u64),
-    /// A count below 0, which no chat takes.
-    Negative(i64),
     Bytes(Arc<Pattern>),
 }
 
 impl Terminator {
-    /// No terminator: all input is collected, in pieces as it comes.
+    /// Returns the terminator that is none: all input is collected as it arrives.
     #[must_use]
     pub fn none() -> Self {
         Self(Kind::None)
     }
 
-    /// The piece ends after so many bytes. When a count is used up, the terminator is
-    /// none.
+    /// Returns the terminator that ends one piece after `bytes` bytes. The chat's
+    /// terminator is none afterwards.
     ///
     /// A count of 0 is a complete, empty piece, such as the body of a message with
     /// `Content-Length: 0`: [`found_terminator`](crate::ChatHandler::found_terminator) is
     /// called for it without waiting for input, right after the handler that set it. If
-    /// the count was set from outside, the call comes before the loop next waits.
+    /// the count was set from outside a handler, the call comes before the loop next
+    /// waits.
     ///
     /// (asynchat treats 0 as no terminator, so a program that expects a body of length 0
     /// collects the messages after it instead. For no terminator, use
@@ -64,8 +65,8 @@ impl Terminator {
         Self(Kind::Count(bytes))
     }
 
-    /// The piece ends where these bytes stand, which belong to no piece. Of any
-    /// length; empty is none.
+    /// Returns the terminator that ends a piece where these bytes occur. They may have
+    /// any length and belong to no piece. Empty bytes are [`Terminator::none`].
     #[must_use]
     pub fn bytes(bytes: impl AsRef<[u8]>) -> Self {
         match bytes.as_ref() {
@@ -74,7 +75,7 @@ impl Terminator {
         }
     }
 
-    /// The bytes, of a terminator that is bytes.
+    /// Returns the bytes, if the terminator is bytes.
     #[must_use]
     pub fn as_bytes(&self) -> Option<&[u8]> {
         match &self.0 {
@@ -83,7 +84,7 @@ impl Terminator {
         }
     }
 
-    /// How many bytes are still to come, of a terminator that is a count.
+    /// Returns how many bytes are left until the piece ends, if the terminator is a count.
     #[must_use]
     pub fn as_count(&self) -> Option<u64> {
         match &self.0 {
@@ -94,29 +95,21 @@ impl Terminator {
 }
 
 impl Terminator {
-    /// The terminator of a chat that was not given one.
+    /// Returns the terminator of a chat whose terminator was never set.
     pub(super) fn unset() -> Self {
         Self(Kind::Unset)
     }
 
-    /// # Errors
-    ///
-    /// `InvalidInput` if it is a negative count.
-    pub(super) fn check(self) -> Result<Self> {
-        let count = match self.0 {
-            Kind::Negative(count) => count,
-            // A copy of what a chat began with, set on purpose.
-            Kind::Unset => return Ok(Self::none()),
-            _ => return Ok(self),
-        };
-        let message = format!(
-            "a piece of {count} bytes cannot be: set a count that is not negative, or \
-             Terminator::none()"
-        );
-        Err(Error::misuse(io::ErrorKind::InvalidInput, message))
+    /// Returns the terminator to set: one copied from a chat without any is set on
+    /// purpose, and so is none.
+    pub(super) fn or_none(self) -> Self {
+        match self.0 {
+            Kind::Unset => Self::none(),
+            _ => self,
+        }
     }
 
-    /// Whether the other is of the same kind: bytes, a count or none.
+    /// Checks whether both are of one kind: bytes, a count or none.
     pub(super) fn is_like(&self, other: &Self) -> bool {
         mem::discriminant(&self.0) == mem::discriminant(&other.0)
     }
@@ -127,7 +120,6 @@ impl PartialEq for Terminator {
         match (&self.0, &other.0) {
             (Kind::None | Kind::Unset, Kind::None | Kind::Unset) => true,
             (Kind::Count(one), Kind::Count(other)) => one == other,
-            (Kind::Negative(one), Kind::Negative(other)) => one == other,
             (Kind::Bytes(one), Kind::Bytes(other)) => one.bytes() == other.bytes(),
             _ => false,
         }
@@ -141,7 +133,6 @@ impl fmt::Debug for Terminator {
         match &self.0 {
             Kind::None | Kind::Unset => f.write_str("none"),
             Kind::Count(count) => write!(f, "{count} bytes"),
-            Kind::Negative(count) => write!(f, "{count} bytes"),
             Kind::Bytes(pattern) => write!(f, "\"{}\"", pattern.bytes().escape_ascii()),
         }
     }
@@ -171,35 +162,14 @@ impl<const N: usize> From<&[u8; N]> for Terminator {
     }
 }
 
-// Not of u8: b'\n' would be a count of 10.
-macro_rules! from_count {
-    ($($type:ty),+) => {$(
-        impl From<$type> for Terminator {
-            /// A count, of which 0 is not none: see [`Terminator::count`].
-            fn from(bytes: $type) -> Self {
-                Self::count(bytes as u64)
-            }
-        }
-    )+};
+// The only integer type: with a second one, the compiler takes a literal for an i32 and
+// rejects it. A u8 would make b'\n' a count of 10.
+impl From<usize> for Terminator {
+    /// Converts a count; 0 is not none: see [`Terminator::count`].
+    fn from(bytes: usize) -> Self {
+        Self::count(bytes as u64)
+    }
 }
-
-from_count!(u16, u32, u64, usize);
-
-// A literal is an i32 unless something says otherwise.
-macro_rules! from_signed_count {
-    ($($type:ty),+) => {$(
-        impl From<$type> for Terminator {
-            /// A count, of which 0 is not none: see [`Terminator::count`]. A chat that is
-            /// given a negative one ends.
-            fn from(bytes: $type) -> Self {
-                let negative = || Self(Kind::Negative(bytes as i64));
-                u64::try_from(bytes).map_or_else(|_| negative(), Self::count)
-            }
-        }
-    )+};
-}
-
-from_signed_count!(i32, i64, isize);
 
 impl<T: Into<Self>> From<Option<T>> for Terminator {
     fn from(terminator: Option<T>) -> Self {
@@ -207,12 +177,12 @@ impl<T: Into<Self>> From<Option<T>> for Terminator {
     }
 }
 
-/// Bytes to search for, prepared.
+/// The bytes of a terminator, prepared for the search.
 pub(super) struct Pattern {
     finder: Finder<'static>,
     /// For each prefix of the bytes, the length of the longest proper prefix that
-    /// it ends with: the failure function of Knuth, Morris and Pratt. Needed only
-    /// where a terminator may be cut by the end of what was received.
+    /// it ends with: the failure function of Knuth, Morris and Pratt. It serves
+    /// terminators that the end of a chunk may have cut.
     fallback: Box<[usize]>,
 }
 
@@ -243,7 +213,7 @@ impl Pattern {
         self.bytes().len()
     }
 
-    /// Where in `data` the pattern first stands.
+    /// Returns the position in `data` where the pattern first occurs.
     #[inline]
     pub(super) fn find(&self, data: &[u8]) -> Option<usize> {
         match *self.bytes() {
@@ -252,8 +222,8 @@ impl Pattern {
         }
     }
 
-    /// How much of the pattern is matched after `byte`, when `matched` of it,
-    /// which is not all, was before.
+    /// Returns how much of the pattern is matched after `byte`. `matched`, less than all
+    /// of it, was matched before.
     pub(super) fn advance(&self, mut matched: usize, byte: u8) -> usize {
         let bytes = self.bytes();
         while matched > 0 && bytes[matched] != byte {
@@ -262,7 +232,8 @@ impl Pattern {
         matched + usize::from(bytes[matched] == byte)
     }
 
-    /// How much of the pattern `data`, in which it does not stand, ends with.
+    /// Returns how much of the pattern `data` ends with. The pattern does not occur in
+    /// `data`.
     pub(super) fn matched_at_end(&self, data: &[u8]) -> usize {
         let tail = &data[data.len() - data.len().min(self.len() - 1)..];
         tail.iter()

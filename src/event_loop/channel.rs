@@ -275,9 +275,15 @@ pub enum Predicates {
 }
 
 /// Makes `Outer<H>(Inner<H>)` a channel by forwarding everything to the inner one:
-/// asyncore's inheritance.
+/// asyncore's inheritance. `settle` names a function to call on the inner one in place of
+/// its [`Channel::settle`].
 macro_rules! forward_channel {
     ($outer:ident<$param:ident: $bound:ident + 'static>) => {
+        $crate::event_loop::forward_channel! {
+            $outer<$param: $bound + 'static>, settle: $crate::Channel::settle
+        }
+    };
+    ($outer:ident<$param:ident: $bound:ident + 'static>, settle: $settle:path) => {
         impl<$param: $bound + 'static> $crate::Channel for $outer<$param> {
             fn readable(&self, event_loop: &$crate::EventLoop) -> bool {
                 $crate::Channel::readable(&self.0, event_loop)
@@ -333,7 +339,7 @@ macro_rules! forward_channel {
                 $crate::Channel::is_own_end(&self.0, error)
             }
             fn settle(&mut self, event_loop: &mut $crate::EventLoop) -> $crate::Result<()> {
-                self.0.settle(event_loop)
+                $settle(&mut self.0, event_loop)
             }
             fn write_gathered(&mut self) {
                 $crate::Channel::write_gathered(&mut self.0);

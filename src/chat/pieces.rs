@@ -1,6 +1,7 @@
 //! Cutting a chat's input into pieces: the handler of its dispatcher.
 
 use std::io::ErrorKind;
+use std::mem;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use log::Level;
@@ -42,11 +43,18 @@ impl<H: ChatHandler> Chat<H> {
 
     /// Cuts input into pieces, after any input held back. Input after the channel's end is
     /// dropped.
+    #[inline]
     fn scan(&mut self, io: &mut Io<'_>, data: &[u8]) -> Result<()> {
-        let mut held = self.state.scanner.take_unscanned();
-        if held.is_empty() {
+        if self.state.scanner.holds_nothing() {
             return Scan::begin(self, data).run(io);
         }
+        self.scan_held(io, data)
+    }
+
+    /// Cuts the input held back into pieces, and then `data`.
+    #[cold]
+    fn scan_held(&mut self, io: &mut Io<'_>, data: &[u8]) -> Result<()> {
+        let mut held = self.state.scanner.take_unscanned();
         held.extend_from_slice(data);
         Scan::begin(self, &held).run(io)
     }
@@ -210,6 +218,8 @@ impl<'c, H: ChatHandler> Scan<'c, H> {
             }
         }
         chat.state.scanner.end();
+        // Nothing is left to keep.
+        mem::forget(self);
         Ok(())
     }
 }

@@ -139,6 +139,12 @@ impl Scanner {
         }
     }
 
+    /// Checks whether there is no input to be scanned before any other.
+    #[inline]
+    pub(super) fn holds_nothing(&self) -> bool {
+        self.held.is_empty()
+    }
+
     /// Takes the input to be scanned before any other.
     pub(super) fn take_unscanned(&mut self) -> Vec<u8> {
         mem::take(&mut self.held)

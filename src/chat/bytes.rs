@@ -1,4 +1,4 @@
-//! What can be pushed.
+//! The types that can be pushed.
 
 use std::borrow::Cow;
 use std::rc::Rc;
@@ -6,11 +6,11 @@ use std::sync::Arc;
 
 /// Bytes or text, owned, shared or borrowed.
 ///
-/// What is owned (`Vec<u8>`, `String`, a box) is pushed without copying it, from
-/// 4,096 bytes on. Less is gathered in blocks, so that many small pushes leave
-/// together, and what is borrowed or shared has to be copied.
+/// Owned data (`Vec<u8>`, `String`, a box) of 4,096 bytes and more is pushed without
+/// copying it. Smaller data is copied into blocks, so that many small pushes are written
+/// together. Borrowed and shared data is copied.
 pub trait IntoBytes<'a> {
-    /// Turns it into bytes.
+    /// Converts the value into bytes.
     fn into_bytes(self) -> Cow<'a, [u8]>;
 }
 

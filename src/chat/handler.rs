@@ -1,4 +1,4 @@
-//! What a program writes for a chat.
+//! The trait that a program implements for a chat.
 
 use log::Level;
 
@@ -8,77 +8,73 @@ use crate::dispatcher::{Socket, View, accept_some, log_to_facade, uncaptured, un
 use crate::error::{Error, Result};
 use crate::event_loop::Predicates;
 
-/// What happens to an [`AsyncChat`](crate::AsyncChat): the methods that one
+/// The handler of an [`AsyncChat`](crate::AsyncChat): the methods that a program
 /// overrides in asynchat.
 ///
-/// A chat reads and writes by itself. Of the input, the handler gets pieces: first
-/// their bytes, in
-/// [`collect_incoming_data`](ChatHandler::collect_incoming_data), and then word
-/// that the piece is complete, in
-/// [`found_terminator`](ChatHandler::found_terminator).
+/// The chat reads and writes by itself. For each piece of the input,
+/// [`collect_incoming_data`](ChatHandler::collect_incoming_data) is called with its bytes,
+/// and then [`found_terminator`](ChatHandler::found_terminator).
 ///
-/// So, unlike a [`Handler`](crate::Handler), it has no `handle_read`, no
-/// `handle_write` and no `writable`: those are the chat's own. (In asynchat they
-/// are inherited, and overriding them breaks the chat.) Whether there is input is
-/// left to [`readable`](ChatHandler::readable), and what is to be sent is pushed,
-/// more of it perhaps in [`handle_drain`](ChatHandler::handle_drain). Every other
-/// method of a `Handler` is here too.
+/// Unlike a [`Handler`](crate::Handler), a `ChatHandler` does not have `handle_read`,
+/// `handle_write` and `writable`, since the chat reads and writes itself. (In asynchat they
+/// are inherited, and overriding them breaks the chat.) Override
+/// [`readable`](ChatHandler::readable) to leave input unread for a while. Push output, and
+/// push more of it in [`handle_drain`](ChatHandler::handle_drain). Every other method of a
+/// `Handler` is here too.
 ///
-/// A piece that ends with a terminator of bytes may have 65,536 bytes (64 KiB), unless
+/// A piece whose terminator is bytes may have up to 65,536 bytes (64 KiB), unless
 /// [`ChatIo::set_limit`] sets another limit. For a longer one
 /// [`handle_error`](ChatHandler::handle_error) is called with [`Error::LineTooLong`],
 /// and by default the chat ends.
 ///
 /// # Errors
 ///
-/// A handler may return any error with `?`; [`Error`] says what becomes of each.
-/// Only its own channel is affected.
+/// A handler may return any error with `?`. [`Error`] documents how the loop treats each.
+/// Only the handler's own channel is affected.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is not a handler for a chat",
     label = "not a `ChatHandler`",
-    note = "implement `ChatHandler`, of which only `found_terminator` has no default",
-    note = "for a `Handler`, use `Dispatcher` or `DispatcherWithSend` in the place of `AsyncChat`"
+    note = "implement `ChatHandler`: only `found_terminator` is required",
+    note = "for a `Handler`, use `Dispatcher` or `DispatcherWithSend` instead of `AsyncChat`"
 )]
 pub trait ChatHandler {
-    /// Takes bytes of the piece that is coming in: not all of it perhaps, never
-    /// nothing, and never any of the terminator. By default they are kept for
-    /// [`ChatIo::take_data`].
+    /// Takes bytes of the incoming piece: at least one, perhaps not all, and none of the
+    /// terminator. The default keeps them for [`ChatIo::take_data`].
     fn collect_incoming_data(&mut self, io: &mut ChatIo<'_>, data: &[u8]) -> Result<()> {
         io.collect(data);
         Ok(())
     }
 
-    /// The piece is complete. A terminator that is set here acts on the very next
-    /// byte.
+    /// Handles a complete piece. A terminator set here acts on the very next byte.
     fn found_terminator(&mut self, io: &mut ChatIo<'_>) -> Result<()>;
 
-    /// Whether the chat wants input now. Asked in every pass; true unless
-    /// overridden.
+    /// Checks whether the chat wants input now. The loop calls this in every pass. The
+    /// default returns true.
     fn readable(&self, io: &View<'_>) -> bool {
         let _ = io;
         true
     }
 
-    /// Whether [`readable`](ChatHandler::readable) looks at the handler's own
-    /// state (and its `io`) alone, so that it need not be asked in every pass. By
-    /// default not.
+    /// Returns whether [`readable`](ChatHandler::readable) depends on the handler's own
+    /// state and its `io` alone, so that the loop need not call it in every pass. The
+    /// default is that it may depend on anything.
     fn predicates(&self) -> Predicates {
         Predicates::Anything
     }
 
-    /// The connection that was being made stands. By default it is logged.
+    /// Handles an established connection that the chat has made. The default logs it.
     fn handle_connect(&mut self, io: &mut ChatIo<'_>) -> Result<()> {
         self.log_info(io, "unhandled connect event", Level::Warn)
     }
 
-    /// The chat [listens](crate::AsyncChat::listen), and has connections to accept: see
-    /// [`Handler::handle_accept`](crate::Handler::handle_accept).
+    /// Accepts the pending connections of a chat that [listens](crate::AsyncChat::listen):
+    /// see [`Handler::handle_accept`](crate::Handler::handle_accept).
     fn handle_accept(&mut self, io: &mut ChatIo<'_>) -> Result<()> {
         accept_some(self, io, Self::handle_accepted, Self::handle_accept_error)
     }
 
-    /// The chat listens, and a connection was accepted. By default it is closed,
-    /// and that logged.
+    /// Handles a connection that the listening chat has accepted. The default closes it
+    /// and logs that.
     fn handle_accepted(
         &mut self,
         io: &mut ChatIo<'_>,
@@ -89,8 +85,8 @@ pub trait ChatHandler {
         self.log_info(io, "unhandled accepted event", Level::Warn)
     }
 
-    /// The chat listens, and could not serve a connection that it accepted: see
-    /// [`Handler::handle_accept_error`](crate::Handler::handle_accept_error).
+    /// Handles the error of a connection that the listening chat accepted and could not
+    /// serve: see [`Handler::handle_accept_error`](crate::Handler::handle_accept_error).
     fn handle_accept_error(
         &mut self,
         io: &mut ChatIo<'_>,
@@ -100,38 +96,39 @@ pub trait ChatHandler {
         self.log_info(io, &unserved(&peer, &error), Level::Error)
     }
 
-    /// The output was [congested](crate::Endpoint::is_congested), and no longer is.
-    /// By default does nothing.
+    /// Handles the end of [congestion](crate::Endpoint::is_congested) of the output. The
+    /// default does nothing.
     fn handle_drain(&mut self, io: &mut ChatIo<'_>) -> Result<()> {
         let _ = io;
         Ok(())
     }
 
-    /// There is an exceptional condition, such as out-of-band data: see
+    /// Handles an exceptional condition, such as out-of-band data: see
     /// [`Handler::handle_expt`](crate::Handler::handle_expt).
     fn handle_expt(&mut self, io: &mut ChatIo<'_>) -> Result<()> {
         io.note_unhandled_priority();
         self.log_info(io, "unhandled incoming priority event", Level::Warn)
     }
 
-    /// The input has ended, and its tail, which had no terminator, is collected.
-    /// By default the chat closes when what waits to be sent is sent.
+    /// Handles the end of the input. The tail without a terminator was already passed to
+    /// `collect_incoming_data`. The default closes the chat once the queued output is
+    /// written.
     fn handle_eof(&mut self, io: &mut ChatIo<'_>) -> Result<()> {
         io.close_after_eof();
         Ok(())
     }
 
-    /// The chat ends; [`reason`](crate::Endpoint::reason) says why, if there is a
-    /// why. Called once. Whatever it does, the chat is closed when it returns. By
-    /// default that is all.
+    /// Handles the end of the chat. [`reason`](crate::Endpoint::reason) returns the error
+    /// that caused it, if any. The method is called at most once, and the chat is closed
+    /// when it returns. The default does nothing more.
     fn handle_close(&mut self, io: &mut ChatIo<'_>) -> Result<()> {
         io.close();
         Ok(())
     }
 
-    /// A handler of this chat returned `error`, or a piece exceeds the
-    /// [limit](ChatIo::set_limit), which is an [`Error::LineTooLong`]. By default the
-    /// error is logged, and the chat ends: [`handle_close`](ChatHandler::handle_close)
+    /// Handles an error that another method of this handler returned, or
+    /// [`Error::LineTooLong`] if a piece exceeds the [limit](ChatIo::set_limit). The default
+    /// logs the error and ends the chat: [`handle_close`](ChatHandler::handle_close)
     /// follows.
     fn handle_error(&mut self, io: &mut ChatIo<'_>, error: Error) -> Result<()> {
         let message = uncaptured(io, &error);
@@ -140,14 +137,14 @@ pub trait ChatHandler {
         Ok(())
     }
 
-    /// As [`Handler::log`](crate::Handler::log).
+    /// Logs a message: see [`Handler::log`](crate::Handler::log).
     fn log(&mut self, io: &mut ChatIo<'_>, message: &str) -> Result<()> {
         let _ = io;
         log::info!("{message}");
         Ok(())
     }
 
-    /// As [`Handler::log_info`](crate::Handler::log_info).
+    /// Logs a message with its level: see [`Handler::log_info`](crate::Handler::log_info).
     fn log_info(&mut self, io: &mut ChatIo<'_>, message: &str, level: Level) -> Result<()> {
         log_to_facade(io, message, level);
         Ok(())

@@ -134,8 +134,9 @@ impl Scanner {
     #[inline]
     pub(super) fn keep_rest(&mut self, chunk: &[u8]) {
         if self.left > 0 {
+            // Nothing else is held: a match is replaced at the end of a chunk alone.
             let rest = &chunk[chunk.len() - mem::take(&mut self.left)..];
-            self.held.splice(..0, rest.iter().copied());
+            self.held.extend_from_slice(rest);
         }
     }
 

@@ -49,9 +49,9 @@ use crate::event_loop::{EventLoop, forward_channel};
 /// event_loop.add(chat)?;
 /// theirs.write_all(b"world\r\n")?;
 /// event_loop.run()?;
-/// let mut answer = String::new();
-/// theirs.read_to_string(&mut answer)?;
-/// assert_eq!(answer, "hello, world\r\n");
+/// let mut reply = String::new();
+/// theirs.read_to_string(&mut reply)?;
+/// assert_eq!(reply, "hello, world\r\n");
 /// # Ok::<(), fdloop::Error>(())
 /// ```
 #[must_use = "a channel does nothing until it is added to a loop: `event_loop.add(channel)`"]

@@ -96,9 +96,9 @@ impl<'a> ChatIo<'a> {
     /// theirs.write_all(b"5\nhello0\n5\nworld0\n")?;
     /// theirs.shutdown(std::net::Shutdown::Write)?;
     /// event_loop.run()?;
-    /// let mut answer = String::new();
-    /// theirs.read_to_string(&mut answer)?;
-    /// assert_eq!(answer, "hello;;world;;");
+    /// let mut reply = String::new();
+    /// theirs.read_to_string(&mut reply)?;
+    /// assert_eq!(reply, "hello;;world;;");
     /// # Ok::<(), fdloop::Error>(())
     /// ```
     pub fn set_terminator(&mut self, terminator: impl Into<Terminator>) {
@@ -155,9 +155,9 @@ impl<'a> ChatIo<'a> {
     /// theirs.write_all(b"a line that is too long\nshort\n")?;
     /// theirs.shutdown(std::net::Shutdown::Write)?;
     /// event_loop.run()?;
-    /// let mut answer = String::new();
-    /// theirs.read_to_string(&mut answer)?;
-    /// assert_eq!(answer, "at most 8 bytes, short");
+    /// let mut reply = String::new();
+    /// theirs.read_to_string(&mut reply)?;
+    /// assert_eq!(reply, "at most 8 bytes, short");
     /// # Ok::<(), fdloop::Error>(())
     /// ```
     pub fn set_limit(&mut self, bytes: impl Into<Option<usize>>) {

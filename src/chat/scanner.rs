@@ -25,14 +25,14 @@ use super::terminator::{Kind, Pattern, Terminator};
 #[derive(Debug)]
 pub(super) struct Scanner {
     terminator: Terminator,
-    /// How much of the terminator the input ended with so far; less than all of
-    /// it. Always 0 if the terminator is not bytes.
+    /// The length of the terminator's beginning that the input ended with so far; less
+    /// than all of it. Always 0 if the terminator is not bytes.
     matched: usize,
     /// Input to be scanned before any other: what was matched of a terminator that was
     /// then replaced, or what was left when a scan broke off.
     held: Vec<u8>,
-    /// How many bytes at the end of the current chunk are not scanned yet; 0 between
-    /// scans.
+    /// The number of bytes at the end of the current chunk that are not scanned yet; 0
+    /// between scans.
     left: usize,
     resume: Resume,
     /// Counts of 0 used up since the last input.
@@ -42,7 +42,7 @@ pub(super) struct Scanner {
 /// The point at which scanning goes on, now or after an error or a panic broke it off.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Resume {
-    /// The next input. (What is held back when the terminator is changed is not scanned
+    /// The next input. (Bytes held back when the terminator is changed are not scanned
     /// for the new one until more input comes, as in asynchat.)
     Nothing,
     /// The rest of the chunk, without waiting for more input.
@@ -111,8 +111,8 @@ impl Scanner {
         self.left = 0;
     }
 
-    /// Begins to scan a chunk of `len` bytes. What [`take_unscanned`](Self::take_unscanned)
-    /// returned is its beginning.
+    /// Begins to scan a chunk of `len` bytes. It begins with the bytes that
+    /// [`take_unscanned`](Self::take_unscanned) returned.
     #[inline]
     pub(super) fn begin(&mut self, len: usize) {
         self.left = len;
@@ -121,7 +121,7 @@ impl Scanner {
         }
     }
 
-    /// Ends a scan in order. What is left of the chunk is dropped.
+    /// Ends a scan that did not break off. The rest of the chunk is dropped.
     #[inline]
     pub(super) fn end(&mut self) {
         self.left = 0;
@@ -140,7 +140,7 @@ impl Scanner {
         }
     }
 
-    /// Checks whether there is no input to be scanned before any other.
+    /// Checks that no input is to be scanned before any other.
     #[inline]
     pub(super) fn holds_nothing(&self) -> bool {
         self.held.is_empty()

@@ -29,7 +29,7 @@ fn conformance(arguments: &[&str]) -> Ended {
 
 /// One of the recorded scenarios, or its trace.
 fn recorded(name: &str) -> String {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/scenarios");
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/conformance/scenarios");
     folder.join(name).to_str().unwrap().to_owned()
 }
 

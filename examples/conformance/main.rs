@@ -1,15 +1,15 @@
-//! Performs conformance scenarios: small plays between channels in an event loop
-//! and raw, blocking peers outside it. Prints what happened, as one JSON object a
-//! line, so that it can be compared with what asyncore does with the same.
+//! Performs conformance scenarios: scripts for channels in an event loop and for raw,
+//! blocking peers outside it. Prints a trace of each as a line of JSON, to be compared with
+//! the trace that asyncore gives for the same scenario.
 //!
-//! The scenarios are in `tests/scenarios`: what asyncore answers to `NAME.json`
-//! stands beside it, in `NAME.trace.json`.
+//! `tests/conformance/FORMAT.md` in the repository describes both. Scenarios are in
+//! `tests/conformance/scenarios`: asyncore's trace of `NAME.json` is in `NAME.trace.json`.
 //!
 //! Try it:
 //!
 //! ```text
-//! cargo run --example conformance -- tests/scenarios/two-servers.json
-//! cargo run --example conformance -- --backend select tests/scenarios/chat-counts.json
+//! cargo run --example conformance -- tests/conformance/scenarios/two-servers.json
+//! cargo run --example conformance -- --backend select tests/conformance/scenarios/chat-counts.json
 //! ```
 //!
 //! - `scenario.rs` reads scenarios;
@@ -36,7 +36,7 @@ use scenario::Scenario;
 
 const USAGE: &str = "\
 usage: conformance [--backend select|poll] SCENARIO.json...
-  what happens in each SCENARIO is printed as a line of JSON; tests/scenarios has some";
+  prints a trace of each SCENARIO as a line of JSON; see tests/conformance/scenarios";
 
 fn main() -> ExitCode {
     common::main(USAGE, run)

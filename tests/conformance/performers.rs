@@ -4,13 +4,15 @@
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{LazyLock, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use fdloop::Backend;
 use serde_json::Value;
+
+use super::notice;
 
 /// How many scenarios a program performs one after the other.
 const BATCH: usize = 8;
@@ -18,6 +20,16 @@ const BATCH: usize = 8;
 const PROGRAMS: usize = 20;
 /// How long a batch may take. Only a test that fails waits that long.
 const PATIENCE: Duration = Duration::from_secs(120);
+/// Performs scenarios on asyncore.
+const ORACLE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/conformance/oracle.py");
+/// The interpreters that are tried. asyncore left the standard library in Python 3.12.
+const INTERPRETERS: [&str; 5] = [
+    "python3",
+    "python3.11",
+    "python3.10",
+    "python3.9",
+    "python3.8",
+];
 
 /// A program that performs scenarios.
 pub struct Performer {
@@ -47,29 +59,17 @@ impl Performer {
         Backend::ALL.iter().map(of).collect()
     }
 
-    /// The reference, with each of its backends, if it can be had.
+    /// The reference, with each of its backends, if an interpreter has asyncore.
     pub fn all_of_the_reference() -> Option<Vec<Self>> {
-        let oracle = match std::env::var_os("FDLOOP_ORACLE") {
-            None => beside_the_repository("oracle.py")?,
-            Some(path) if path.is_empty() => return None,
-            Some(path) => PathBuf::from(path),
-        };
-        assert!(oracle.is_file(), "{} is missing", oracle.display());
-        let has_asyncore = Command::new("python3")
-            .args(["-W", "ignore", "-c", "import asyncore, asynchat"])
-            .stderr(Stdio::null())
-            .status()
-            .is_ok_and(|status| status.success());
+        static INTERPRETER: LazyLock<Option<String>> = LazyLock::new(interpreter_with_asyncore);
+        let interpreter = INTERPRETER.as_ref()?;
         let of = |backend: &str| Self {
             name: format!("the reference with {backend}"),
-            command: ["python3", "-W", "ignore"]
+            command: [interpreter, "-W", "ignore", ORACLE, "--backend", backend]
                 .map(str::to_owned)
-                .into_iter()
-                .chain([oracle.display().to_string()])
-                .chain(["--backend", backend].map(str::to_owned))
-                .collect(),
+                .into(),
         };
-        has_asyncore.then(|| ["select", "poll"].map(of).into())
+        Some(["select", "poll"].map(of).into())
     }
 
     /// Performs scenarios one after the other. One that cannot be performed ends
@@ -179,10 +179,37 @@ pub fn runner() -> PathBuf {
     runner
 }
 
-/// Something of the conformance kit, where that stands beside the repository.
-pub fn beside_the_repository(name: &str) -> Option<PathBuf> {
-    let kit = Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/conformance");
-    Some(kit.join(name)).filter(|path| path.exists())
+/// The interpreter from the environment, or the first one found that has asyncore. If the
+/// environment names none and none is found, says that the reference is left out.
+fn interpreter_with_asyncore() -> Option<String> {
+    if let Some(named) = std::env::var_os("FDLOOP_PYTHON") {
+        let named = named.into_string().unwrap();
+        if named.is_empty() {
+            notice("FDLOOP_PYTHON is empty: the comparison with asyncore itself is left out");
+            return None;
+        }
+        assert!(
+            has_asyncore(&named),
+            "FDLOOP_PYTHON: {named} has no asyncore"
+        );
+        return Some(named);
+    }
+    let found = INTERPRETERS.into_iter().find(|it| has_asyncore(it));
+    if found.is_none() {
+        notice(
+            "no Python with asyncore (3.11 or older) was found: the comparison with asyncore \
+             itself is left out, and its recorded traces are used",
+        );
+    }
+    found.map(str::to_owned)
+}
+
+fn has_asyncore(interpreter: &str) -> bool {
+    Command::new(interpreter)
+        .args(["-W", "ignore", "-c", "import asyncore, asynchat"])
+        .stderr(Stdio::null())
+        .status()
+        .is_ok_and(|status| status.success())
 }
 
 /// A folder of one's own, removed in the end.

@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use super::generator;
 use super::performers::{Folder, Performed, Performer, perform_all};
-use super::shown;
+use super::{notice, shown};
 
 const SEED: u64 = 20_240_611;
 const SCENARIOS: u64 = 220;
@@ -62,7 +62,6 @@ impl Randoms {
 fn random_scenarios_are_performed_as_by_the_reference() {
     let crates = Performer::all_of_the_crate();
     let Some(reference) = Performer::all_of_the_reference() else {
-        eprintln!("skipped: without the reference, the backends are compared with each other");
         compare_backends(&crates);
         return;
     };
@@ -102,7 +101,9 @@ fn random_scenarios_are_performed_as_by_the_reference() {
             "{ambiguous} ambiguous, {compared} not"
         );
     }
-    eprintln!("{compared} random scenarios compared, {ambiguous} passed over as ambiguous");
+    notice(&format!(
+        "{compared} random scenarios compared with asyncore, {ambiguous} passed over as ambiguous"
+    ));
 }
 
 /// Whether the reference answers the same again and again, so that the answer does

@@ -1,4 +1,5 @@
-//! The scenarios in `tests/scenarios`, whose answers stand beside them.
+//! The scenarios in `scenarios/`, whose traces are beside them, and those of a directory
+//! that the environment names.
 
 use std::collections::BTreeSet;
 use std::fmt::Write;
@@ -7,8 +8,8 @@ use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
-use super::performers::{Performed, Performer, beside_the_repository, perform_all};
-use super::shown;
+use super::performers::{Performed, Performer, perform_all};
+use super::{notice, shown};
 
 /// The scenarios in a folder.
 fn scenarios_in(folder: &Path) -> Vec<PathBuf> {
@@ -26,7 +27,8 @@ fn scenarios_in(folder: &Path) -> Vec<PathBuf> {
 }
 
 fn recorded_scenarios() -> Vec<PathBuf> {
-    let files = scenarios_in(&Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/scenarios"));
+    let files =
+        scenarios_in(&Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/conformance/scenarios"));
     assert!(files.len() >= 40, "{} scenarios", files.len());
     files
 }
@@ -73,7 +75,6 @@ fn every_recorded_scenario_is_performed_as_recorded() {
 #[cfg_attr(not(target_os = "linux"), ignore = "recorded on Linux")]
 fn what_is_recorded_is_what_the_reference_answers() {
     let Some(reference) = Performer::all_of_the_reference() else {
-        eprintln!("skipped: without the reference, the recorded answers cannot be checked");
         return;
     };
     let files = recorded_scenarios();
@@ -90,23 +91,34 @@ fn what_is_recorded_is_what_the_reference_answers() {
 }
 
 #[test]
-fn the_samples_of_the_kit_are_performed_as_by_the_reference() {
-    let (Some(folder), Some(reference)) = (
-        beside_the_repository("scenarios"),
-        Performer::all_of_the_reference(),
-    ) else {
-        eprintln!("skipped: the kit's samples, since the kit or the reference is not there");
+fn the_scenarios_of_a_given_directory_are_performed_as_by_the_reference() {
+    let Some(directory) = std::env::var_os("FDLOOP_SCENARIO_DIR") else {
         return;
     };
-    let files = scenarios_in(&folder);
+    let files = scenarios_in(Path::new(&directory));
+    assert!(!files.is_empty(), "{} has no *.json", directory.display());
+    let Some(reference) = Performer::all_of_the_reference() else {
+        let recorded = |index: usize| Ok(read_json(&files[index].with_extension("trace.json")));
+        assert_performed(&files, &Performer::all_of_the_crate(), recorded);
+        return;
+    };
     let mut answers = perform_all(&files, &[&reference[0]]);
     let answers: Vec<_> = answers
         .iter_mut()
         .map(|answers| answers.remove(0))
         .collect();
+    // A failure of the reference is not a result to agree on.
+    for (file, answer) in files.iter().zip(&answers) {
+        assert!(answer.is_ok(), "{}: {}", file.display(), shown(answer));
+    }
     let expected = |index: usize| answers[index].clone();
     assert_performed(&files, &reference[1..], expected);
     assert_performed(&files, &Performer::all_of_the_crate(), expected);
+    notice(&format!(
+        "{} scenarios of {} compared with asyncore",
+        files.len(),
+        directory.display()
+    ));
 }
 
 /// Gathers the names that a scenario uses: every key, and with it what stands

@@ -182,17 +182,17 @@ impl Member {
 
     fn rename(&mut self, io: &mut ChatIo<'_>, old: &str, new: &str) {
         // A change of case alone does not clash.
-        if !old.eq_ignore_ascii_case(new)
-            && let Err(objection) = self.may_be_called(io, new)
-        {
-            // No question: the answer would be said to the room.
-            return tell(io, &format!("{objection}; say /nick NAME"));
+        if !old.eq_ignore_ascii_case(new) {
+            if let Err(objection) = self.may_be_called(io, new) {
+                // No question: the answer would be said to the room.
+                return tell(io, &format!("{objection}; say /nick NAME"));
+            }
         }
         let id = io.event_loop().serving();
-        if let Some(room) = self.room(io)
-            && let Some(entry) = room.members.iter_mut().find(|(_, of)| Some(*of) == id)
-        {
-            entry.0 = new.to_owned();
+        if let Some(room) = self.room(io) {
+            if let Some(entry) = room.members.iter_mut().find(|(_, of)| Some(*of) == id) {
+                entry.0 = new.to_owned();
+            }
         }
         tell(io, &format!("* you are {new} now"));
         self.announce(io, &format!("* {old} is {new} now"));

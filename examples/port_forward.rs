@@ -79,11 +79,11 @@ impl Handler for Half {
     fn handle_read(&mut self, io: &mut Io<'_>) -> Result<()> {
         io.recv_with(CHUNK, |io, data| {
             // Without the other side, the data is dropped.
-            if let Some(other) = self.other(io)
-                && let Err(error) = other.send(data)
-            {
-                // Not this side's error.
-                other.fail(error);
+            if let Some(other) = self.other(io) {
+                if let Err(error) = other.send(data) {
+                    // Not this side's error.
+                    other.fail(error);
+                }
             }
             Ok(())
         })
@@ -114,7 +114,7 @@ impl Handler for Half {
 
     fn handle_close(&mut self, io: &mut Io<'_>) -> Result<()> {
         let never_stood = !io.connected();
-        if never_stood && let Some(reason) = io.reason() {
+        if let Some(reason) = io.reason().filter(|_| never_stood) {
             // Refused, unreachable, timed out.
             common::complain(&format!("cannot reach the remote: {reason}"));
         }

@@ -134,7 +134,7 @@ impl Handler for Lazy {
     }
     fn handle_read(&mut self, io: &mut Io<'_>) -> Result<()> {
         self.events += 1;
-        if self.events.is_multiple_of(self.every) {
+        if self.events % self.every == 0 {
             io.recv(&mut [0; 1])?;
         }
         Ok(())

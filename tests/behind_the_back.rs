@@ -7,7 +7,7 @@ mod common;
 
 use std::cell::RefCell;
 use std::fs::File;
-use std::io::{self, Write};
+use std::io::Write;
 use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd, RawFd};
 use std::os::unix::net::UnixStream;
 use std::rc::Rc;
@@ -205,7 +205,7 @@ fn the_number_of_a_lost_descriptor_is_not_closed_again() {
     with_every_loop(|event_loop| {
         // A socket and a file, which give their descriptors up on different ways.
         let (ours, _theirs) = UnixStream::pair().unwrap();
-        let (reader, _writer) = io::pipe().unwrap();
+        let (reader, _writer) = os_pipe::pipe().unwrap();
         let reopened: Rc<RefCell<Vec<OwnedFd>>> = Rc::default();
         let probe = |number: Rc<RefCell<RawFd>>| {
             let reopened = Rc::clone(&reopened);
@@ -431,7 +431,7 @@ fn an_open_descriptor_that_cannot_be_waited_for_ends_its_channel_alone() {
 fn closing_a_file_whose_descriptor_was_closed_is_no_error_of_the_loop() {
     let _alone = alone();
     with_every_loop(|event_loop| {
-        let (reader, _writer) = io::pipe().unwrap();
+        let (reader, _writer) = os_pipe::pipe().unwrap();
         // The flags of a master are to be put back, and cannot be.
         let master = nix::pty::openpty(None, None).unwrap().master;
         for file in [reader.as_fd(), master.as_fd()] {

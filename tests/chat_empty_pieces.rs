@@ -40,7 +40,7 @@ fn set_0_and_would_block(io: &mut ChatIo<'_>) -> Result<()> {
 fn framed(recorder: Recorder) -> Recorder {
     let mut in_body = false;
     recorder.on_found(move |io, piece| {
-        match str::from_utf8(piece).unwrap().parse::<usize>() {
+        match std::str::from_utf8(piece).unwrap().parse::<usize>() {
             Ok(length) if !in_body => io.set_terminator(length),
             _ => io.set_terminator("\n"),
         }

@@ -94,7 +94,7 @@ fn errors_of_another_descriptor_call_handle_error_whatever_they_say() {
 #[test]
 fn a_connection_whose_handler_finds_another_pipe_broken_can_go_on() {
     with_every_loop(|event_loop| {
-        let (reader, mut log) = io::pipe().unwrap();
+        let (reader, mut log) = os_pipe::pipe().unwrap();
         drop(reader);
         let (probe, seen) = Probe::new();
         let probe = probe

@@ -4,7 +4,7 @@
 mod common;
 
 use std::fs::File;
-use std::io::{self, ErrorKind, Write};
+use std::io::{ErrorKind, Write};
 use std::os::fd::{AsFd, AsRawFd};
 
 use common::{Probe, TempDir, settle, turn_until_empty, with_every_loop};
@@ -25,7 +25,7 @@ fn files() -> (TempDir, [(File, File); 2]) {
     let dir = TempDir::new();
     let path = dir.join("file");
     let written = File::create(&path).unwrap();
-    let (reader, writer) = io::pipe().unwrap();
+    let (reader, writer) = os_pipe::pipe().unwrap();
     let pipe = [reader.as_fd(), writer.as_fd()].map(|end| end.try_clone_to_owned().unwrap());
     let [reader, writer] = pipe.map(File::from);
     (
@@ -64,7 +64,7 @@ fn reading_what_is_open_for_writing_only_says_so() {
 #[test]
 fn a_handler_that_sends_to_the_read_end_gets_the_error() {
     with_every_loop(|event_loop| {
-        let (reader, mut writer) = io::pipe().unwrap();
+        let (reader, mut writer) = os_pipe::pipe().unwrap();
         writer.write_all(b"x").unwrap();
         let (probe, seen) = Probe::new();
         let probe = probe.on_read(|io| io.send(b"an answer").map(drop));
@@ -81,7 +81,7 @@ fn a_handler_that_sends_to_the_read_end_gets_the_error() {
 #[test]
 fn a_pipe_whose_reader_leaves_ends_with_epipe_though_readable_is_not_overridden() {
     with_every_loop(|event_loop| {
-        let (reader, writer) = io::pipe().unwrap();
+        let (reader, writer) = os_pipe::pipe().unwrap();
         let (probe, seen) = Probe::new();
         event_loop
             .add(FileDispatcher::with_send(&writer, probe).unwrap())

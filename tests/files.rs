@@ -5,7 +5,7 @@
 mod common;
 
 use std::fs::{self, File};
-use std::io::{self, Read, Write};
+use std::io::{Read, Write};
 use std::os::fd::{AsFd, OwnedFd};
 
 use common::{
@@ -36,7 +36,7 @@ fn assert_one_end(seen: &Seen) {
 #[test]
 fn a_pipe_is_read_as_it_is_written() {
     with_every_loop(|event_loop| {
-        let (reader, mut writer) = io::pipe().unwrap();
+        let (reader, mut writer) = os_pipe::pipe().unwrap();
         let (probe, seen) = Probe::new();
         add(event_loop, &reader, probe);
         drop(reader);
@@ -54,7 +54,7 @@ fn a_pipe_is_read_as_it_is_written() {
 #[test]
 fn a_pipe_is_written_with_a_buffer_however_slow_its_reader_is() {
     with_every_loop(|event_loop| {
-        let (mut reader, writer) = io::pipe().unwrap();
+        let (mut reader, writer) = os_pipe::pipe().unwrap();
         let (probe, seen) = Probe::new();
         seen.wants_read.set(false);
         let mut channel = FileDispatcher::with_send(&writer, probe).unwrap();
@@ -159,7 +159,7 @@ fn dev_null_and_regular_files_take_output() {
 #[test]
 fn a_file_dispatcher_is_independent_of_the_file_it_was_made_from() {
     with_every_loop(|event_loop| {
-        let (reader, mut writer) = io::pipe().unwrap();
+        let (reader, mut writer) = os_pipe::pipe().unwrap();
         let (first, first_seen) = Probe::new();
         let (second, second_seen) = Probe::new();
         let first = add(event_loop, &reader, first);

@@ -141,10 +141,10 @@ fn the_flags_of_pipes_and_fifos_are_never_touched() {
     if !opens_pipes_anew() {
         return;
     }
-    let (reader, writer) = io::pipe().unwrap();
+    let (reader, writer) = os_pipe::pipe().unwrap();
     assert_untouched(&reader.into());
     drop(writer);
-    let (_reader, writer) = io::pipe().unwrap();
+    let (_reader, writer) = os_pipe::pipe().unwrap();
     assert_untouched(&writer.into());
 
     let dir = TempDir::new();
@@ -215,7 +215,7 @@ fn leave_blocking_touches_no_flags_of_a_master_either() {
 
 #[test]
 fn a_file_wrapper_has_both_flags_for_as_long_as_it_lives() {
-    let (reader, _writer) = io::pipe().unwrap();
+    let (reader, _writer) = os_pipe::pipe().unwrap();
     let wrapper = FileWrapper::new(&reader).unwrap();
     assert_eq!(fd_flags(wrapper.as_fd().unwrap()), BOTH);
     drop(wrapper);
@@ -271,7 +271,7 @@ fn closing_a_file_wrapper_puts_the_flags_back() {
 #[test]
 fn a_description_that_did_not_block_before_does_not_block_afterwards() {
     let (master, _terminal) = master();
-    let (reader, _writer) = io::pipe().unwrap();
+    let (reader, _writer) = os_pipe::pipe().unwrap();
     for file in [master.as_fd(), reader.as_fd()] {
         fcntl(
             file,

@@ -39,7 +39,7 @@ fn in_a_child(act: impl FnOnce()) {
 /// others are left alone.
 fn files() -> (Vec<OwnedFd>, impl Sized) {
     let (master, terminal) = raw_pty();
-    let (reader, writer) = io::pipe().unwrap();
+    let (reader, writer) = os_pipe::pipe().unwrap();
     let (socket, peer) = UnixStream::pair().unwrap();
     let files = vec![
         master.into(),

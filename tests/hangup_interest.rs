@@ -6,7 +6,7 @@
 mod common;
 
 use std::collections::BTreeMap;
-use std::io::{self, Write};
+use std::io::Write;
 use std::net::{Shutdown, TcpListener, TcpStream};
 use std::os::fd::{AsRawFd, RawFd};
 use std::os::unix::net::UnixStream;
@@ -84,8 +84,8 @@ fn hangups_of_every_kind_end_a_long_wait() {
         let mut poller = poller_of(backend);
         let (tcp, tcp_peer) = connection();
         let (unix, unix_peer) = UnixStream::pair().unwrap();
-        let (reader, reader_peer) = io::pipe().unwrap();
-        let (writer_peer, writer) = io::pipe().unwrap();
+        let (reader, reader_peer) = os_pipe::pipe().unwrap();
+        let (writer_peer, writer) = os_pipe::pipe().unwrap();
         let (quiet, _quiet_peer) = UnixStream::pair().unwrap();
         let all = [
             tcp.as_raw_fd(),
@@ -165,7 +165,7 @@ fn a_wait_for_hangups_alone_ends_at_its_deadline() {
 fn with_another_interest_it_adds_nothing() {
     on_every_backend(|backend| {
         let mut poller = poller_of(backend);
-        let (reader, writer) = io::pipe().unwrap();
+        let (reader, writer) = os_pipe::pipe().unwrap();
         let fd = reader.as_raw_fd();
         let readable = Interest::READABLE | Interest::HANGUP;
         poller.set(fd, readable).unwrap();

@@ -339,7 +339,7 @@ fn an_error_of_a_connection_that_wants_nothing_does_not_spin_and_is_not_forgotte
 #[test]
 fn a_writer_whose_reader_is_gone_hears_of_it_when_it_writes() {
     with_every_loop(|event_loop| {
-        let (reader, writer) = io::pipe().unwrap();
+        let (reader, writer) = os_pipe::pipe().unwrap();
         let (probe, seen) = Probe::new();
         seen.wants_read.set(false);
         seen.wants_write.set(true);

@@ -120,7 +120,7 @@ fn refuse(event_loop: &mut EventLoop, script: &Script, fd: RawFd) {
 fn a_refused_descriptor_is_closed_and_its_flags_are_put_back() {
     let (poller, script, _) = Simulated::new();
     let mut event_loop = EventLoop::with_poller(poller);
-    let (reader, mut writer) = std::io::pipe().unwrap();
+    let (reader, mut writer) = os_pipe::pipe().unwrap();
     let (probe, seen) = Probe::new();
     let dispatcher = FileDispatcher::new(&reader, probe).unwrap();
     let id = event_loop.add(dispatcher).unwrap();

@@ -89,7 +89,7 @@ fn dropping_the_loop_closes_all() {
                 .add(Dispatcher::new(ours, Probe::silent()).unwrap())
                 .unwrap();
         }
-        let (reader, writer) = io::pipe().unwrap();
+        let (reader, writer) = os_pipe::pipe().unwrap();
         event_loop
             .add(FileDispatcher::new(&reader, Probe::silent()).unwrap())
             .unwrap();
@@ -176,7 +176,7 @@ fn refused_connections_leave_nothing_behind() {
 fn what_cannot_be_made_into_a_channel_is_closed() {
     nothing_leaks(|_| {
         let before = open_descriptors();
-        let (reader, writer) = io::pipe().unwrap();
+        let (reader, writer) = os_pipe::pipe().unwrap();
         let error = Dispatcher::new(OwnedFd::from(reader), Probe::silent()).unwrap_err();
         assert_eq!(error.raw_os_error(), Some(libc::ENOTSOCK));
         drop(writer);
@@ -250,7 +250,7 @@ fn a_handler_lives_as_long_as_its_channel_and_no_longer() {
 fn file_wrappers_leave_nothing_behind() {
     nothing_leaks(|_| {
         let before = open_descriptors();
-        let (reader, _writer) = io::pipe().unwrap();
+        let (reader, _writer) = os_pipe::pipe().unwrap();
         for _ in 0..10 {
             let mut wrapper = FileWrapper::new(&reader).unwrap();
             wrapper.close().unwrap();

@@ -5,7 +5,7 @@
 mod common;
 
 use std::fmt::Debug;
-use std::io::{self, ErrorKind, Read, Write};
+use std::io::{ErrorKind, Read, Write};
 use std::net::{Ipv4Addr, TcpListener, UdpSocket};
 use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 use std::os::unix::net::UnixStream;
@@ -263,7 +263,7 @@ fn what_does_not_listen_cannot_accept() {
 
 #[test]
 fn a_file_refuses_what_only_a_socket_can() {
-    let (reader, _writer) = io::pipe().unwrap();
+    let (reader, _writer) = os_pipe::pipe().unwrap();
     let mut channel = FileDispatcher::new(&reader, Probe::silent()).unwrap();
     let fd = channel.as_raw_fd();
     let kind = ErrorKind::Unsupported;
@@ -306,7 +306,7 @@ fn a_channel_without_a_socket_says_which_method_makes_one() {
 
 #[test]
 fn what_is_no_socket_is_not_taken_for_one() {
-    let (reader, _writer) = io::pipe().unwrap();
+    let (reader, _writer) = os_pipe::pipe().unwrap();
     let fd = reader.as_raw_fd();
     let error = Dispatcher::new(OwnedFd::from(reader), Probe::silent()).unwrap_err();
     assert_eq!(error.raw_os_error(), Some(libc::ENOTSOCK));

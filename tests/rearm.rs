@@ -5,7 +5,7 @@ mod common;
 
 use std::cell::RefCell;
 use std::fs::File;
-use std::io::{self, ErrorKind, Write};
+use std::io::{ErrorKind, Write};
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 use std::rc::Rc;
@@ -119,7 +119,7 @@ fn what_cannot_be_rearmed_says_why() {
     let cases: [(OwnedFd, &str); 4] = [
         (regular_reader.into(), "always ready"),
         (File::open("/dev/null").unwrap().into(), ""),
-        (io::pipe().unwrap().0.into(), "without a name"),
+        (os_pipe::pipe().unwrap().0.into(), "without a name"),
         (UnixStream::pair().unwrap().0.into(), "FIFOs and terminals"),
     ];
     for (file, why) in cases {
@@ -139,7 +139,7 @@ fn what_cannot_be_rearmed_says_why() {
 
 #[test]
 fn an_input_that_has_not_ended_needs_no_rearming() {
-    let (reader, _writer) = io::pipe().unwrap();
+    let (reader, _writer) = os_pipe::pipe().unwrap();
     let mut channel = FileDispatcher::new(&reader, Probe::silent()).unwrap();
     channel.rearm_input().unwrap();
     channel.close();

@@ -150,7 +150,7 @@ fn assert_copied(backend: Backend, from: Input, to: Output) {
                 File::open(&input).unwrap().into()
             }
             Input::Pipe => {
-                let (reader, mut writer) = io::pipe().unwrap();
+                let (reader, mut writer) = os_pipe::pipe().unwrap();
                 let sent = &sent;
                 scope.spawn(move || writer.write_all(sent).unwrap());
                 reader.into()
@@ -160,7 +160,7 @@ fn assert_copied(backend: Backend, from: Input, to: Output) {
         let (stdout, reader): (OwnedFd, _) = match to {
             Output::File => (File::create(&output).unwrap().into(), None),
             Output::Pipe => {
-                let (mut reader, writer) = io::pipe().unwrap();
+                let (mut reader, writer) = os_pipe::pipe().unwrap();
                 let read = move || {
                     let mut got = Vec::new();
                     reader.read_to_end(&mut got).map(|_| got)

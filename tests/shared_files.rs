@@ -86,7 +86,7 @@ fn assert_none_ever_blocks(reader: &OwnedFd, writer: &OwnedFd) {
 
 #[test]
 fn wrappers_of_one_pipe_never_block() {
-    let (reader, writer) = io::pipe().unwrap();
+    let (reader, writer) = os_pipe::pipe().unwrap();
     assert_none_ever_blocks(&reader.into(), &writer.into());
 }
 

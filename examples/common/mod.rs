@@ -9,7 +9,7 @@ use std::fmt;
 use std::fs;
 use std::io::{self, Write};
 use std::os::unix::net::UnixStream;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use fdloop::{
@@ -175,7 +175,7 @@ impl Arguments {
             None => Ok(()),
             Some(argument) => Err(Failure::usage(format!(
                 "unexpected argument {:?}",
-                argument.as_os_str().display().to_string()
+                shown(argument)
             ))),
         }
     }
@@ -237,9 +237,10 @@ impl SocketFile {
 
 impl Drop for SocketFile {
     fn drop(&mut self) {
-        if let Some(path) = &self.0
-            && let Err(error) = fs::remove_file(path)
-        {
+        let Some(path) = &self.0 else {
+            return;
+        };
+        if let Err(error) = fs::remove_file(path) {
             complain(&format!("cannot remove {}: {error}", path.display()));
         }
     }
@@ -305,5 +306,5 @@ pub fn escaped(text: &[u8]) -> String {
 
 /// A path for a message.
 pub fn shown(path: &OsStr) -> String {
-    path.display().to_string()
+    Path::new(path).display().to_string()
 }

@@ -320,9 +320,7 @@ impl Behaviour {
                 *reaction = Reaction::parse(&node)?;
             }
         }
-        if let Some(child) = table.get("child")
-            && !child.value.is_null()
-        {
+        if let Some(child) = table.get("child").filter(|child| !child.value.is_null()) {
             behaviour.child = Some(Box::new(Self::parse(&child)?));
         }
         if let Some(terminator) = table.get("terminator") {

@@ -105,7 +105,7 @@ impl Stage<'_> {
                 peer,
                 read,
             } => {
-                let (reader, writer) = io::pipe()?;
+                let (reader, writer) = os_pipe::pipe()?;
                 let (reader, writer) = (OwnedFd::from(reader), OwnedFd::from(writer));
                 let (ours, theirs) = if *read {
                     (reader, writer)

@@ -28,9 +28,8 @@ impl Trace {
         let last = events.last().map(|entry| entry.event);
         let entry = Entry { event, data };
         if JOINED.contains(&event) && last == Some(event) {
-            if let (Some(Data::Bytes(more)), Some(last)) = (entry.data, events.last_mut())
-                && let Some(Data::Bytes(bytes)) = &mut last.data
-            {
+            let joined = events.last_mut().and_then(|last| last.data.as_mut());
+            if let (Some(Data::Bytes(bytes)), Some(Data::Bytes(more))) = (joined, entry.data) {
                 bytes.extend(more);
             }
             return;

@@ -160,7 +160,11 @@ impl Header {
 /// A number that is digits alone.
 fn number(text: &[u8]) -> Option<u64> {
     let digits = text.iter().all(u8::is_ascii_digit);
-    str::from_utf8(text).ok()?.parse().ok().filter(|_| digits)
+    std::str::from_utf8(text)
+        .ok()?
+        .parse()
+        .ok()
+        .filter(|_| digits)
 }
 
 fn status_code(text: &[u8]) -> Option<u16> {

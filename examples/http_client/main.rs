@@ -215,11 +215,11 @@ impl Fetch {
         let piece = &piece[..usize::try_from(left).map_or(piece.len(), |l| l.min(piece.len()))];
         self.received += piece.len() as u64;
         self.progress.show(self.received, length);
-        if let Some(sink) = io.event_loop().get_mut(self.sink)
-            && let Err(error) = sink.send(piece)
-        {
-            // Such as a full disk: the sink's error, not this channel's.
-            sink.fail(error);
+        if let Some(sink) = io.event_loop().get_mut(self.sink) {
+            if let Err(error) = sink.send(piece) {
+                // Such as a full disk: the sink's error, not this channel's.
+                sink.fail(error);
+            }
         }
         if length == Some(self.received) {
             self.finish(io, Ok(()));

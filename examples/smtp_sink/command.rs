@@ -30,7 +30,7 @@ pub fn parse(line: &[u8]) -> Result<Command, Reply> {
     // Among what is refused here are NULs, and line ends that are only half of one:
     // taking those for an end is how messages are smuggled past other servers.
     let printable = |byte: &u8| matches!(byte, b' '..=b'~' | b'\t');
-    let line = match str::from_utf8(line) {
+    let line = match std::str::from_utf8(line) {
         Ok(text) if line.iter().all(printable) => text.trim_end(),
         _ => return Err("500 a command is printable ASCII and ends with CR LF".into()),
     };

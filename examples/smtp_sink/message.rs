@@ -44,11 +44,11 @@ impl Message {
 
     /// Takes some of a line; not nothing.
     pub fn collect(&mut self, mut data: &[u8]) {
-        if self.line == Line::Nothing
-            && let Some(rest) = data.strip_prefix(b".")
-        {
-            self.line = Line::Dot;
-            data = rest;
+        if self.line == Line::Nothing {
+            if let Some(rest) = data.strip_prefix(b".") {
+                self.line = Line::Dot;
+                data = rest;
+            }
         }
         if !data.is_empty() {
             self.line = Line::Text;
@@ -71,9 +71,8 @@ impl Message {
         if self.size > self.size_limit && self.refused.is_none() {
             self.refuse(too_large());
         }
-        if let Some(draft) = &mut self.draft
-            && let Err(error) = draft.write(data)
-        {
+        let written = self.draft.as_mut().map(|draft| draft.write(data));
+        if let Some(Err(error)) = written {
             self.refuse(not_stored(&error));
         }
     }

@@ -4,6 +4,7 @@ use std::any::Any;
 use std::os::fd::{AsRawFd, RawFd};
 
 use super::EventLoop;
+use super::upcast::Upcast;
 use crate::error::{Error, Result};
 use crate::poller::Interest;
 
@@ -19,11 +20,12 @@ use crate::poller::Interest;
 ///
 /// ```
 /// use fdloop::{Channel, EventLoop, Error, Result};
-/// use std::io::{self, Read, Write};
+/// use std::io::{Read, Write};
 /// use std::os::fd::{AsRawFd, RawFd};
+/// use std::os::unix::net::UnixStream;
 ///
-/// /// Stops the loop when its pipe is written to.
-/// struct Stopper(io::PipeReader);
+/// /// Stops the loop when the other end is written to.
+/// struct Stopper(UnixStream);
 ///
 /// impl AsRawFd for Stopper {
 ///     fn as_raw_fd(&self) -> RawFd {
@@ -42,7 +44,7 @@ use crate::poller::Interest;
 ///     }
 /// }
 ///
-/// let (reader, mut writer) = io::pipe()?;
+/// let (reader, mut writer) = UnixStream::pair()?;
 /// let mut event_loop = EventLoop::new()?;
 /// event_loop.add(Stopper(reader))?;
 /// writer.write_all(b"!")?;
@@ -58,7 +60,7 @@ use crate::poller::Interest;
     note = "implement `Channel` yourself for something with a descriptor that is not a stream of \
             bytes"
 )]
-pub trait Channel: AsRawFd + Any {
+pub trait Channel: AsRawFd + Upcast {
     /// Whether the channel wants to know when there is something to read.
     /// asyncore's `readable`; true unless overridden.
     fn readable(&self, event_loop: &EventLoop) -> bool {

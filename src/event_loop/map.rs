@@ -36,7 +36,7 @@ impl Hasher for FdHash {
         } else {
             (1 << (usize::BITS - 7)) - 1
         };
-        let number = u64::from(fd.cast_unsigned());
+        let number = u64::from(fd as u32);
         let spread = number.wrapping_mul(0x9E37_79B9_7F4A_7C15);
         self.0 = spread & !AS_IT_IS | number & AS_IT_IS;
     }

@@ -14,6 +14,7 @@ mod reach;
 mod removal;
 mod run;
 mod state;
+mod upcast;
 mod watch;
 
 use std::collections::{BTreeMap, VecDeque};

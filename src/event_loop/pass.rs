@@ -74,10 +74,10 @@ impl EventLoop {
         if !self.touched.is_empty() {
             self.settle_touched()?;
         }
-        if self.asking.is_costly()
-            && let Some(served) = self.pass_of_active(deadline)?
-        {
-            return Ok(served);
+        if self.asking.is_costly() {
+            if let Some(served) = self.pass_of_active(deadline)? {
+                return Ok(served);
+            }
         }
         if self.asking.is_needed() || cfg!(debug_assertions) {
             self.ask_channels()?;
@@ -117,9 +117,10 @@ impl EventLoop {
 
     /// Notes that a channel must be settled and asked before the next wait.
     pub(super) fn touch(&mut self, key: Key) {
-        if let Some(watch) = self.watches.current_mut(key)
-            && !watch.touched
-        {
+        let Some(watch) = self.watches.current_mut(key) else {
+            return;
+        };
+        if !watch.touched {
             watch.touched = true;
             self.touched.push_back(key);
         }
@@ -207,10 +208,10 @@ impl EventLoop {
     #[inline(never)]
     fn fetch_ahead(&self, from: usize) {
         for event in self.ready.iter().skip(from).take(AHEAD) {
-            if self.watches.get(event.fd).is_some()
-                && let Some(channel) = self.channels.get(&event.fd)
-            {
-                prefetch(&**channel);
+            if self.watches.get(event.fd).is_some() {
+                if let Some(channel) = self.channels.get(&event.fd) {
+                    prefetch(&**channel);
+                }
             }
         }
     }

@@ -14,8 +14,7 @@ impl EventLoop {
     /// [`contains`](EventLoop::contains) tells the two apart.
     #[must_use]
     pub fn get<C: Channel>(&self, id: ChannelId<C>) -> Option<&C> {
-        let channel: &dyn Any = self.channel(id.key)?;
-        channel.downcast_ref()
+        self.channel(id.key)?.as_any().downcast_ref()
     }
 
     /// The channel of that id, unless it is gone or one of its methods runs.
@@ -25,8 +24,7 @@ impl EventLoop {
     /// use [`with`](EventLoop::with).
     #[must_use]
     pub fn get_mut<C: Channel>(&mut self, id: ChannelId<C>) -> Option<&mut C> {
-        let channel: &mut dyn Any = self.channel_mut(id.key)?;
-        channel.downcast_mut()
+        self.channel_mut(id.key)?.as_any_mut().downcast_mut()
     }
 
     /// Checks whether a channel is in the loop, also while one of its methods runs and
@@ -137,7 +135,7 @@ impl EventLoop {
         }
         let mut visit = Some(visit);
         let mut visit_typed = |channel: &mut dyn Channel, event_loop: &mut Self| {
-            let channel: &mut dyn Any = channel;
+            let channel = channel.as_any_mut();
             // It is of this type, as `get` found, and visited once.
             match (channel.downcast_mut(), visit.take()) {
                 (Some(channel), Some(visit)) => visit(channel, event_loop),
@@ -171,7 +169,7 @@ impl EventLoop {
         if self.awaited.take_if(|awaited| awaited.key == key).is_some() {
             self.stop();
         }
-        let channel: Box<dyn Any> = self.forget(key)?;
+        let channel = self.forget(key)?.into_any();
         channel.downcast().ok().map(|channel| *channel)
     }
 

@@ -1,6 +1,5 @@
 //! Running the loop to its end.
 
-use std::any::Any;
 use std::io;
 use std::time::Duration;
 
@@ -166,7 +165,7 @@ impl EventLoop {
         run.0.make_passes(RunOptions::new())?;
         let awaited = run.0.awaited.take();
         let closed = awaited.and_then(|awaited| awaited.channel);
-        let closed = closed.map(|channel| -> Box<dyn Any> { channel });
+        let closed = closed.map(|channel| channel.into_any());
         Ok(closed.and_then(|closed| closed.downcast().ok().map(|channel| *channel)))
     }
 
@@ -221,7 +220,7 @@ impl EventLoop {
     ///     }
     /// }
     ///
-    /// let (reader, mut writer) = std::io::pipe()?;
+    /// let (reader, mut writer) = os_pipe::pipe()?;
     /// let mut event_loop = EventLoop::new()?;
     /// let id = event_loop.add(FileDispatcher::new(reader, Reader(0))?)?;
     /// writer.write_all(b"twelve bytes")?;
@@ -244,10 +243,10 @@ impl EventLoop {
     /// back until then. No handler is called.
     pub(super) fn write_gathered(&mut self) {
         for key in &self.touched {
-            if self.watches.current(*key).is_some()
-                && let Some(channel) = self.channels.get_mut(&key.fd)
-            {
-                channel.write_gathered();
+            if self.watches.current(*key).is_some() {
+                if let Some(channel) = self.channels.get_mut(&key.fd) {
+                    channel.write_gathered();
+                }
             }
         }
     }

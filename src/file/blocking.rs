@@ -67,10 +67,10 @@ impl Blocking {
     /// Sets a shared flag again if it is off, since another wrapper of the description may
     /// have been closed. The process that sets it is the one to take it off.
     fn ensure(&self, file: BorrowedFd<'_>) -> io::Result<()> {
-        if let Self::SharedFlag { set_by } = self
-            && fd::set_nonblocking(file, true)?
-        {
-            set_by.store(process::id(), Ordering::Relaxed);
+        if let Self::SharedFlag { set_by } = self {
+            if fd::set_nonblocking(file, true)? {
+                set_by.store(process::id(), Ordering::Relaxed);
+            }
         }
         Ok(())
     }

@@ -46,7 +46,7 @@ use crate::event_loop::forward_channel;
 ///
 /// let mut event_loop = EventLoop::new()?;
 /// event_loop.add(FileDispatcher::new(std::io::stdin(), Lines(0))?)?;
-/// # let (reader, writer) = std::io::pipe()?;
+/// # let (reader, writer) = os_pipe::pipe()?;
 /// # event_loop.close_all(false)?;
 /// # event_loop.add(FileDispatcher::new(reader, Lines(0))?)?;
 /// # std::io::Write::write_all(&mut &writer, b"one\ntwo\n")?;
@@ -77,7 +77,7 @@ impl<H: Handler> FileDispatcher<H> {
     /// struct Quiet;
     /// impl Handler for Quiet {}
     ///
-    /// let (reader, _writer) = std::io::pipe()?;
+    /// let (reader, _writer) = os_pipe::pipe()?;
     /// let channel = FileDispatcher::over(FileWrapper::leave_blocking(&reader)?, Quiet);
     /// assert!(channel.connected());
     /// # Ok::<(), fdloop::Error>(())
@@ -181,7 +181,7 @@ impl<H: Handler> FileDispatcher<H> {
     /// struct Quiet;
     /// impl Handler for Quiet {}
     ///
-    /// let (reader, _writer) = std::io::pipe()?;
+    /// let (reader, _writer) = os_pipe::pipe()?;
     /// let channel = FileDispatcher::new(&reader, Quiet)?;
     /// // Closes the duplicate, and puts the flags of the file back.
     /// let Quiet = channel.into_inner().into_handler();

@@ -44,7 +44,7 @@ use crate::sys::reopen;
 /// use fdloop::FileWrapper;
 /// use std::io::Read;
 ///
-/// let (mut reader, writer) = std::io::pipe()?;
+/// let (mut reader, writer) = os_pipe::pipe()?;
 /// let mut wrapper = FileWrapper::new(&writer)?;
 /// drop(writer);
 /// wrapper.send(b"It's not dead")?;
@@ -102,7 +102,7 @@ impl FileWrapper {
     ///     }
     /// }
     ///
-    /// # let (reader, _) = std::io::pipe()?;
+    /// # let (reader, _) = os_pipe::pipe()?;
     /// # let stdin = || reader;
     /// # /*
     /// use std::io::stdin;

@@ -59,7 +59,7 @@ mod tests {
 
     #[test]
     fn poll_is_called_once_in_an_interval_however_often_one_asks() {
-        let (reader, writer) = io::pipe().unwrap();
+        let (reader, writer) = os_pipe::pipe().unwrap();
         let mut hangups = Hangups::default();
         let number = reader.as_raw_fd() as usize;
         hangups.set(reader.as_raw_fd(), number, true);

@@ -101,7 +101,7 @@ impl PollPoller {
     /// Counts those that are ready as active.
     fn note_active(&mut self, ready: &[Event]) {
         for event in ready {
-            let number = event.fd.cast_unsigned() as usize;
+            let number = event.fd as u32 as usize;
             match (self.hot.place(number), self.all.place(number)) {
                 (Some(place), _) => self.idle[place] = 0,
                 (None, Some(place)) => self.make_hot(number, place),

@@ -129,9 +129,10 @@ impl SelectPoller {
     /// beyond `words`: a bit left behind there would be asked for later, when its number
     /// is closed, and select(2) would then fail with EBADF.
     fn shrink(&mut self) {
-        while let Some(last) = self.words.checked_sub(1)
-            && self.watched(last) == 0
-        {
+        while let Some(last) = self.words.checked_sub(1) {
+            if self.watched(last) != 0 {
+                break;
+            }
             self.words = last;
             for set in self.found.chunks_exact_mut(self.room) {
                 set[last] = 0;
@@ -346,7 +347,7 @@ impl SelectPoller {
     /// Reports the numbers that were never open, for as long as they are watched.
     fn report_never_open(&mut self, ready: &mut Vec<Event>) {
         let mut never_open = mem::take(&mut self.never_open);
-        never_open.retain(|fd| self.is_watched(fd.cast_unsigned() as usize) && !is_open(*fd));
+        never_open.retain(|fd| self.is_watched(*fd as u32 as usize) && !is_open(*fd));
         ready.extend(never_open.iter().copied().map(closed));
         self.never_open = never_open;
     }
@@ -543,7 +544,7 @@ mod tests {
     fn an_active_number_that_went_is_asked_no_more() {
         let mut poller = SelectPoller::new();
         let mut ready = Vec::new();
-        let (reader, _writer) = std::io::pipe().unwrap();
+        let (reader, _writer) = os_pipe::pipe().unwrap();
         poller.set(reader.as_raw_fd(), Interest::READABLE).unwrap();
         // In a word of its own, and not open.
         let highest = 10 * BITS;

@@ -84,7 +84,7 @@ impl Table {
 
 /// Only numbers that are not negative are ever inserted.
 pub(super) fn number_of(entry: &PollFd) -> usize {
-    entry.fd.cast_unsigned() as usize
+    entry.fd as u32 as usize
 }
 
 /// Asks without blocking how many are ready.
@@ -102,8 +102,8 @@ const GROUP: usize = 8;
 /// Appends an event for each of the entries that are ready, which are `left`.
 #[inline]
 pub(super) fn collect(entries: &[PollFd], mut left: usize, ready: &mut Vec<Event>) {
-    let (groups, rest) = entries.as_chunks::<GROUP>();
-    for group in groups {
+    let mut groups = entries.chunks_exact(GROUP);
+    for group in groups.by_ref() {
         // Of many entries few are ready.
         if group.iter().fold(0, |any, entry| any | entry.revents) != 0 {
             left = collect_each(group, left, ready);
@@ -112,7 +112,7 @@ pub(super) fn collect(entries: &[PollFd], mut left: usize, ready: &mut Vec<Event
             }
         }
     }
-    collect_each(rest, left, ready);
+    collect_each(groups.remainder(), left, ready);
 }
 
 /// The same for entries of which at most `left` are ready. The answer is how many are

@@ -1,7 +1,7 @@
 //! Descriptors for tests.
 
 use std::fs::{self, File};
-use std::io::{self, PipeReader, Write};
+use std::io::{self, Write};
 use std::os::fd::{AsFd, AsRawFd};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
@@ -85,8 +85,8 @@ fn pattern(len: usize) -> Vec<u8> {
 
 /// A pipe that holds 200,000 bytes, or what fits where its size cannot be set,
 /// and whose writer is gone: the reader, and what it has to give.
-pub fn stuffed_pipe() -> (PipeReader, Vec<u8>) {
-    let (reader, mut writer) = io::pipe().unwrap();
+pub fn stuffed_pipe() -> (os_pipe::PipeReader, Vec<u8>) {
+    let (reader, mut writer) = os_pipe::pipe().unwrap();
     #[cfg(target_os = "linux")]
     fcntl(&writer, FcntlArg::F_SETPIPE_SZ(1 << 18)).unwrap();
     fcntl(&writer, FcntlArg::F_SETFL(OFlag::O_NONBLOCK)).unwrap();

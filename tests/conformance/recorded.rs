@@ -95,7 +95,8 @@ fn the_scenarios_of_a_given_directory_are_performed_as_by_the_reference() {
     let Some(directory) = std::env::var_os("FDLOOP_SCENARIO_DIR") else {
         return;
     };
-    let files = scenarios_in(Path::new(&directory));
+    let directory = Path::new(&directory);
+    let files = scenarios_in(directory);
     assert!(!files.is_empty(), "{} has no *.json", directory.display());
     let Some(reference) = Performer::all_of_the_reference() else {
         let recorded = |index: usize| Ok(read_json(&files[index].with_extension("trace.json")));

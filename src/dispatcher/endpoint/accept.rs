@@ -93,10 +93,11 @@ impl Endpoint {
     }
 
     fn log_refusing(&self, error: &io::Error) {
-        if let Phase::Listening(listener) = &self.phase
-            && listener.admission == Admission::Open
-        {
-            log::error!("fd {}: refusing connections: {error}", self.fd);
+        match &self.phase {
+            Phase::Listening(listener) if listener.admission == Admission::Open => {
+                log::error!("fd {}: refusing connections: {error}", self.fd);
+            }
+            _ => {}
         }
     }
 
@@ -117,9 +118,11 @@ impl Endpoint {
 
     /// Ends the pause.
     pub(crate) fn resume(&mut self) {
+        if !self.is_paused() {
+            return;
+        }
         if let (Some(Link::Socket(socket)), Phase::Listening(listener)) =
             (&self.link, &mut self.phase)
-            && listener.admission == Admission::Paused
         {
             listener.admission = Admission::Refusing;
             if listener.spare.is_none() {

@@ -67,11 +67,12 @@ impl Endpoint {
             Phase::Announcing { .. } => return Ok(Some(Call::Connect)),
             Phase::Connecting(_) if turn.event != Some(Event::Priority) => {}
             _ => {
-                if let Some(event) = turn.event.take()
-                    && self.has_events()
-                    && let Some(call) = self.call_for(event)?
-                {
-                    return Ok(Some(call));
+                let call = match turn.event.take() {
+                    Some(event) if self.has_events() => self.call_for(event)?,
+                    _ => None,
+                };
+                if call.is_some() {
+                    return Ok(call);
                 }
             }
         }

@@ -63,11 +63,11 @@ impl Endpoint {
     }
 
     fn clear_output(&mut self) {
-        if self.has_output()
-            && let Some(buffer) = self.outlet.buffer_mut()
-        {
-            buffer.queue.clear();
+        if self.has_output() {
             self.flow = Flow::Clear;
+            if let Some(buffer) = self.outlet.buffer_mut() {
+                buffer.queue.clear();
+            }
         }
     }
 

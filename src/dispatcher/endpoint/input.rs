@@ -24,17 +24,16 @@ impl Endpoint {
     #[inline]
     pub fn recv(&mut self, buf: &mut [u8]) -> Result<usize> {
         self.received = true;
-        if matches!(self.phase, Phase::Connected)
-            && !buf.is_empty()
-            && let Some(Link::Socket(socket)) = &self.link
-        {
-            return match socket.recv(buf) {
-                Ok(n) if n > 0 => Ok(n),
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => self.recv_unusual(buf),
-                result => self.received(result),
-            };
+        match (&self.link, &self.phase) {
+            (Some(Link::Socket(socket)), Phase::Connected) if !buf.is_empty() => {
+                match socket.recv(buf) {
+                    Ok(n) if n > 0 => Ok(n),
+                    Err(e) if e.kind() == io::ErrorKind::Interrupted => self.recv_unusual(buf),
+                    result => self.received(result),
+                }
+            }
+            _ => self.recv_unusual(buf),
         }
-        self.recv_unusual(buf)
     }
 
     fn recv_unusual(&mut self, buf: &mut [u8]) -> Result<usize> {
@@ -289,11 +288,11 @@ impl Endpoint {
         if !self.is_established() {
             return true;
         }
-        if self.may_still_be_reset()
-            && let Some(Ok(Some(error))) = self.socket().map(Socket::take_error)
-        {
-            let error = Error::system("keep the connection", Some(self.fd), error);
-            self.reason.get_or_insert(error);
+        if self.may_still_be_reset() {
+            if let Some(Ok(Some(error))) = self.socket().map(Socket::take_error) {
+                let error = Error::system("keep the connection", Some(self.fd), error);
+                self.reason.get_or_insert(error);
+            }
         }
         if self.has_output() {
             self.lose_output();

@@ -78,10 +78,10 @@ impl Endpoint {
             );
             return Err(Error::misuse(io::ErrorKind::Unsupported, message));
         }
-        if !self.will_close()
-            && !self.has_no_reader()
-            && let Some(buffer) = self.outlet.buffer_mut()
-        {
+        if self.will_close() || self.has_no_reader() {
+            return Ok(());
+        }
+        if let Some(buffer) = self.outlet.buffer_mut() {
             buffer.queue.push_producer(Box::new(producer));
             self.pushed();
         }
@@ -150,9 +150,8 @@ impl Endpoint {
 
     /// Updates the state after data was buffered.
     fn pushed(&mut self) {
-        if let Some(buffer) = self.outlet.buffer()
-            && buffer.queue.pending() >= buffer.high_watermark
-        {
+        let buffer = self.outlet.buffer();
+        if buffer.is_some_and(|buffer| buffer.queue.pending() >= buffer.high_watermark) {
             self.congestion = Congestion::Congested;
         }
         if self.flow == Flow::Clear {
@@ -211,10 +210,11 @@ impl Endpoint {
     /// which is then kept for the check of the connect.
     #[cold]
     fn sent_too_early(&mut self, error: io::Error) {
-        if error.kind() != io::ErrorKind::NotConnected
-            && let Phase::Connecting(attempts) = &mut self.phase
-        {
-            attempts.failed_early(error);
+        match &mut self.phase {
+            Phase::Connecting(attempts) if error.kind() != io::ErrorKind::NotConnected => {
+                attempts.failed_early(error);
+            }
+            _ => {}
         }
     }
 
@@ -297,10 +297,13 @@ impl Endpoint {
 
     /// Acts on the marks before which everything was written.
     fn reach_marks(&mut self) -> Result<()> {
-        while self.ending != Ending::Due
-            && let Outlet::Buffered(Some(buffer)) = &mut self.outlet
-            && let Some(mark) = buffer.queue.take_mark()
-        {
+        while self.ending != Ending::Due {
+            let Outlet::Buffered(Some(buffer)) = &mut self.outlet else {
+                break;
+            };
+            let Some(mark) = buffer.queue.take_mark() else {
+                break;
+            };
             if buffer.queue.is_empty() {
                 self.flow = Flow::Clear;
             }

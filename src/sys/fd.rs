@@ -1,9 +1,8 @@
 //! Descriptors of any kind: duplicating, flags, reading and writing.
 
 use std::io::{self, IoSlice};
+use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
-
-use nix::fcntl::{FcntlArg, FdFlag, OFlag, fcntl};
 
 use super::{check, check_size};
 
@@ -13,7 +12,9 @@ pub(crate) const MAX_SLICES: usize = 64;
 
 /// A duplicate of `fd` that is closed on exec and numbered 0 or above.
 pub(crate) fn duplicate(fd: BorrowedFd<'_>) -> io::Result<OwnedFd> {
-    let number = fcntl(fd, FcntlArg::F_DUPFD_CLOEXEC(0))?;
+    // SAFETY: the request takes a number and no pointer, and the descriptor is borrowed for the
+    // call.
+    let number = check(unsafe { libc::fcntl(fd.as_raw_fd(), libc::F_DUPFD_CLOEXEC, 0) })?;
     // SAFETY: F_DUPFD_CLOEXEC has just made this descriptor, and nobody else
     // knows its number.
     Ok(unsafe { OwnedFd::from_raw_fd(number) })
@@ -44,9 +45,12 @@ pub(crate) fn is_open(fd: RawFd) -> bool {
 
 /// Sets the close-on-exec flag, which belongs to the descriptor alone.
 pub(crate) fn set_close_on_exec(fd: BorrowedFd<'_>) -> io::Result<()> {
-    let flags = FdFlag::from_bits_retain(fcntl(fd, FcntlArg::F_GETFD)?);
-    if !flags.contains(FdFlag::FD_CLOEXEC) {
-        fcntl(fd, FcntlArg::F_SETFD(flags | FdFlag::FD_CLOEXEC))?;
+    // SAFETY: the request takes no pointer, and the descriptor is borrowed for the call.
+    let flags = check(unsafe { libc::fcntl(fd.as_raw_fd(), libc::F_GETFD) })?;
+    if flags & libc::FD_CLOEXEC == 0 {
+        let wanted = flags | libc::FD_CLOEXEC;
+        // SAFETY: as above; the request takes flags.
+        check(unsafe { libc::fcntl(fd.as_raw_fd(), libc::F_SETFD, wanted) })?;
     }
     Ok(())
 }
@@ -54,14 +58,30 @@ pub(crate) fn set_close_on_exec(fd: BorrowedFd<'_>) -> io::Result<()> {
 /// Sets or clears O_NONBLOCK, which belongs to the open file description and so
 /// to everybody who shares it. Answers whether that changed anything.
 pub(crate) fn set_nonblocking(fd: BorrowedFd<'_>, nonblocking: bool) -> io::Result<bool> {
-    let flags = OFlag::from_bits_retain(fcntl(fd, FcntlArg::F_GETFL)?);
-    if flags.contains(OFlag::O_NONBLOCK) == nonblocking {
+    let flags = status_flags(fd)?;
+    if (flags & libc::O_NONBLOCK != 0) == nonblocking {
         return Ok(false);
     }
-    let mut wanted = flags;
-    wanted.set(OFlag::O_NONBLOCK, nonblocking);
-    fcntl(fd, FcntlArg::F_SETFL(wanted))?;
+    let wanted = flags ^ libc::O_NONBLOCK;
+    // SAFETY: the request takes flags and no pointer, and the descriptor is borrowed for the call.
+    check(unsafe { libc::fcntl(fd.as_raw_fd(), libc::F_SETFL, wanted) })?;
     Ok(true)
+}
+
+/// Returns the flags of the open file description (F_GETFL).
+pub(super) fn status_flags(fd: BorrowedFd<'_>) -> io::Result<libc::c_int> {
+    // SAFETY: the request takes no pointer, and the descriptor is borrowed for the call.
+    check(unsafe { libc::fcntl(fd.as_raw_fd(), libc::F_GETFL) })
+}
+
+/// fstat(2).
+pub(super) fn status(fd: BorrowedFd<'_>) -> io::Result<libc::stat> {
+    let mut status = MaybeUninit::uninit();
+    // SAFETY: the kernel writes one structure to the pointer, which is to one that is
+    // exclusively borrowed; the descriptor is borrowed for the call.
+    check(unsafe { libc::fstat(fd.as_raw_fd(), status.as_mut_ptr()) })?;
+    // SAFETY: the call has succeeded, so the structure is filled in.
+    Ok(unsafe { status.assume_init() })
 }
 
 /// read(2) of at most `buf.len()` bytes.
@@ -104,20 +124,32 @@ pub(crate) enum FileKind {
 
 /// Returns the kind of file that `fd` refers to.
 pub(crate) fn kind(fd: BorrowedFd<'_>) -> io::Result<FileKind> {
-    let stat = nix::sys::stat::fstat(fd)?;
-    Ok(match stat.st_mode & libc::S_IFMT {
+    let status = status(fd)?;
+    Ok(match status.st_mode & libc::S_IFMT {
         libc::S_IFREG | libc::S_IFDIR | libc::S_IFBLK => FileKind::AlwaysReady,
         libc::S_IFIFO => FileKind::Pipe,
         libc::S_IFSOCK => FileKind::Socket,
-        libc::S_IFCHR if never_blocks(stat.st_rdev) => FileKind::AlwaysReady,
+        libc::S_IFCHR if never_blocks(status.st_rdev) => FileKind::AlwaysReady,
         libc::S_IFCHR if is_terminal(fd) => FileKind::Terminal,
         _ => FileKind::Other,
     })
 }
 
+/// isatty(3): why `fd` is not a terminal, if so.
+pub(super) fn check_terminal(fd: BorrowedFd<'_>) -> io::Result<()> {
+    // SAFETY: the call takes no pointer, and the descriptor is borrowed for it.
+    match unsafe { libc::isatty(fd.as_raw_fd()) } {
+        1 => Ok(()),
+        _ => Err(io::Error::last_os_error()),
+    }
+}
+
 /// Checks whether `fd` is a terminal, one that has hung up included.
 fn is_terminal(fd: BorrowedFd<'_>) -> bool {
-    matches!(nix::unistd::isatty(fd), Ok(true) | Err(nix::Error::EIO))
+    match check_terminal(fd) {
+        Ok(()) => true,
+        Err(error) => error.raw_os_error() == Some(libc::EIO),
+    }
 }
 
 /// Checks whether the number is that of /dev/null, /dev/zero or /dev/full.
@@ -143,7 +175,7 @@ pub(crate) enum Access {
 
 /// Returns what `fd` was opened for.
 pub(crate) fn access(fd: BorrowedFd<'_>) -> io::Result<Access> {
-    Ok(match fcntl(fd, FcntlArg::F_GETFL)? & libc::O_ACCMODE {
+    Ok(match status_flags(fd)? & libc::O_ACCMODE {
         libc::O_RDONLY => Access::ReadOnly,
         libc::O_WRONLY => Access::WriteOnly,
         _ => Access::ReadWrite,
@@ -219,7 +251,7 @@ pub(crate) fn has_no_reader(fd: BorrowedFd<'_>) -> bool {
 /// Checks whether a terminal has hung up. Its settings can then not be read, whatever
 /// poll(2) reports.
 pub(crate) fn has_terminal_hung_up(fd: BorrowedFd<'_>) -> bool {
-    has_hung_up(fd) || nix::unistd::isatty(fd) != Ok(true)
+    has_hung_up(fd) || check_terminal(fd).is_err()
 }
 
 /// What poll(2) says of one descriptor at this moment.

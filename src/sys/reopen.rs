@@ -5,7 +5,7 @@ use std::io;
 use std::os::fd::{BorrowedFd, OwnedFd};
 
 #[cfg(any(opens_through_proc, tells_pty_masters))]
-use nix::fcntl::{FcntlArg, OFlag, fcntl};
+use super::fd;
 
 /// Opens the pipe of `fd` anew, non-blocking, with the access mode of `fd`.
 ///
@@ -47,7 +47,7 @@ pub(crate) fn has_name(_: BorrowedFd<'_>) -> bool {
 #[cfg(tells_pty_masters)]
 pub(crate) fn terminal(fd: BorrowedFd<'_>) -> io::Result<OwnedFd> {
     // A terminal that has hung up may have a new owner.
-    if nix::unistd::isatty(fd) != Ok(true) || is_pty_master(fd) || would_raise_lines(fd) {
+    if fd::check_terminal(fd).is_err() || is_pty_master(fd) || would_raise_lines(fd) {
         return Err(refused());
     }
     let flags = flags_for(fd)?;
@@ -74,20 +74,20 @@ fn refused() -> io::Error {
 
 /// Status flags that open(2) does not set, or not for such files.
 #[cfg(opens_through_proc)]
-const LOST: OFlag = OFlag::O_ASYNC.union(OFlag::O_DIRECT).union(OFlag::O_PATH);
+const LOST: libc::c_int = libc::O_ASYNC | libc::O_DIRECT | libc::O_PATH;
 #[cfg(all(tells_pty_masters, not(opens_through_proc)))]
-const LOST: OFlag = OFlag::O_ASYNC;
+const LOST: libc::c_int = libc::O_ASYNC;
 
 /// Returns what to open the file of `fd` with, so that the new description differs from
 /// the old one in O_NONBLOCK alone.
 #[cfg(any(opens_through_proc, tells_pty_masters))]
-fn flags_for(fd: BorrowedFd<'_>) -> io::Result<OFlag> {
-    let flags = OFlag::from_bits_retain(fcntl(fd, FcntlArg::F_GETFL)?);
-    if flags.intersects(LOST) {
+fn flags_for(fd: BorrowedFd<'_>) -> io::Result<libc::c_int> {
+    let flags = fd::status_flags(fd)?;
+    if flags & LOST != 0 {
         return Err(refused());
     }
-    let kept = OFlag::O_ACCMODE | OFlag::O_APPEND;
-    Ok((flags & kept) | OFlag::O_NONBLOCK | OFlag::O_NOCTTY | OFlag::O_CLOEXEC)
+    // The access mode is the one of `fd`, see `open_same`.
+    Ok((flags & libc::O_APPEND) | libc::O_NONBLOCK | libc::O_NOCTTY)
 }
 
 #[cfg(opens_through_proc)]
@@ -97,25 +97,59 @@ fn proc_path(fd: BorrowedFd<'_>) -> String {
 }
 
 #[cfg(opens_through_proc)]
-fn through_proc(fd: BorrowedFd<'_>, flags: OFlag) -> io::Result<OwnedFd> {
+fn through_proc(fd: BorrowedFd<'_>, flags: libc::c_int) -> io::Result<OwnedFd> {
     open_same(fd, proc_path(fd).as_ref(), flags)
 }
 
 #[cfg(tells_pty_masters)]
-fn by_name(fd: BorrowedFd<'_>, flags: OFlag) -> io::Result<OwnedFd> {
-    open_same(fd, &nix::unistd::ttyname(fd)?, flags)
+fn by_name(fd: BorrowedFd<'_>, flags: libc::c_int) -> io::Result<OwnedFd> {
+    open_same(fd, &terminal_name(fd)?, flags)
+}
+
+/// ttyname(3).
+#[cfg(tells_pty_masters)]
+fn terminal_name(fd: BorrowedFd<'_>) -> io::Result<std::path::PathBuf> {
+    use std::os::fd::AsRawFd;
+    use std::os::unix::ffi::OsStringExt;
+    let mut name = vec![0_u8; libc::PATH_MAX as usize];
+    // SAFETY: the call writes at most `name.len()` bytes into the exclusively borrowed
+    // buffer, and the descriptor is borrowed for it.
+    let errno = unsafe { libc::ttyname_r(fd.as_raw_fd(), name.as_mut_ptr().cast(), name.len()) };
+    if errno != 0 {
+        return Err(io::Error::from_raw_os_error(errno));
+    }
+    name.truncate(
+        name.iter()
+            .position(|byte| *byte == 0)
+            .unwrap_or(name.len()),
+    );
+    Ok(std::ffi::OsString::from_vec(name).into())
 }
 
 /// Opens `path`, and checks that it is the file of `fd`: another file may be mounted there,
 /// and a thread may have other descriptors than its process, whose /proc shows.
 #[cfg(any(opens_through_proc, tells_pty_masters))]
-fn open_same(fd: BorrowedFd<'_>, path: &std::path::Path, flags: OFlag) -> io::Result<OwnedFd> {
-    use nix::sys::stat::{Mode, fstat};
-    let fresh = nix::fcntl::open(path, flags, Mode::empty())?;
-    let (wanted, found) = (fstat(fd)?, fstat(&fresh)?);
+fn open_same(
+    fd: BorrowedFd<'_>,
+    path: &std::path::Path,
+    flags: libc::c_int,
+) -> io::Result<OwnedFd> {
+    use std::os::fd::AsFd;
+    use std::os::unix::fs::OpenOptionsExt;
+    let access = fd::access(fd)?;
+    let fresh = std::fs::OpenOptions::new()
+        .read(access != fd::Access::WriteOnly)
+        .write(access != fd::Access::ReadOnly)
+        .custom_flags(flags)
+        .open(path)?;
+    let (wanted, found) = (fd::status(fd)?, fd::status(fresh.as_fd())?);
     let same = (wanted.st_dev, wanted.st_ino, wanted.st_rdev)
         == (found.st_dev, found.st_ino, found.st_rdev);
-    if same { Ok(fresh) } else { Err(refused()) }
+    if same {
+        Ok(fresh.into())
+    } else {
+        Err(refused())
+    }
 }
 
 #[cfg(has_fixed_device_numbers)]
@@ -125,7 +159,7 @@ fn is_dev_tty(fd: BorrowedFd<'_>) -> bool {
 
 #[cfg(all(tells_pty_masters, not(has_fixed_device_numbers)))]
 fn is_dev_tty(fd: BorrowedFd<'_>) -> bool {
-    nix::unistd::ttyname(fd).is_ok_and(|name| name.as_os_str() == "/dev/tty")
+    terminal_name(fd).is_ok_and(|name| name.as_os_str() == "/dev/tty")
 }
 
 /// Checks whether two descriptors of /dev/tty are of one terminal.
@@ -149,7 +183,7 @@ fn is_same_terminal(_: BorrowedFd<'_>, _: &OwnedFd) -> bool {
 
 #[cfg(has_fixed_device_numbers)]
 fn has_device_number(fd: BorrowedFd<'_>, number: libc::dev_t) -> bool {
-    nix::sys::stat::fstat(fd).is_ok_and(|stat| stat.st_rdev == number)
+    fd::status(fd).is_ok_and(|stat| stat.st_rdev == number)
 }
 
 /// Checks whether `fd` is the master of a pseudo-terminal. Opening a master anew would make

@@ -291,7 +291,7 @@ fn text(line: &[u8]) -> String {
 }
 
 fn main() -> ExitCode {
-    common::main(USAGE, run)
+    common::main(USAGE, &["--backend"], run)
 }
 
 fn run(mut arguments: Arguments) -> Result<(), Failure> {

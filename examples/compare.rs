@@ -160,13 +160,13 @@ fn row(fds: usize, active: usize) -> Result<Row> {
 }
 
 fn main() -> ExitCode {
-    common::main(USAGE, run)
+    common::main(USAGE, &["--fds", "--active", "--svg"], run)
 }
 
 fn run(mut arguments: Arguments) -> Result<(), Failure> {
-    let fds = arguments.value("--fds")?;
-    let active = arguments.value("--active")?;
-    let svg = arguments.value("--svg")?;
+    let fds = arguments.value("--fds");
+    let active = arguments.value("--active");
+    let svg = arguments.value("--svg");
     arguments.finish()?;
     let active = match active {
         Some(active) => count("--active", &active)?,

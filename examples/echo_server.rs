@@ -62,7 +62,7 @@ impl Handler for Server {
 }
 
 fn main() -> ExitCode {
-    common::main(USAGE, run)
+    common::main(USAGE, &["--backend"], run)
 }
 
 fn run(mut arguments: Arguments) -> Result<(), Failure> {

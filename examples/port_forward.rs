@@ -168,7 +168,7 @@ impl Handler for Forwarder {
 }
 
 fn main() -> ExitCode {
-    common::main(USAGE, run)
+    common::main(USAGE, &["--backend"], run)
 }
 
 fn run(mut arguments: Arguments) -> Result<(), Failure> {

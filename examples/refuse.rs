@@ -28,7 +28,7 @@ struct Refuse;
 impl Handler for Refuse {}
 
 fn main() -> ExitCode {
-    common::main(USAGE, run)
+    common::main(USAGE, &["--backend"], run)
 }
 
 fn run(mut arguments: Arguments) -> Result<(), Failure> {

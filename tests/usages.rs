@@ -73,3 +73,13 @@ fn a_port_that_is_too_large_is_refused() {
         assert!(ended.stderr.contains(said), "{ended:?}");
     }
 }
+
+#[test]
+fn what_follows_two_dashes_is_no_option() {
+    let ended = run("echo_server", &["--", "--backend"]);
+    assert_eq!(ended.code, Some(2), "{ended:?}");
+    assert!(
+        ended.stderr.contains("\"--backend\" is not an address"),
+        "{ended:?}"
+    );
+}

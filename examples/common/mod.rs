@@ -1,9 +1,9 @@
-//! What the examples share: arguments, messages, and an end on SIGINT and SIGTERM.
+//! Code that the examples share: arguments, messages, and an end on SIGINT and SIGTERM.
 
 // Every example compiles its own copy of this file, and none uses all of it.
 #![allow(dead_code)]
 
-use std::env;
+use std::collections::VecDeque;
 use std::ffi::{OsStr, OsString};
 use std::fmt;
 use std::fs;
@@ -62,16 +62,35 @@ impl<C> From<AddError<C>> for Failure {
     }
 }
 
-/// Runs a program, says on stderr why it failed, and gives its exit code.
-pub fn main(usage: &str, program: impl FnOnce(Arguments) -> Result<(), Failure>) -> ExitCode {
-    log_to_stderr();
-    let arguments = Arguments(env::args_os().skip(1).collect());
-    if arguments.ask_for_help() {
-        // An error means that the reader has gone.
-        let _ = writeln!(io::stdout(), "{usage}");
-        return ExitCode::SUCCESS;
+impl From<lexopt::Error> for Failure {
+    fn from(error: lexopt::Error) -> Self {
+        Self::Usage(match error {
+            lexopt::Error::MissingValue {
+                option: Some(option),
+            } => format!("{option} needs a value"),
+            error => error.to_string(),
+        })
     }
-    match program(arguments) {
+}
+
+/// Runs a program, prints on stderr why it failed, and returns its exit code. `options` are the
+/// options that it knows, each of which takes a value.
+pub fn main(
+    usage: &str,
+    options: &[&str],
+    program: impl FnOnce(Arguments) -> Result<(), Failure>,
+) -> ExitCode {
+    log_to_stderr();
+    let result = match Arguments::parse(options) {
+        Ok(Some(arguments)) => program(arguments),
+        Ok(None) => {
+            // An error means that the reader has gone.
+            let _ = writeln!(io::stdout(), "{usage}");
+            Ok(())
+        }
+        Err(failure) => Err(failure),
+    };
+    match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(Failure::Usage(message)) => {
             complain(&message);
@@ -94,72 +113,65 @@ pub fn complain(message: &(impl fmt::Display + ?Sized)) {
     let _ = writeln!(io::stderr(), "{NAME}: {message}");
 }
 
-/// Writes the errors that the crate logs to stderr.
-struct StderrLog;
-
-impl log::Log for StderrLog {
-    fn enabled(&self, metadata: &log::Metadata<'_>) -> bool {
-        metadata.level() <= log::Level::Error
-    }
-
-    fn log(&self, record: &log::Record<'_>) {
-        if self.enabled(record.metadata()) {
-            complain(record.args());
-        }
-    }
-
-    fn flush(&self) {}
-}
-
+/// Writes errors that the crate logs to stderr, and more if `RUST_LOG` asks for it.
 fn log_to_stderr() {
-    // It fails only if there is a logger already, which is as good.
-    if log::set_logger(&StderrLog).is_ok() {
-        log::set_max_level(log::LevelFilter::Error);
-    }
+    env_logger::Builder::new()
+        .filter_level(log::LevelFilter::Error)
+        .parse_default_env()
+        .format(|out, record| writeln!(out, "{NAME}: {}", record.args()))
+        .init();
 }
 
-/// The arguments that are not taken yet. Options are taken first, then
-/// operands in their order; [`finish`](Arguments::finish) refuses the rest.
-#[derive(Debug)]
-pub struct Arguments(Vec<OsString>);
+/// The arguments that are not taken yet. Options and operands may be mixed on the command line.
+#[derive(Debug, Default)]
+pub struct Arguments {
+    options: Vec<(String, OsString)>,
+    operands: VecDeque<OsString>,
+}
 
 impl Arguments {
-    fn ask_for_help(&self) -> bool {
-        self.0.iter().any(|a| a == "-h" || a == "--help")
+    /// Reads the command line. `None` if it asks for help.
+    fn parse(known: &[&str]) -> Result<Option<Self>, Failure> {
+        let mut arguments = Self::default();
+        let mut parser = lexopt::Parser::from_env();
+        while let Some(argument) = parser.next()? {
+            let option = match argument {
+                lexopt::Arg::Short('h') | lexopt::Arg::Long("help") => return Ok(None),
+                lexopt::Arg::Short(letter) => format!("-{letter}"),
+                lexopt::Arg::Long(name) => format!("--{name}"),
+                lexopt::Arg::Value(operand) => {
+                    arguments.operands.push_back(operand);
+                    continue;
+                }
+            };
+            if !known.contains(&option.as_str()) {
+                return Err(unexpected(option.as_ref()));
+            }
+            arguments.options.push((option, parser.value()?));
+        }
+        Ok(Some(arguments))
     }
 
-    /// The value of an option: `NAME VALUE`, or `--name=VALUE`.
-    pub fn value(&mut self, name: &str) -> Result<Option<OsString>, Failure> {
-        let joined = |a: &OsString| Some(a.to_str()?.strip_prefix(name)?.strip_prefix('=')?.into());
-        if let Some(at) = self.0.iter().position(|a| a == name) {
-            if at + 1 == self.0.len() {
-                return Err(Failure::usage(format!("{name} needs a value")));
-            }
-            self.0.remove(at);
-            return Ok(Some(self.0.remove(at)));
-        }
-        let found = self.0.iter().position(|a| joined(a).is_some());
-        Ok(found.and_then(|at| joined(&self.0.remove(at))))
+    /// Takes the value of an option.
+    pub fn value(&mut self, name: &str) -> Option<OsString> {
+        let at = self.options.iter().position(|(option, _)| option == name)?;
+        Some(self.options.remove(at).1)
     }
 
     /// The value of `--backend`, or the default.
     pub fn backend(&mut self) -> Result<Backend, Failure> {
-        let Some(name) = self.value("--backend")? else {
+        let Some(name) = self.value("--backend") else {
             return Ok(Backend::default());
         };
         let backend = name.to_string_lossy().parse();
         backend.map_err(|error: Error| Failure::usage(format!("--backend: {error}")))
     }
 
-    /// The next operand.
+    /// Takes the next operand.
     pub fn operand(&mut self) -> Result<Option<String>, Failure> {
-        let is_operand = |a: &OsString| !a.to_string_lossy().starts_with('-');
-        let Some(at) = self.0.iter().position(is_operand) else {
-            return Ok(None);
-        };
-        let operand = self.0.remove(at).into_string();
+        let operand = self.operands.pop_front().map(OsString::into_string);
         operand
-            .map(Some)
+            .transpose()
             .map_err(|text| Failure::usage(format!("{text:?} is not UTF-8")))
     }
 
@@ -171,14 +183,18 @@ impl Arguments {
 
     /// Refuses what was not taken.
     pub fn finish(self) -> Result<(), Failure> {
-        match self.0.first() {
+        if let Some((option, _)) = self.options.first() {
+            return Err(unexpected(option.as_ref()));
+        }
+        match self.operands.front() {
+            Some(operand) => Err(unexpected(operand)),
             None => Ok(()),
-            Some(argument) => Err(Failure::usage(format!(
-                "unexpected argument {:?}",
-                shown(argument)
-            ))),
         }
     }
+}
+
+fn unexpected(argument: &OsStr) -> Failure {
+    Failure::usage(format!("unexpected argument {:?}", shown(argument)))
 }
 
 /// The addresses that `text` stands for. A malformed one is a mistake in the arguments; a name

@@ -39,7 +39,7 @@ usage: conformance [--backend select|poll] SCENARIO.json...
   prints a trace of each SCENARIO as a line of JSON; see tests/conformance/scenarios";
 
 fn main() -> ExitCode {
-    common::main(USAGE, run)
+    common::main(USAGE, &["--backend"], run)
 }
 
 fn run(mut arguments: Arguments) -> Result<(), Failure> {

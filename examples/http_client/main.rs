@@ -53,12 +53,12 @@ const LIMIT: usize = 256 * 1024;
 const CHUNK: usize = 64 * 1024;
 
 fn main() -> ExitCode {
-    common::main(USAGE, run)
+    common::main(USAGE, &["--backend", "-o"], run)
 }
 
 fn run(mut arguments: Arguments) -> Result<(), Failure> {
     let backend = arguments.backend()?;
-    let file = arguments.value("-o")?;
+    let file = arguments.value("-o");
     let url = Url::parse(&arguments.required("URL")?)?;
     arguments.finish()?;
     let addresses = common::addresses(&url.address)?;

@@ -91,13 +91,13 @@ impl Handler for Server {
 }
 
 fn main() -> ExitCode {
-    common::main(USAGE, run)
+    common::main(USAGE, &["--backend", "--maildir", "--size-limit"], run)
 }
 
 fn run(mut arguments: Arguments) -> Result<(), Failure> {
     let backend = arguments.backend()?;
-    let maildir = arguments.value("--maildir")?.map(PathBuf::from);
-    let size_limit = match arguments.value("--size-limit")? {
+    let maildir = arguments.value("--maildir").map(PathBuf::from);
+    let size_limit = match arguments.value("--size-limit") {
         Some(bytes) => bytes
             .to_str()
             .and_then(|bytes| bytes.parse().ok())

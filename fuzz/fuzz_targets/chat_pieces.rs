@@ -7,7 +7,7 @@
 //! ```
 #![no_main]
 
-#[path = "../../tests/chat_support/model.rs"]
+#[path = "../../tests/common/chat/model.rs"]
 mod model;
 
 use std::cell::RefCell;

@@ -21,7 +21,8 @@ impl TempDir {
     pub fn new() -> Self {
         static NEXT: AtomicUsize = AtomicUsize::new(0);
         let number = NEXT.fetch_add(1, Ordering::Relaxed);
-        let name = format!("fdloop-test-{}-{number}", std::process::id());
+        // Short, since the path of a Unix socket has room for about 100 bytes.
+        let name = format!("fdloop-{}-{number}", std::process::id());
         let path = std::env::temp_dir().join(name);
         fs::create_dir(&path).unwrap();
         Self(path)
@@ -29,6 +30,18 @@ impl TempDir {
 
     pub fn join(&self, name: impl AsRef<Path>) -> PathBuf {
         self.0.join(name)
+    }
+
+    /// The path of a file in it, for a command line.
+    pub fn file(&self, name: &str) -> String {
+        self.join(name).into_os_string().into_string().unwrap()
+    }
+
+    /// The names of the files in it.
+    pub fn names(&self) -> Vec<String> {
+        let entries = fs::read_dir(&self.0).unwrap();
+        let name = |entry: fs::DirEntry| entry.file_name().into_string().unwrap();
+        entries.map(|entry| name(entry.unwrap())).collect()
     }
 }
 
@@ -79,7 +92,7 @@ pub fn at_once<R: Send + 'static>(act: impl FnOnce() -> R + Send + 'static) -> R
 }
 
 /// Data that shows when a piece of it is missing or in the wrong place.
-fn pattern(len: usize) -> Vec<u8> {
+pub fn pattern(len: usize) -> Vec<u8> {
     (0..len).map(|i| (i / 251 + i) as u8).collect()
 }
 

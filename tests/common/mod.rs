@@ -11,17 +11,24 @@
 )]
 #![allow(clippy::print_stderr, reason = "a test says what it skips")]
 
+pub mod chat;
 mod files;
 mod pollers;
 mod probe;
+mod process;
+pub mod programs;
 mod trace;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::{Duration, Instant};
 
-pub use files::{TempDir, at_once, fd_flags, raw_pty, status_flags, stuffed_pipe, stuffed_stream};
+pub use files::{
+    TempDir, at_once, fd_flags, pattern, raw_pty, status_flags, stuffed_pipe, stuffed_stream,
+};
 pub use pollers::{Counting, Heard, Script, Simulated, poller_of};
 pub use probe::{Probe, Seen};
+pub(crate) use process::this_test;
+pub use process::{again, in_own_process, only, path_of};
 pub use trace::{has_strace, traced_on_every_backend};
 
 use fdloop::{Backend, EventLoop};

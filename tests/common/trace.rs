@@ -4,15 +4,15 @@ use std::env;
 use std::fs;
 use std::process::Command;
 
-use super::{TempDir, on_every_backend};
+use super::{TempDir, on_every_backend, only};
 use fdloop::Backend;
 
 /// Set for the process that is looked at: the backend that it uses.
 const CHILD: &str = "FDLOOP_TRACED_BACKEND";
 
 /// Does `act` with each backend in a process of its own, and gives `check` the trace of
-/// those system calls of it that `calls` names. `test` is the name of the test that calls
-/// this, which the process runs again. Where strace cannot be had, nothing is shown.
+/// those system calls of it that `calls` names. `test` is the calling test ([`this_test`]),
+/// which that process runs again. If strace cannot be used, nothing is shown.
 pub fn traced_on_every_backend(
     test: &str,
     calls: &str,
@@ -32,11 +32,16 @@ pub fn traced_on_every_backend(
             .args(["-f", "-e", &format!("trace={calls}"), "-o"])
             .arg(&trace)
             .arg(env::current_exe().unwrap())
-            .args(["--exact", test])
+            .args(only(test))
             .env(CHILD, backend.to_string())
             .output()
             .unwrap();
         assert!(output.status.success(), "{output:?}");
+        let stdout = String::from_utf8_lossy(&output.stdout);
+        assert!(
+            stdout.contains("1 passed"),
+            "{test} is not a test:\n{stdout}"
+        );
         check(&fs::read_to_string(&trace).unwrap());
     });
 }

@@ -1,0 +1,62 @@
+//! What the tests of the examples share: running them with each backend, and other
+//! programs as their clients and servers.
+// Shown only where a test fails: with which backend.
+#![allow(clippy::print_stdout)]
+
+mod http_server;
+mod program;
+
+use std::process::Command;
+
+pub use http_server::{HTTP_SERVER, directory_to_serve};
+pub use program::{Ended, Program, example};
+
+use fdloop::Backend;
+
+pub const ANY_PORT: &str = "127.0.0.1:0";
+
+/// Does the same with each backend.
+#[track_caller]
+pub fn with_each_backend(test: impl Fn(Backend)) {
+    for backend in Backend::ALL {
+        println!("with {backend}:");
+        test(*backend);
+    }
+}
+
+/// Starts a server where it likes, and gives its address too.
+#[track_caller]
+pub fn server(name: &str, backend: Backend, arguments: &[&str]) -> (Program, String) {
+    let mut server = Program::example(name, backend, arguments);
+    let address = server.address();
+    (server, address)
+}
+
+/// Runs a Python program that must succeed.
+#[track_caller]
+pub fn python(script: &str, arguments: &[&str]) -> Ended {
+    Program::python(script, arguments).succeed()
+}
+
+/// Runs an example that ends by itself.
+#[track_caller]
+pub fn run(name: &str, backend: Backend, arguments: &[&str]) -> Ended {
+    Program::example(name, backend, arguments).finish()
+}
+
+/// Whether there is such a program.
+pub fn exists(program: &str, argument: &str) -> bool {
+    Command::new(program).arg(argument).output().is_ok()
+}
+
+/// Memory in KiB, where the system tells.
+#[track_caller]
+pub fn assert_grew_at_most(most: u64, before: Option<u64>, after: Option<u64>) {
+    if let (Some(before), Some(after)) = (before, after) {
+        let grown = after - before;
+        assert!(
+            grown <= most,
+            "memory grew by {grown} KiB, from {before} to {after}"
+        );
+    }
+}

@@ -1,0 +1,16 @@
+//! Dispatchers over streams: input, output, backpressure, and how a channel ends.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "tests"
+)]
+
+#[path = "../common/mod.rs"]
+mod common;
+
+mod backpressure;
+mod ends;
+mod failed_sends;
+mod hangups;
+mod shared_buffer;

@@ -1,0 +1,22 @@
+//! The event loop: what a pass asks, waits for and delivers, what handlers may do to the
+//! loop, how it ends, and what becomes of errors and panics.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "tests"
+)]
+
+#[path = "../common/mod.rs"]
+mod common;
+
+mod asking;
+mod errors;
+mod exchanged;
+mod fairness;
+mod hints;
+mod leaving;
+mod panics;
+mod reach;
+mod rules;
+mod running;

@@ -1,0 +1,22 @@
+//! The examples, run as programs.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "tests"
+)]
+
+#[path = "../common/mod.rs"]
+mod common;
+
+mod chat_server;
+mod command_lines;
+mod compare;
+mod conformance_usage;
+mod echo_server;
+mod http_client;
+mod http_client_file;
+mod port_forward;
+mod refuse;
+mod smtp;
+mod usages;

@@ -1,0 +1,23 @@
+//! What belongs to a process: limits, signals, memory, standard streams, the controlling
+//! terminal. A test whose effect would remain runs in a process of its own
+//! ([`common::in_own_process`]).
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "tests"
+)]
+
+#[path = "../common/mod.rs"]
+mod common;
+
+mod chat_memory;
+mod controlling_terminal;
+mod descriptor_limit;
+mod forked_files;
+mod high_numbers;
+mod last_descriptor;
+mod no_hidden_state;
+mod redirections;
+mod signals_and_waits;
+mod standard_streams;

@@ -1,0 +1,16 @@
+//! Sockets of every family and type: connecting, datagrams, urgent data.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "tests"
+)]
+
+#[path = "../common/mod.rs"]
+mod common;
+
+mod connecting;
+mod datagrams;
+mod kinds;
+mod silent_addresses;
+mod urgent_data;

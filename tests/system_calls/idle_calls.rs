@@ -1,0 +1,60 @@
+//! How many system calls an idle loop makes: one a wait. The system is asked, by
+//! way of strace; where that cannot be had, nothing is shown here.
+
+use std::io::Write;
+use std::os::unix::net::UnixStream;
+use std::time::Duration;
+
+use crate::common::{Probe, this_test, traced_on_every_backend};
+use fdloop::{Backend, Dispatcher, EventLoop};
+
+const WAITS: usize = 50;
+
+/// Channels enough for the pollers to take an interest in who is active.
+const CHANNELS: usize = 100;
+
+/// Under load first, and then idle for so many waits.
+fn be_idle(backend: Backend) {
+    let mut event_loop = EventLoop::with_backend(backend).unwrap();
+    let mut peers = Vec::new();
+    for _ in 0..CHANNELS {
+        let (ours, theirs) = UnixStream::pair().unwrap();
+        let (probe, _) = Probe::new();
+        event_loop
+            .add(Dispatcher::new(ours, probe).unwrap())
+            .unwrap();
+        peers.push(theirs);
+    }
+    for _ in 0..200 {
+        peers[0].write_all(b"x").unwrap();
+        event_loop.turn(None).unwrap();
+    }
+    for _ in 0..WAITS {
+        let served = event_loop.turn(Some(Duration::from_millis(1))).unwrap();
+        assert_eq!(served, 0);
+    }
+}
+
+/// What each wait that timed out looks like in a trace.
+fn timeouts_in(trace: &str) -> usize {
+    trace.matches("= 0 (Timeout)").count()
+}
+
+#[test]
+fn an_idle_loop_makes_one_system_call_a_wait() {
+    traced_on_every_backend(
+        this_test!(),
+        "poll,ppoll,select,pselect6",
+        be_idle,
+        |trace| {
+            let timeouts = timeouts_in(trace);
+            // When the load ends, the pollers find out by asking in vain: those that
+            // were active alone, and then all, once each. Something else of the process
+            // may ask once as well.
+            assert!(
+                (WAITS..=WAITS + 3).contains(&timeouts),
+                "{timeouts} calls that timed out, for {WAITS} waits"
+            );
+        },
+    );
+}

@@ -1,0 +1,19 @@
+//! How many system calls are made, and what happens if one fails in a way that only
+//! strace can cause. Without strace the tests pass and say that they were skipped.
+//!
+//! No test here holds a descriptor that is not close-on-exec: a traced program of another
+//! test would inherit it.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "tests"
+)]
+
+#[path = "../common/mod.rs"]
+mod common;
+
+mod accept_errors;
+mod chat_calls;
+mod idle_calls;
+mod nodelay;

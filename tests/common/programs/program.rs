@@ -3,6 +3,7 @@
 use std::io::{Read, Write};
 use std::path::PathBuf;
 use std::process::{Child, ChildStderr, ChildStdin, ChildStdout, Command, Stdio};
+use std::sync::OnceLock;
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
 use std::thread;
 use std::time::Duration;
@@ -58,8 +59,12 @@ impl Program {
     /// Starts a Python program with [`PRELUDE`] in front of it.
     #[track_caller]
     pub fn python(script: &str, arguments: &[&str]) -> Self {
-        let mut command = Command::new("python3");
-        command.arg("-c").arg(format!("{PRELUDE}\n{script}"));
+        let mut command = Command::new(interpreter());
+        // Neither the user's packages nor the site's, which take as long to find as the rest.
+        command
+            .args(["-I", "-S"])
+            .arg("-c")
+            .arg(format!("{PRELUDE}\n{script}"));
         command.args(arguments);
         Self::start("python3", command)
     }
@@ -252,6 +257,23 @@ fn read_to_end(mut stderr: ChildStderr) -> Receiver<Vec<u8>> {
         let _ = sender.send(text);
     });
     receiver
+}
+
+/// Returns the path of Python itself. What `python3` names may be a script that chooses
+/// among versions each time (pyenv's takes ten times as long as Python's start).
+#[track_caller]
+pub fn interpreter() -> &'static str {
+    static PATH: OnceLock<String> = OnceLock::new();
+    PATH.get_or_init(|| {
+        let mut command = Command::new("python3");
+        command.args(["-c", "import sys; print(sys.executable)"]);
+        match command.output() {
+            Ok(output) => String::from_utf8_lossy(&output.stdout)
+                .trim_end()
+                .to_owned(),
+            Err(error) => panic!("these tests need python3, which cannot be run: {error}"),
+        }
+    })
 }
 
 /// Where an example was built: beside the directory of this test. Cargo builds the

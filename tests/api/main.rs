@@ -14,3 +14,4 @@ mod diagnostics;
 mod ids;
 mod messages;
 mod misuse;
+mod send;

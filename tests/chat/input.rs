@@ -20,7 +20,7 @@ fn a_terminator_set_in_found_terminator_acts_on_the_very_next_byte() {
                 let mut in_body = false;
                 move |io, piece| {
                     let len: Option<usize> =
-                        str::from_utf8(piece).ok().and_then(|n| n.parse().ok());
+                        std::str::from_utf8(piece).ok().and_then(|n| n.parse().ok());
                     in_body = !in_body && len != Some(0);
                     match len {
                         Some(len) if in_body => io.set_terminator(len),

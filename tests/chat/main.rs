@@ -13,6 +13,7 @@ mod asynchat;
 mod conversions;
 mod empty_pieces;
 mod errors;
+mod hostile;
 mod input;
 mod limit;
 mod output;

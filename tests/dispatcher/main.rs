@@ -14,3 +14,4 @@ mod ends;
 mod failed_sends;
 mod hangups;
 mod shared_buffer;
+mod what_is_next;

@@ -10,13 +10,17 @@
 #[path = "../common/mod.rs"]
 mod common;
 
+mod adding;
 mod asking;
+mod channel_ends;
 mod errors;
 mod exchanged;
 mod fairness;
+mod fatal;
 mod hints;
 mod leaving;
 mod panics;
 mod reach;
 mod rules;
 mod running;
+mod shared_state;

@@ -16,5 +16,6 @@ mod access;
 mod flags;
 mod hung_up_terminals;
 mod kinds;
+mod one_way;
 mod rearm;
 mod shared;

@@ -1,20 +1,18 @@
 //! Adding channels, and the ids under which they are reached.
-#![allow(clippy::unwrap_used, reason = "helpers of tests")]
-
-mod common;
 
 use std::cell::Cell;
 use std::collections::HashSet;
-use std::io::{ErrorKind, Read, Write, pipe};
+use std::io::{ErrorKind, Read, Write};
 use std::os::unix::net::UnixStream;
 use std::rc::Rc;
 use std::time::Duration;
 
-use common::{Probe, settle, turn_until, turn_until_empty, with_every_loop};
+use crate::common::{Probe, settle, turn_until, turn_until_empty, with_every_loop};
 use fdloop::{
     AnyId, AsyncChat, ChannelId, ChatHandler, ChatIo, Dispatcher, DispatcherWithSend, Endpoint,
     Error, EventLoop, FileDispatcher, Handler, Io, Result, Socket,
 };
+use os_pipe::pipe;
 
 fn connected(probe: Probe) -> (Dispatcher<Probe>, UnixStream) {
     let (ours, theirs) = UnixStream::pair().unwrap();

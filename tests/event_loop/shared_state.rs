@@ -1,15 +1,13 @@
 //! State that handlers and the program share through the loop.
-#![allow(clippy::unwrap_used, reason = "helpers of tests")]
-
-mod common;
 
 use std::cell::Cell;
-use std::io::{ErrorKind, Write, pipe};
+use std::io::{ErrorKind, Write};
 use std::os::unix::net::UnixStream;
 use std::rc::Rc;
 
-use common::{Probe, turn_once, with_every_loop};
+use crate::common::{Probe, turn_once, with_every_loop};
 use fdloop::{Dispatcher, Error, EventLoop, FileDispatcher, Handler, Io, Result, StateId, View};
+use os_pipe::pipe;
 
 /// Writes what it reads to a record that it shares, and reads no more once that is full.
 struct Source(StateId<Vec<u8>>);

@@ -1,16 +1,14 @@
 //! The end of a channel that is no dispatcher, and what such a channel can do with the loop.
-#![allow(clippy::unwrap_used, reason = "helpers of tests")]
-
-mod common;
 
 use std::cell::RefCell;
-use std::io::{ErrorKind, PipeReader, Write, pipe};
+use std::io::{ErrorKind, Write};
 use std::os::fd::{AsRawFd, RawFd};
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
-use common::{turn_once, turn_until, turn_until_empty, with_every_loop};
+use crate::common::{turn_once, turn_until, turn_until_empty, with_every_loop};
 use fdloop::{Channel, Error, EventLoop, Result};
+use os_pipe::{PipeReader, pipe};
 
 type Calls = Rc<RefCell<Vec<&'static str>>>;
 type Act = Box<dyn FnMut(&mut EventLoop) -> Result<()>>;

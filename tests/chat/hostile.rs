@@ -3,9 +3,6 @@
 //!
 //! Every call is recorded. Afterwards a model reads the record, and follows all ways in
 //! which the input may have been cut so far. Each call must be possible in one of them.
-#![allow(clippy::unwrap_used, clippy::panic, reason = "helpers of tests")]
-
-mod common;
 
 use std::cell::RefCell;
 use std::collections::BTreeSet;
@@ -16,7 +13,7 @@ use std::os::unix::net::UnixStream;
 use std::rc::Rc;
 use std::time::Duration;
 
-use common::on_every_backend;
+use crate::common::on_every_backend;
 use fdloop::{AsyncChat, Backend, ChatHandler, ChatIo, Error, EventLoop, Result, Terminator};
 
 /// Cases for each backend.

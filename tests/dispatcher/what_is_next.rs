@@ -1,13 +1,10 @@
 //! What follows when several things become due in one handler, or before the first.
-#![allow(clippy::unwrap_used, reason = "helpers of tests")]
-
-mod common;
 
 use std::io::Read;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::rc::Rc;
 
-use common::{Probe, Seen, TempDir, turn_until_empty, with_every_loop};
+use crate::common::{Probe, Seen, TempDir, turn_until_empty, with_every_loop};
 use fdloop::{Dispatcher, DispatcherWithSend, Error, EventLoop, Io, Result};
 
 /// A way to make a channel over one end of a connection.

@@ -1,13 +1,10 @@
 //! Errors that leave the loop, and those that handlers return with `?`.
-#![allow(clippy::unwrap_used, reason = "helpers of tests")]
-
-mod common;
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::TcpStream;
 use std::os::unix::net::UnixStream;
 
-use common::{Probe, on_every_backend, turn_once, with_every_loop};
+use crate::common::{Probe, on_every_backend, turn_once, with_every_loop};
 use fdloop::{
     AsyncChat, ChatHandler, ChatIo, Dispatcher, DispatcherWithSend, Error, EventLoop, Result,
 };

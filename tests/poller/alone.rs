@@ -1,16 +1,14 @@
 //! A poller without a loop, a loop with a poller of the program's, and deadlines.
-#![allow(clippy::unwrap_used, reason = "helpers of tests")]
 
-mod common;
-
-use std::io::{Write, pipe};
+use std::io::Write;
 use std::os::fd::AsRawFd;
 use std::os::unix::net::UnixStream;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use common::{Counting, Probe, on_every_backend, turn_once, with_every_loop};
+use crate::common::{Counting, Probe, on_every_backend, turn_once, with_every_loop};
 use fdloop::{Backend, Deadline, Dispatcher, EventLoop, Interest, Poller, Readiness};
+use os_pipe::pipe;
 
 #[test]
 fn a_poller_is_made_at_run_time_and_waits_in_another_thread() {

@@ -1,11 +1,8 @@
 //! Channels over files that are only read, or only written.
-#![allow(clippy::unwrap_used, reason = "helpers of tests")]
 
-mod common;
+use std::io::Read;
 
-use std::io::{self, Read};
-
-use common::{Counting, Probe, on_every_backend, settle, turn_until_empty, with_every_loop};
+use crate::common::{Counting, Probe, on_every_backend, settle, turn_until_empty, with_every_loop};
 use fdloop::{EventLoop, FileDispatcher, Handler, Interest, Io, Result};
 
 /// A handler with the predicates that every handler has by default.
@@ -22,7 +19,7 @@ fn a_reader_never_waits_to_write_nor_a_writer_to_read() {
     on_every_backend(|backend| {
         let (poller, heard) = Counting::new(backend);
         let mut event_loop = EventLoop::with_poller(poller);
-        let (reader, writer) = io::pipe().unwrap();
+        let (reader, writer) = os_pipe::pipe().unwrap();
         let channel = FileDispatcher::reader(reader, Plain).unwrap();
         let reads = event_loop.add(channel).unwrap();
         let channel = FileDispatcher::writer(writer, Plain).unwrap();
@@ -48,7 +45,7 @@ fn a_reader_never_waits_to_write_nor_a_writer_to_read() {
 #[test]
 fn a_writer_gives_all_and_ends_once() {
     with_every_loop(|event_loop| {
-        let (mut reader, writer) = io::pipe().unwrap();
+        let (mut reader, writer) = os_pipe::pipe().unwrap();
         let (probe, seen) = Probe::new();
         let mut channel = FileDispatcher::writer(writer, probe).unwrap();
         let data: Vec<u8> = (0..300_000_u32).map(|i| i as u8).collect();
@@ -71,7 +68,7 @@ fn a_writer_gives_all_and_ends_once() {
 #[test]
 fn a_writer_whose_reader_is_gone_ends_when_it_sends() {
     with_every_loop(|event_loop| {
-        let (reader, writer) = io::pipe().unwrap();
+        let (reader, writer) = os_pipe::pipe().unwrap();
         let (probe, seen) = Probe::new();
         let id = event_loop
             .add(FileDispatcher::writer(writer, probe).unwrap())

@@ -1,27 +1,28 @@
 //! What can be sent to another thread, boxes of handlers and the like, and files as readers
 //! and writers of the standard library.
-#![allow(clippy::unwrap_used, reason = "helpers of tests")]
 
-mod common;
-
-use std::io::{ErrorKind, IoSlice, Read, Write, pipe};
+use std::io::{ErrorKind, IoSlice, Read, Write};
 use std::os::fd::BorrowedFd;
 use std::os::unix::net::UnixStream;
 use std::sync::mpsc;
 use std::thread;
 
-use common::{Probe, on_every_backend, with_every_loop};
+use crate::common::{Probe, on_every_backend, with_every_loop};
 use fdloop::{
     Address, AnyId, AsyncChat, Backend, ChannelId, ChatHandler, ChatIo, Deadline, Dispatcher,
     DispatcherWithSend, Error, Event, EventLoop, FileWrapper, Handler, Interest, Io, Misuse, Panic,
     Poller, Producer, Readiness, Result, RunOptions, SimpleProducer, Socket, StateId, SystemError,
     Terminator, Transport,
 };
+use os_pipe::pipe;
 
 /// Something that is neither Send nor Sync.
+#[allow(dead_code, reason = "Rust 1.85 overlooks uses in an unnamed constant")]
 type Local = std::rc::Rc<()>;
 
+#[allow(dead_code, reason = "Rust 1.85 overlooks uses in an unnamed constant")]
 const fn send<T: Send>() {}
+#[allow(dead_code, reason = "Rust 1.85 overlooks uses in an unnamed constant")]
 const fn send_and_sync<T: Send + Sync>() {}
 
 /// Whether the type is Send: the inherent constant hides the trait's if it exists.

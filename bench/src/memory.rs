@@ -69,14 +69,14 @@ pub fn run(_: &Contest, _: &Effort) -> Result<Report, Box<dyn Error>> {
     let kinds: [(&str, Add, usize); 2] = [
         (
             "Dispatcher",
-            |event_loop, stream| Ok(event_loop.add(Dispatcher::new(stream, Idle)?).map(drop)?),
+            |event_loop, stream| event_loop.add(Dispatcher::new(stream, Idle)?).map(drop),
             size_of::<Dispatcher<Idle>>(),
         ),
         (
             "DispatcherWithSend",
             |event_loop, stream| {
                 let channel = DispatcherWithSend::new(stream, Idle)?;
-                Ok(event_loop.add(channel).map(drop)?)
+                event_loop.add(channel).map(drop)
             },
             size_of::<DispatcherWithSend<Idle>>(),
         ),

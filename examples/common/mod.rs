@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use fdloop::{
-    AddError, Address, Backend, ChannelId, Dispatcher, Error, EventLoop, Handler, Io, Predicates,
+    Address, Backend, ChannelId, Dispatcher, Error, EventLoop, Handler, Io, Predicates,
     ToAddresses, View,
 };
 use signal_hook::consts::{SIGINT, SIGTERM};
@@ -52,12 +52,6 @@ impl Failure {
 
 impl From<Error> for Failure {
     fn from(error: Error) -> Self {
-        Self::Operation(error.to_string())
-    }
-}
-
-impl<C> From<AddError<C>> for Failure {
-    fn from(error: AddError<C>) -> Self {
         Self::Operation(error.to_string())
     }
 }

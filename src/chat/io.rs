@@ -78,7 +78,7 @@ impl<'a> ChatIo<'a> {
     ///             io.push(format!("{};", piece.escape_ascii()))?;
     ///             io.set_terminator("\n");
     ///         } else {
-    ///             let length = str::from_utf8(&piece).map_err(Error::other)?;
+    ///             let length = std::str::from_utf8(&piece).map_err(Error::other)?;
     ///             let length: usize = length.parse().map_err(Error::other)?;
     ///             io.set_terminator(length); // of an empty body too
     ///         }

@@ -40,7 +40,7 @@ impl EventLoop {
     ///     }
     /// }
     ///
-    /// let (reader, mut writer) = std::io::pipe()?;
+    /// let (reader, mut writer) = os_pipe::pipe()?;
     /// let (ours, theirs) = Socket::pair()?;
     /// let mut event_loop = EventLoop::new()?;
     /// event_loop.add_with(|event_loop, file| {

@@ -212,7 +212,7 @@ pub trait Channel: AsRawFd + Upcast {
     ///     bytes: u64,
     /// }
     ///
-    /// struct Device(std::io::PipeReader, Statistics);
+    /// struct Device(os_pipe::PipeReader, Statistics);
     /// impl AsRawFd for Device {
     ///     fn as_raw_fd(&self) -> RawFd {
     ///         self.0.as_raw_fd()
@@ -227,7 +227,7 @@ pub trait Channel: AsRawFd + Upcast {
     ///     }
     /// }
     ///
-    /// let (reader, _writer) = std::io::pipe()?;
+    /// let (reader, _writer) = os_pipe::pipe()?;
     /// let mut event_loop = EventLoop::new()?;
     /// let id = event_loop.add(Device(reader, Statistics { bytes: 7 }))?;
     /// assert_eq!(event_loop.part::<Statistics>(id).unwrap().bytes, 7);

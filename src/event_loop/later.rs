@@ -42,7 +42,8 @@ impl EventLoop {
     ///
     /// ```
     /// use fdloop::{Channel, EventLoop, Result};
-    /// use std::io::{PipeReader, Write};
+    /// use os_pipe::PipeReader;
+    /// use std::io::Write;
     /// use std::os::fd::{AsRawFd, RawFd};
     /// use std::time::{Duration, Instant};
     ///
@@ -76,7 +77,7 @@ impl EventLoop {
     ///     }
     /// }
     ///
-    /// # let (reader, mut writer) = std::io::pipe()?;
+    /// # let (reader, mut writer) = os_pipe::pipe()?;
     /// # writer.write_all(b"x")?;
     /// let soon = Instant::now() + Duration::from_millis(5);
     /// let mut event_loop = EventLoop::new()?;

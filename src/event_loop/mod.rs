@@ -254,7 +254,8 @@ impl EventLoop {
     ///
     /// ```
     /// use fdloop::{Channel, EventLoop, Result};
-    /// use std::io::{PipeReader, Read, Write};
+    /// use os_pipe::PipeReader;
+    /// use std::io::{Read, Write};
     /// use std::os::fd::{AsRawFd, RawFd};
     ///
     /// struct Count(PipeReader, usize);
@@ -274,7 +275,7 @@ impl EventLoop {
     ///     }
     /// }
     ///
-    /// let (reader, mut writer) = std::io::pipe()?;
+    /// let (reader, mut writer) = os_pipe::pipe()?;
     /// let mut event_loop = EventLoop::new()?;
     /// let id = event_loop.add(Count(reader, 0))?;
     /// writer.write_all(b"twelve bytes")?;

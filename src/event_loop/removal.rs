@@ -23,7 +23,8 @@ impl EventLoop {
     ///
     /// ```
     /// use fdloop::{Channel, EventLoop, Result};
-    /// use std::io::{PipeReader, Read, Write};
+    /// use os_pipe::PipeReader;
+    /// use std::io::{Read, Write};
     /// use std::os::fd::{AsRawFd, RawFd};
     ///
     /// /// Calls a function with each byte.
@@ -47,7 +48,7 @@ impl EventLoop {
     ///     }
     /// }
     ///
-    /// let (reader, mut writer) = std::io::pipe()?;
+    /// let (reader, mut writer) = os_pipe::pipe()?;
     /// let mut event_loop = EventLoop::new()?;
     /// event_loop.add(Bytes(reader, |event_loop: &mut EventLoop, byte| {
     ///     assert_eq!(byte, b'a', "the loop is closed at the first");

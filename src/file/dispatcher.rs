@@ -119,7 +119,7 @@ impl<H: Handler> FileDispatcher<H> {
     ///     }
     /// }
     ///
-    /// let (reader, mut writer) = std::io::pipe()?;
+    /// let (reader, mut writer) = os_pipe::pipe()?;
     /// let mut event_loop = EventLoop::new()?;
     /// event_loop.add(FileDispatcher::reader(reader, Count(0))?)?;
     /// writer.write_all(b"hello")?;
@@ -149,7 +149,7 @@ impl<H: Handler> FileDispatcher<H> {
     /// struct Quiet;
     /// impl Handler for Quiet {}
     ///
-    /// let (mut reader, writer) = std::io::pipe()?;
+    /// let (mut reader, writer) = os_pipe::pipe()?;
     /// let mut channel = FileDispatcher::writer(&writer, Quiet)?;
     /// drop(writer); // the channel has a duplicate
     /// channel.send(b"hello")?;

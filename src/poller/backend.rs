@@ -50,7 +50,7 @@ impl Backend {
     /// use std::os::fd::AsRawFd;
     /// use std::time::Duration;
     ///
-    /// let (reader, mut writer) = std::io::pipe()?;
+    /// let (reader, mut writer) = os_pipe::pipe()?;
     /// let mut poller = Backend::default().poller();
     /// poller.set(reader.as_raw_fd(), Interest::READABLE)?;
     ///

@@ -11,7 +11,7 @@ use std::process::Command;
 use std::thread;
 
 use crate::common::TempDir;
-use crate::common::programs::{ANY_PORT, Program, example, interpreter};
+use crate::common::programs::{ANY_PORT, Program, example};
 use fdloop::Backend;
 
 /// A sink that runs, with a maildir.
@@ -649,7 +649,8 @@ sys.argv[2] = host if domain and not host.split('.')[-1].isdigit() else 'localho
 #[test]
 #[cfg(target_os = "linux")]
 fn a_host_name_that_is_not_a_domain_name_is_not_announced() {
-    let own = ["--user", "--map-root-user", "--uts", interpreter(), "-c"];
+    let python = crate::common::programs::interpreter();
+    let own = ["--user", "--map-root-user", "--uts", python, "-c"];
     let script = r#"
 import os, socket, sys
 socket.sethostname(sys.argv[1])

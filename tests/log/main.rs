@@ -1,6 +1,10 @@
 //! What reaches the `log` facade. In a test binary of its own, since a process has one
 //! logger.
 #![allow(
+    clippy::missing_const_for_thread_local,
+    reason = "they are const; clippy does not see that where the system keeps them"
+)]
+#![allow(
     clippy::unwrap_used,
     clippy::expect_used,
     clippy::panic,

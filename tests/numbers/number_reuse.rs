@@ -1,5 +1,9 @@
 //! A descriptor number that is closed and given out again within a pass (CPython issue
 //! 75114).
+#![allow(
+    clippy::missing_const_for_thread_local,
+    reason = "they are const; clippy does not see that where the system keeps them"
+)]
 
 use std::cell::Cell;
 use std::io::Write;

@@ -1,19 +1,19 @@
-//! Connecting to one address after the other.
+//! Connecting to several addresses in turn.
 
 use std::io;
 
 use crate::address::Address;
 use crate::error::Error;
 
-/// The addresses that a connect has still to try, and what became of the others.
+/// The addresses that a connect still has to try, and the results of earlier attempts.
 #[derive(Debug)]
 pub(super) struct Attempts {
     left: std::vec::IntoIter<Address>,
     tried: Vec<Address>,
     failure: Option<io::Error>,
-    /// The error of the attempt that is going on, which a send took.
+    /// The error of the current attempt, if a send consumed it.
     early: Option<io::Error>,
-    /// The socket was used for one, and is of no use for another.
+    /// The socket was used for an attempt. The next attempt needs a new one.
     pub(super) spent: bool,
 }
 
@@ -28,7 +28,7 @@ impl Attempts {
         }
     }
 
-    /// An attempt at `address` that has succeeded.
+    /// Records an attempt at `address` that has succeeded.
     pub(super) fn made(address: Option<Address>) -> Self {
         Self {
             tried: address.into_iter().collect(),
@@ -36,30 +36,30 @@ impl Attempts {
         }
     }
 
-    /// The next address to try.
+    /// Returns the next address to try.
     pub(super) fn next(&mut self) -> Option<Address> {
         let address = self.left.next()?;
         self.tried.push(address.clone());
         Some(address)
     }
 
-    /// Notes why the last one tried was none.
+    /// Records the error of the last attempt.
     pub(super) fn failed(&mut self, failure: io::Error) {
         self.failure = Some(failure);
     }
 
-    /// Notes that a send found why the one that is tried is none.
+    /// Records the error of the current attempt, which a send has found.
     pub(super) fn failed_early(&mut self, failure: io::Error) {
         self.early = Some(failure);
     }
 
-    /// What [`failed_early`](Attempts::failed_early) noted.
+    /// Takes the error that [`failed_early`](Attempts::failed_early) recorded.
     pub(super) fn take_early(&mut self) -> Option<io::Error> {
         self.early.take()
     }
 
-    /// The error when all were tried in vain: names them all, and says of the
-    /// last why.
+    /// Returns the error after every attempt has failed. It names all addresses, and the
+    /// failure of the last.
     pub(super) fn error(self, fd: Option<i32>) -> Error {
         let failure = self.failure.unwrap_or_else(|| {
             let message = "there is no address of the socket's family";

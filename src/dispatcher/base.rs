@@ -13,16 +13,14 @@ use crate::address::ToAddresses;
 use crate::error::{Error, Result};
 use crate::event_loop::EventLoop;
 
-/// How many connections may wait to be accepted, unless said otherwise.
+/// Default limit of connections that are not accepted yet.
 const BACKLOG: u32 = 1024;
 
-/// A channel over a socket whose events reach a [`Handler`]. asyncore's
-/// `dispatcher`.
+/// A channel over a socket, with a [`Handler`] for its events. asyncore's `dispatcher`.
 ///
-/// It sends what there is room for and keeps nothing: for a channel that keeps
-/// its output until it can be written, see
-/// [`DispatcherWithSend`](crate::DispatcherWithSend). It dereferences to its
-/// [`Endpoint`], which has the methods; within handlers they are on [`Io`].
+/// It sends as much as there is room for, and buffers nothing. For a channel with an output
+/// buffer, see [`DispatcherWithSend`](crate::DispatcherWithSend). It dereferences to its
+/// [`Endpoint`], which has the methods. Handlers call them on [`Io`].
 ///
 /// ```
 /// use fdloop::{Address, Dispatcher, EventLoop, Handler, Io, Result, Socket};
@@ -51,13 +49,13 @@ const BACKLOG: u32 = 1024;
 #[must_use = "a channel does nothing until it is added to a loop: `event_loop.add(channel)`"]
 #[repr(C)]
 pub struct Dispatcher<H> {
-    // Side by side with what an event needs of the endpoint.
+    // Next to the fields of the endpoint that each event needs.
     pub(super) handler: H,
     pub(super) endpoint: Endpoint,
 }
 
 impl<H: Handler> Dispatcher<H> {
-    /// A dispatcher over a socket, which may be connected, listening, or neither.
+    /// Makes a dispatcher over a socket, which may be connected, listening, or neither.
     ///
     /// # Errors
     ///
@@ -67,20 +65,20 @@ impl<H: Handler> Dispatcher<H> {
         Ok(Self { endpoint, handler })
     }
 
-    /// A dispatcher over a transport of your own.
+    /// Makes a dispatcher over a transport of your own.
     pub fn over(transport: impl Transport, handler: H) -> Self {
         let endpoint = Endpoint::over(Box::new(transport), false);
         Self { endpoint, handler }
     }
 
-    /// A dispatcher that listens on a stream socket of its own, bound to the first
-    /// of the addresses that can be bound, with address reuse and room for 1,024
-    /// connections that are not accepted yet (or as many as the system allows).
+    /// Makes a dispatcher that listens on a new stream socket. The socket is bound to the
+    /// first address that can be bound, with `SO_REUSEADDR`. Its backlog is 1,024
+    /// connections, or the system's limit if that is lower.
     ///
     /// # Errors
     ///
-    /// What [`ToAddresses`] answers, and what bind(2) and listen(2) answer for the
-    /// last address, such as `AddrInUse` or `PermissionDenied`.
+    /// The errors of [`ToAddresses`]; else those of bind(2) and listen(2) for the last
+    /// address, such as `AddrInUse` or `PermissionDenied`.
     pub fn listen(address: impl ToAddresses, handler: H) -> Result<Self> {
         let mut failure = Error::other("there is no address to listen on");
         for address in address.to_addresses()? {
@@ -93,8 +91,7 @@ impl<H: Handler> Dispatcher<H> {
         Err(failure)
     }
 
-    /// A dispatcher that connects a stream socket of its own: see
-    /// [`Endpoint::connect`].
+    /// Makes a dispatcher that connects a new stream socket: see [`Endpoint::connect`].
     ///
     /// # Errors
     ///
@@ -105,49 +102,49 @@ impl<H: Handler> Dispatcher<H> {
         Ok(Self { endpoint, handler })
     }
 
-    /// A dispatcher that has no socket yet; see [`Endpoint::create_socket`] and
-    /// [`Endpoint::connect`]. It must have one before it is added to a loop.
+    /// Makes a dispatcher without a socket. It must get one before it is added to a loop: see
+    /// [`Endpoint::create_socket`] and [`Endpoint::connect`].
     pub fn unconnected(handler: H) -> Self {
         Self::from_endpoint(Endpoint::unconnected(false), handler)
     }
 
-    /// A dispatcher over an endpoint that one of its kin has made.
+    /// Makes a dispatcher over an endpoint, for the other types of dispatcher.
     pub(crate) fn from_endpoint(endpoint: Endpoint, handler: H) -> Self {
         Self { endpoint, handler }
     }
 
-    /// The handler.
+    /// Returns the handler.
     #[must_use]
     pub fn handler(&self) -> &H {
         &self.handler
     }
 
-    /// The handler.
+    /// Returns the handler.
     #[must_use]
     pub fn handler_mut(&mut self) -> &mut H {
         &mut self.handler
     }
 
-    /// Gives the handler back, and closes the descriptor.
+    /// Closes the descriptor, and returns the handler.
     #[must_use]
     pub fn into_handler(self) -> H {
         self.handler
     }
 
-    /// Gives the socket back, if there is one and it was not given up, and the
-    /// handler.
+    /// Returns the socket and the handler. The socket is `None` if the channel has none, or
+    /// has given it up.
     #[must_use]
     pub fn into_parts(self) -> (Option<Socket>, H) {
         (self.endpoint.into_socket(), self.handler)
     }
 
-    /// Calls `visit` as though it were one of the handler's methods, with an
-    /// [`Io`]. What becomes due in it is done when it returns. For use within
+    /// Calls `visit` with the handler and an [`Io`], like one of the handler's methods. Duties
+    /// that become due in `visit` are done after it returns. For use within
     /// [`EventLoop::with`].
     ///
     /// # Errors
     ///
-    /// What `visit` returned.
+    /// Those of `visit`.
     pub fn enter<R>(
         &mut self,
         event_loop: &mut EventLoop,
@@ -160,7 +157,7 @@ impl<H: Handler> Dispatcher<H> {
 }
 
 impl<H> AsRawFd for Dispatcher<H> {
-    /// The number of the descriptor, or -1 if there is none.
+    /// Returns the number of the descriptor, or -1 if the channel has none.
     fn as_raw_fd(&self) -> RawFd {
         self.endpoint.raw_fd()
     }

@@ -1,4 +1,4 @@
-//! Boxes of handlers, transports and producers are what they hold, so that a program can
+//! Implementations for boxes of handlers, transports and producers, so that a program can
 //! choose one at run time.
 
 use std::io::{self, IoSlice};

@@ -1,4 +1,4 @@
-//! What a program writes: the handlers of asyncore.
+//! The trait that programs implement: asyncore's handlers.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
@@ -11,20 +11,20 @@ use crate::address::Address;
 use crate::error::{Error, Result};
 use crate::event_loop::Predicates;
 
-/// How many connections a listener accepts in one pass, so that a flood of them
-/// leaves time for the channels that exist.
+/// Connections accepted by a listener in one pass. A flood of them must leave time for other
+/// channels.
 const ACCEPTS_PER_PASS: usize = 64;
 
-/// What happens to a channel: the methods that one overrides in asyncore.
+/// The event handlers of a channel: the methods that a program overrides in asyncore.
 ///
-/// Each is called by the [dispatcher](crate::Dispatcher) that owns the handler,
-/// with the [`Io`] to do the work. All have defaults; those that say so only log
-/// that nobody handled the event.
+/// The [dispatcher](crate::Dispatcher) that owns the handler calls them with an [`Io`], which
+/// has the methods of the channel. All have defaults. Some defaults only log that the event
+/// was not handled.
 ///
 /// # Errors
 ///
-/// A handler may return any error with `?`; [`Error`] says what becomes of each.
-/// Only its own channel is affected.
+/// A handler can return any error with `?`. [`Error`] documents the effect of each. Only the
+/// handler's own channel is affected.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is not a handler",
     label = "not a handler",
@@ -32,47 +32,47 @@ const ACCEPTS_PER_PASS: usize = 64;
     note = "for a `ChatHandler`, use `AsyncChat` in the place of a dispatcher"
 )]
 pub trait Handler {
-    /// Whether the channel wants [`handle_read`](Handler::handle_read), or for a
-    /// listener [`handle_accept`](Handler::handle_accept). Asked in every pass;
-    /// true unless overridden. No more is asked once the input has ended.
+    /// Checks whether the channel wants [`handle_read`](Handler::handle_read), or for a
+    /// listener [`handle_accept`](Handler::handle_accept). By default returns true. Called in
+    /// every pass until the input has ended.
     ///
-    /// It may look at other channels, through
-    /// [`View::event_loop`](crate::View::event_loop): a forwarder reads no more while
-    /// the other side is congested. That takes
-    /// [`Predicates::Anything`], the default.
+    /// It can look at other channels through
+    /// [`View::event_loop`](crate::View::event_loop): a forwarder does not read while the
+    /// other side is congested. This needs [`Predicates::Anything`], the default.
     fn readable(&self, io: &View<'_>) -> bool {
         let _ = io;
         true
     }
 
-    /// Whether the channel wants [`handle_write`](Handler::handle_write). Asked in
-    /// every pass. By default what [`Endpoint::writable`](crate::Endpoint::writable)
-    /// says: with a buffer, whether something waits to be written; without, true,
-    /// as in asyncore.
+    /// Checks whether the channel wants [`handle_write`](Handler::handle_write). Called in
+    /// every pass. By default calls [`Endpoint::writable`](crate::Endpoint::writable): with a
+    /// buffer, that returns true if output is pending; without a buffer it returns true, as
+    /// in asyncore.
     ///
-    /// A channel that is connecting is watched for writing whatever this answers;
-    /// one that has buffered output too; a listener never.
+    /// A channel that connects or has pending output is watched for writing even if this
+    /// returns false. A listener never is.
     fn writable(&self, io: &View<'_>) -> bool {
         io.writable()
     }
 
-    /// Whether the two predicates above look at the handler's own state (and its
-    /// `io`) alone, so that they need not be asked in every pass. By default not.
+    /// Returns what the two predicates above depend on. If that is only the handler's own
+    /// state and its `io`, they need not be called in every pass. By default returns
+    /// [`Predicates::Anything`].
     fn predicates(&self) -> Predicates {
         Predicates::Anything
     }
 
-    /// There is something to receive, or the end of the input.
+    /// Handles a read event: there is input to receive, or the input has ended. By default
+    /// the event is logged.
     fn handle_read(&mut self, io: &mut Io<'_>) -> Result<()> {
         self.log_info(io, "unhandled read event", Level::Warn)
     }
 
-    /// There is room to send.
+    /// Handles a write event: there is room to send.
     ///
-    /// By default a channel with a buffer writes what waits in it; it does so as
-    /// well if this is overridden and does not. Without a buffer the event is
-    /// logged, and no more of them are asked for, unless
-    /// [`writable`](Handler::writable) is overridden.
+    /// By default a channel with a buffer writes its pending output. It also does so if an
+    /// override does not. Without a buffer, the event is logged, and the channel is not
+    /// watched for writing any more unless [`writable`](Handler::writable) is overridden.
     fn handle_write(&mut self, io: &mut Io<'_>) -> Result<()> {
         if io.is_buffered() {
             return io.flush();
@@ -81,58 +81,56 @@ pub trait Handler {
         self.log_info(io, "unhandled write event", Level::Warn)
     }
 
-    /// The output was [congested](crate::Endpoint::is_congested), and no longer is:
-    /// as much was written that the low watermark is reached. By default does
-    /// nothing.
+    /// Handles the end of [congestion](crate::Endpoint::is_congested): enough output was
+    /// written to reach the low watermark. By default does nothing.
     fn handle_drain(&mut self, io: &mut Io<'_>) -> Result<()> {
         let _ = io;
         Ok(())
     }
 
-    /// There is an exceptional condition: mostly out-of-band data, for
-    /// [`recv_oob`](crate::Endpoint::recv_oob). It is there until it is received, so
-    /// this is called again and again otherwise. By default it is logged, and after
-    /// 64 in a row no more are asked for until there is something to read.
+    /// Handles an exceptional condition, usually out-of-band data for
+    /// [`recv_oob`](crate::Endpoint::recv_oob). The event is reported again until that data is
+    /// received. By default it is logged, and after 64 events in a row the channel is not
+    /// watched for them until there is input to read.
     fn handle_expt(&mut self, io: &mut Io<'_>) -> Result<()> {
         io.note_unhandled_priority();
         self.log_info(io, "unhandled incoming priority event", Level::Warn)
     }
 
-    /// The connection that was being made stands. If this returns an error that
-    /// does not end the channel, it is called again.
+    /// Handles the completion of a connect. If this returns an error that does not end the
+    /// channel, it is called again. By default the event is logged.
     fn handle_connect(&mut self, io: &mut Io<'_>) -> Result<()> {
         self.log_info(io, "unhandled connect event", Level::Warn)
     }
 
-    /// A listener has connections to accept. By default accepts them, some dozens at
-    /// most in a pass, and calls [`handle_accepted`](Handler::handle_accepted) with
-    /// each; an error of that goes to
-    /// [`handle_accept_error`](Handler::handle_accept_error).
+    /// Handles a listener's event: there are connections to accept. By default accepts at
+    /// most 64 in a pass, and calls [`handle_accepted`](Handler::handle_accepted) with each.
+    /// If that fails, [`handle_accept_error`](Handler::handle_accept_error) gets the error.
     fn handle_accept(&mut self, io: &mut Io<'_>) -> Result<()> {
         accept_some(self, io, Self::handle_accepted, Self::handle_accept_error)
     }
 
-    /// A connection was accepted; dropping `socket` closes it, which is what the
-    /// default does, and logs it.
+    /// Handles an accepted connection. Dropping `socket` closes it. By default logs the event
+    /// and drops `socket`.
     fn handle_accepted(&mut self, io: &mut Io<'_>, socket: Socket, peer: Address) -> Result<()> {
         drop((socket, peer));
         self.log_info(io, "unhandled accepted event", Level::Warn)
     }
 
-    /// [`handle_accepted`](Handler::handle_accepted) returned `error`, or panicked in
-    /// a loop that catches panics, for the connection of `peer`. By default logs that;
-    /// the connection is closed unless a channel has it already.
+    /// Handles a failure of [`handle_accepted`](Handler::handle_accepted) for the connection
+    /// of `peer`: it returned `error`, or panicked in a loop that catches panics. By default
+    /// logs the error. The connection is closed unless a channel already owns it.
     ///
-    /// An error that this returns is the listener's, and goes to
-    /// [`handle_error`](Handler::handle_error).
+    /// If this returns an error, it concerns the listener, and
+    /// [`handle_error`](Handler::handle_error) gets it.
     fn handle_accept_error(&mut self, io: &mut Io<'_>, peer: Address, error: Error) -> Result<()> {
         self.log_info(io, &unserved(&peer, &error), Level::Error)
     }
 
-    /// The input has ended: the peer closed its side, or the file is read to its
+    /// Handles the end of the input: the peer closed its side, or the file is read to its
     /// end. [`handle_read`](Handler::handle_read) is not called any more.
     ///
-    /// By default the channel closes when what waits to be written is written.
+    /// By default the channel closes once the pending output is written.
     /// Override it to go on writing, and close later; or to wait for the next writer of a
     /// FIFO, with [`rearm_input`](crate::Endpoint::rearm_input).
     fn handle_eof(&mut self, io: &mut Io<'_>) -> Result<()> {
@@ -140,15 +138,15 @@ pub trait Handler {
         Ok(())
     }
 
-    /// The channel ends; [`reason`](crate::Endpoint::reason) says why, if there is
-    /// a why. Called once, after everything that could be read was read. Whatever
-    /// this does, the channel is closed when it returns. By default it is logged.
+    /// Handles the end of the channel. [`reason`](crate::Endpoint::reason) holds the error
+    /// that caused it, if any. Called once, after all input that could be read was read. The
+    /// channel is closed when this returns, even on an error. By default the event is logged.
     ///
-    /// | what ends the channel | is this called? |
+    /// | cause of the end | `handle_close` is called |
     /// | --- | --- |
-    /// | the end of the input, [`close_after_eof`], [`close_when_done`] | yes, when the output is written |
-    /// | the connection is gone, [`fail`] | yes |
-    /// | [`close`], [`abort`], `EventLoop::close` and `close_all`, dropping | no: the program knows |
+    /// | the end of the input, [`close_after_eof`], [`close_when_done`] | yes, once the output is written |
+    /// | a lost connection, [`fail`] | yes |
+    /// | [`close`], [`abort`], `EventLoop::close` and `close_all`, dropping | no: the program ended the channel itself |
     ///
     /// [`close_after_eof`]: crate::Endpoint::close_after_eof
     /// [`close_when_done`]: crate::Endpoint::close_when_done
@@ -161,8 +159,8 @@ pub trait Handler {
         Ok(())
     }
 
-    /// A handler of this channel returned `error`. By default it is logged, and
-    /// the channel ends: [`handle_close`](Handler::handle_close) follows.
+    /// Handles `error`, returned by a handler of this channel. By default it is logged, and
+    /// the channel ends: [`handle_close`](Handler::handle_close) is called next.
     fn handle_error(&mut self, io: &mut Io<'_>, error: Error) -> Result<()> {
         let message = uncaptured(io, &error);
         self.log_info(io, &message, Level::Error)?;
@@ -170,49 +168,48 @@ pub trait Handler {
         Ok(())
     }
 
-    /// For a program's log of what it served. By default it goes to the `log`
-    /// facade at the level `Info`.
+    /// Logs `message`, for a program's log of the requests it served. By default it goes to
+    /// the `log` facade at the level `Info`.
     fn log(&mut self, io: &mut Io<'_>, message: &str) -> Result<()> {
         let _ = io;
         log::info!("{message}");
         Ok(())
     }
 
-    /// Takes what there is to say about the channel: the errors and warnings that
-    /// the defaults above log. By default it goes to the `log` facade, with the
-    /// channel in front; warnings go there at the level `Debug`, since asyncore
-    /// does not show them unless asked to.
+    /// Logs `message` about the channel, such as the errors and warnings of the defaults
+    /// above. By default it goes to the `log` facade, preceded by the channel. Warnings go
+    /// there at the level `Debug`, since asyncore hides them by default.
     fn log_info(&mut self, io: &mut Io<'_>, message: &str, level: Level) -> Result<()> {
         log_to_facade(io, message, level);
         Ok(())
     }
 }
 
-/// What the default of `handle_error` says.
+/// Returns the message that the default of `handle_error` logs.
 pub(crate) fn uncaptured(endpoint: &Endpoint, error: &Error) -> String {
     format!("uncaptured error, closing channel ({endpoint}): {error}")
 }
 
-/// What the default of `handle_accept_error` says.
+/// Returns the message that the default of `handle_accept_error` logs.
 pub(crate) fn unserved(peer: &Address, error: &Error) -> String {
     format!("cannot serve the connection from {peer}: {error}")
 }
 
-/// What the default of `log_info` does.
+/// Logs a message as the default of `log_info` does.
 pub(crate) fn log_to_facade(endpoint: &Endpoint, message: &str, level: Level) {
     let shown = match level {
         Level::Warn => Level::Debug,
         level => level,
     };
     let channel = endpoint.to_string();
-    // asyncore's message for an error names the channel, which is in front here.
+    // asyncore's message for an error names the channel, which already precedes it here.
     let message = message.replacen(&format!(" ({channel})"), "", 1);
     log::log!(shown, "{channel}: {message}");
 }
 
-/// What the default of `handle_accept` does: accepts what there is, up to a limit,
-/// and gives it to `accepted`, whose errors but the exit error are `failed`'s. (`I` is
-/// an [`Io`] or what dereferences to one.)
+/// Accepts the waiting connections up to a limit, as the default of `handle_accept` does, and
+/// calls `accepted` with each. `failed` gets its errors, except the exit error. (`I` is an
+/// [`Io`], or dereferences to one.)
 pub(crate) fn accept_some<'a, H: ?Sized, I: AsMut<Io<'a>>>(
     handler: &mut H,
     io: &mut I,

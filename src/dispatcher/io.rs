@@ -1,4 +1,4 @@
-//! What a handler is given.
+//! The arguments of handlers and predicates.
 
 use std::fmt;
 use std::ops::{Deref, DerefMut};
@@ -7,11 +7,11 @@ use super::endpoint::Endpoint;
 use crate::error::Result;
 use crate::event_loop::{AnyId, EventLoop};
 
-/// How many bytes are received at once at most: more than sockets usually hold.
+/// Upper bound on the bytes received at once: more than a socket usually holds.
 const MOST: usize = 1 << 20;
 
-/// What a handler does its work with: its own channel, to which it dereferences
-/// ([`Endpoint`] has the methods), and the loop.
+/// The argument of handlers: the loop, and the handler's own channel. It dereferences to
+/// the channel's [`Endpoint`], which has the methods.
 pub struct Io<'a> {
     endpoint: &'a mut Endpoint,
     event_loop: &'a mut EventLoop,
@@ -25,21 +25,22 @@ impl<'a> Io<'a> {
         }
     }
 
-    /// The same, for a shorter time.
+    /// Reborrows.
     pub(crate) fn reborrow(&mut self) -> Io<'_> {
         Io::new(self.endpoint, self.event_loop)
     }
 
-    /// The loop: to add, reach and close other channels, and to stop it. The
-    /// channel whose handler runs is not in its map meanwhile.
+    /// Returns the loop, to add, reach and close other channels, and to stop it. While a
+    /// handler runs, its own channel is not in the loop's map.
     pub fn event_loop(&mut self) -> &mut EventLoop {
         self.event_loop
     }
 
-    /// Returns the id of the channel whose handler runs, for a handler that tells others
-    /// where to reach it.
+    /// Returns the id of the channel whose handler runs, for a handler that passes it to
+    /// others.
     ///
-    /// In a visit that was not made by [`EventLoop::with`], it finds nothing.
+    /// Within [`Dispatcher::enter`](crate::Dispatcher::enter) outside of [`EventLoop::with`],
+    /// the id refers to no channel.
     ///
     /// ```
     /// use fdloop::{AnyId, Dispatcher, EventLoop, Handler, Io, Result, Socket};
@@ -65,14 +66,14 @@ impl<'a> Io<'a> {
         self.event_loop.serving_id().unwrap_or(AnyId::NOTHING)
     }
 
-    /// Receives at most `size` bytes, and at most 1,048,576, into a buffer that the loop
-    /// keeps for all its channels, and gives what came to `take`: nothing where
-    /// [`recv`](Endpoint::recv) answers 0.
+    /// Receives at most `size` bytes, and at most 1,048,576, into a buffer that all channels
+    /// of the loop share. Calls `take` with the received bytes: with none if
+    /// [`recv`](Endpoint::recv) returns 0.
     ///
-    /// An array of a handler's own is filled with zeros for each event, and a vector
-    /// takes memory for each channel, however idle. The loop's buffer stays as long as the
-    /// largest `size` that was asked for. (One more is made, and filled with zeros, for a
-    /// handler that receives like this while `take` runs for another.)
+    /// This saves the zeroing of an array for each event, and the memory of a vector for each
+    /// idle channel. The loop's buffer keeps the length of the largest `size` so far. (A
+    /// re-entrant call, while `take` runs for another handler, allocates and zeroes another
+    /// buffer.)
     ///
     /// ```
     /// use fdloop::{DispatcherWithSend, EventLoop, Handler, Io, Result};
@@ -103,8 +104,8 @@ impl<'a> Io<'a> {
     ///
     /// # Errors
     ///
-    /// As for [`recv`](Endpoint::recv), without `take` being called; else what `take`
-    /// returned.
+    /// As for [`recv`](Endpoint::recv), in which case `take` is not called; else those of
+    /// `take`.
     #[inline]
     pub fn recv_with<R>(
         &mut self,
@@ -119,7 +120,7 @@ impl<'a> Io<'a> {
         result
     }
 
-    /// Takes note if the channel was closed by its id, from within its handler.
+    /// Closes the channel if its own handler closed it by its id.
     #[inline]
     pub(crate) fn heed_close(&mut self) {
         if self.event_loop.is_closed_by_id(self.endpoint.raw_fd()) {
@@ -127,7 +128,7 @@ impl<'a> Io<'a> {
         }
     }
 
-    /// A view of the same, as predicates get it.
+    /// Returns a view of the channel and the loop, as predicates get it.
     #[must_use]
     pub fn view(&self) -> View<'_> {
         View::new(self.endpoint, self.event_loop)
@@ -160,8 +161,8 @@ impl fmt::Debug for Io<'_> {
     }
 }
 
-/// What the predicates of a handler can look at: its own channel, to which it
-/// dereferences, and the loop with every other channel.
+/// The argument of a handler's predicates: the loop with every other channel, and the
+/// handler's own channel, to which it dereferences.
 #[derive(Clone, Copy)]
 pub struct View<'a> {
     endpoint: &'a Endpoint,
@@ -176,7 +177,7 @@ impl<'a> View<'a> {
         }
     }
 
-    /// The loop, to look at other channels.
+    /// Returns the loop, to look at other channels.
     #[must_use]
     pub fn event_loop(&self) -> &'a EventLoop {
         self.event_loop

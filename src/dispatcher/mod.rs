@@ -1,5 +1,4 @@
-//! Dispatchers: channels over a stream of bytes or datagrams, with the handlers
-//! of asyncore.
+//! Dispatchers: channels over a stream of bytes or datagrams, with asyncore's handlers.
 
 mod attempts;
 mod base;

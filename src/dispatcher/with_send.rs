@@ -102,7 +102,7 @@ impl<H> DerefMut for DispatcherWithSend<H> {
 }
 
 impl<H> AsRawFd for DispatcherWithSend<H> {
-    /// The number of the descriptor, or -1 if there is none.
+    /// Returns the number of the descriptor, or -1 if the channel has none.
     fn as_raw_fd(&self) -> RawFd {
         self.0.as_raw_fd()
     }

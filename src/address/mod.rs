@@ -1,4 +1,4 @@
-//! Socket addresses of the families that the crate speaks.
+//! Socket addresses of the supported families.
 
 mod parse;
 mod resolve;

@@ -1,4 +1,4 @@
-//! Reading an address, and what to say of a text that is not one.
+//! Parsing addresses, and the errors for text that is not an address.
 
 use std::io;
 use std::net::{Ipv6Addr, SocketAddr, SocketAddrV6};
@@ -21,8 +21,8 @@ impl FromStr for Address {
     }
 }
 
-/// The address that `text` spells, if it has the form of one. A mistake that has a remedy is an
-/// error.
+/// Parses `text`. Returns `None` if it does not have the form of an address, and an error for a
+/// known mistake that has a remedy.
 pub(super) fn parse(text: &str) -> io::Result<Option<Address>> {
     if let Some(address) = parse_unix(text)? {
         return Ok(Some(address));
@@ -34,7 +34,7 @@ pub(super) fn parse(text: &str) -> io::Result<Option<Address>> {
     Ok(parse_scoped(text)?.map(Address::Inet))
 }
 
-/// The port in `text`: digits alone, where `str::parse` takes a sign as well.
+/// Parses a port: digits alone, where `str::parse` accepts a sign as well.
 pub(super) fn parse_port(text: &str) -> Option<u16> {
     let digits = text.bytes().all(|byte| byte.is_ascii_digit());
     text.parse().ok().filter(|_| digits)
@@ -48,7 +48,7 @@ pub(super) fn is_plain_path(path: &[u8]) -> bool {
         && !path.windows(3).any(|three| three == b"://")
 }
 
-/// The error for a text that has none of the forms; `first` names the first of them.
+/// Returns the error for text that has none of the forms; `first` names the first form.
 pub(super) fn refuse(text: &str, first: &str) -> io::Error {
     match text.rsplit_once(':') {
         Some((host, port))
@@ -71,7 +71,7 @@ fn invalid(message: String) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidInput, message)
 }
 
-/// The Unix address that `text` spells, if it has that form.
+/// Parses a Unix address. Returns `None` if `text` does not have that form.
 fn parse_unix(text: &str) -> io::Result<Option<Address>> {
     if let Some(path) = text.strip_prefix("unix:") {
         if path.is_empty() {
@@ -85,8 +85,8 @@ fn parse_unix(text: &str) -> io::Result<Option<Address>> {
     Ok(is_plain_path(text.as_bytes()).then(|| Address::Path(text.into())))
 }
 
-/// Refuses what other programs take for a host with a port, and a resolver would look up in
-/// vain: a URL, and a port alone.
+/// Refuses a URL, and a port alone. Other programs accept these for a host with a port, but a
+/// resolver does not find them.
 fn check_host(text: &str) -> io::Result<()> {
     if let Some((scheme, rest)) = text.split_once("://") {
         let why = format!("it is a URL; write {}", without_scheme(scheme, rest));
@@ -103,7 +103,7 @@ fn check_host(text: &str) -> io::Result<()> {
     Ok(())
 }
 
-/// What to write instead of a URL.
+/// Returns the text to write instead of a URL.
 fn without_scheme(scheme: &str, rest: &str) -> String {
     let host = rest.split(['/', '?', '#']).next().unwrap_or(rest);
     let host = host.rsplit_once('@').map_or(host, |(_, host)| host);
@@ -122,8 +122,8 @@ fn without_scheme(scheme: &str, rest: &str) -> String {
     }
 }
 
-/// `[fe80::1%eth0]:80`, whose scope names an interface. (The standard library
-/// knows scopes only as numbers.)
+/// Parses an address whose scope names an interface, as in `[fe80::1%eth0]:80`. (The standard
+/// library parses only numeric scopes.)
 fn parse_scoped(text: &str) -> io::Result<Option<SocketAddr>> {
     let Some((address, port)) = text.strip_prefix('[').and_then(|t| t.split_once("]:")) else {
         return Ok(None);

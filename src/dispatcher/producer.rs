@@ -1,11 +1,11 @@
-//! Output that is made when there is room for it.
+//! Output that is produced when there is room for it.
 
 use std::fmt;
 use std::io::{self, Read};
 
 use crate::error::Result;
 
-/// Makes output piece by piece, as fast as the peer takes it. asynchat's
+/// A source of output that is pulled piece by piece, as fast as the peer takes it. asynchat's
 /// producers.
 ///
 /// ```
@@ -25,14 +25,14 @@ use crate::error::Result;
 /// # Ok::<(), fdloop::Error>(())
 /// ```
 pub trait Producer: 'static {
-    /// The next piece, of any size; an empty one ends it, and is the last to be
-    /// asked for.
+    /// Returns the next piece, of any size. An empty piece ends the producer, which is not
+    /// called again.
     ///
     /// # Errors
     ///
-    /// Any; it is the channel's, whose output then has what was made before, lacks
-    /// the rest, and goes on with what was sent behind it, if the channel does. (A
-    /// panic that the loop catches is like any other error.)
+    /// Any error; the channel's `handle_error` gets it. The earlier pieces are still sent, and
+    /// the rest is missing. If the channel goes on, the output sent after this producer
+    /// follows. (A panic that the loop catches has the same effect.)
     fn more(&mut self) -> Result<Vec<u8>>;
 }
 
@@ -55,7 +55,7 @@ pub struct SimpleProducer {
 }
 
 impl SimpleProducer {
-    /// A producer of `data`, in pieces of 512 bytes.
+    /// Makes a producer of `data`, in pieces of 512 bytes.
     pub fn new(data: impl Into<Vec<u8>>) -> Self {
         Self {
             data: data.into(),
@@ -64,7 +64,7 @@ impl SimpleProducer {
         }
     }
 
-    /// Sets how many bytes a piece has; at least 1.
+    /// Sets the size of a piece in bytes; at least 1.
     #[must_use]
     pub fn buffer_size(mut self, bytes: usize) -> Self {
         self.buffer_size = bytes.max(1);
@@ -81,7 +81,7 @@ impl Producer for SimpleProducer {
     }
 }
 
-/// A producer of what an iterator gives. Empty items are passed over.
+/// A producer of the items of an iterator. Empty items are skipped.
 #[derive(Debug, Clone)]
 pub struct IterProducer<I>(I);
 
@@ -90,7 +90,7 @@ where
     I: Iterator,
     I::Item: Into<Vec<u8>>,
 {
-    /// A producer of the items of `items`.
+    /// Makes a producer of the items of `items`.
     pub fn new(items: impl IntoIterator<IntoIter = I>) -> Self {
         Self(items.into_iter())
     }
@@ -107,17 +107,17 @@ where
     }
 }
 
-/// A producer of what a reader reads, up to its end.
+/// A producer of a reader's data, up to end of file.
 ///
-/// Reading happens while the loop waits for it, so this is for what does not
-/// block long: regular files, buffers, decoders of these.
+/// The loop waits for each read, so this is for readers that do not block for long: regular
+/// files, buffers, and decoders of these.
 pub struct ReadProducer<R> {
     reader: R,
     buffer_size: usize,
 }
 
 impl<R: Read> ReadProducer<R> {
-    /// A producer of what `reader` reads, in pieces of at most 65,536 bytes.
+    /// Makes a producer of the data of `reader`, in pieces of at most 65,536 bytes.
     pub fn new(reader: R) -> Self {
         Self {
             reader,
@@ -125,7 +125,7 @@ impl<R: Read> ReadProducer<R> {
         }
     }
 
-    /// Sets how many bytes a piece has at most; at least 1.
+    /// Sets the maximum size of a piece in bytes; at least 1.
     #[must_use]
     pub fn buffer_size(mut self, bytes: usize) -> Self {
         self.buffer_size = bytes.max(1);
@@ -136,7 +136,7 @@ impl<R: Read> ReadProducer<R> {
 impl<R: Read + 'static> Producer for ReadProducer<R> {
     /// # Errors
     ///
-    /// What reading answers, but for `Interrupted`, after which it goes on.
+    /// The errors of the reader, except `Interrupted`, after which the read is repeated.
     fn more(&mut self) -> Result<Vec<u8>> {
         let mut piece = vec![0; self.buffer_size];
         loop {

@@ -1,4 +1,4 @@
-//! What waits to be written.
+//! The pending output.
 
 use std::collections::VecDeque;
 use std::fmt;
@@ -10,30 +10,28 @@ use super::transport::{Link, uninterrupted};
 use crate::error::{Error, Result};
 use crate::sys::fd::MAX_SLICES;
 
-/// How many bytes a block for small pushes has. A write takes up to
-/// [`MAX_SLICES`] blocks, which is more than a socket buffer usually holds.
+/// Size of a block for small pushes, in bytes. A write takes up to [`MAX_SLICES`] blocks, which
+/// is more than a socket buffer usually holds.
 const BLOCK: usize = 4096;
 
-/// How many bytes are taken from a producer ahead of a write, unless said
-/// otherwise. asynchat's `ac_out_buffer_size`.
+/// Default number of bytes taken from a producer before a write. asynchat's
+/// `ac_out_buffer_size`.
 const PULL: usize = 65536;
 
-/// The output of a dispatcher that is not written yet, in order.
+/// The pending output of a dispatcher, in the order of sending.
 ///
-/// Small pushes are copied once, into blocks; large ones that are given away are
-/// kept as they are. Nothing moves afterwards: a partial write only advances an
-/// offset.
+/// Small pushes are copied once, into blocks. Large vectors whose ownership is passed are kept
+/// without a copy. Nothing moves afterwards: a partial write only advances an offset.
 #[derive(Debug)]
 pub(super) struct Queue {
     queue: VecDeque<Entry>,
-    /// How many bytes of the first entry are written already; 0 unless that is
-    /// bytes.
+    /// Bytes of the first entry that are already written; 0 unless that entry is `Bytes`.
     written: usize,
-    /// How many bytes are not written, over all entries.
+    /// Bytes not written yet, over all entries.
     pending: usize,
-    /// How many bytes to take from a producer ahead of a write.
+    /// Bytes to take from a producer before a write.
     pull: usize,
-    /// The channel closes behind all of this.
+    /// The channel closes after all entries are written.
     closing: bool,
 }
 
@@ -53,7 +51,7 @@ enum Entry {
     /// Never empty.
     Bytes(Vec<u8>),
     Producer(Box<dyn Producer>),
-    /// The output ends here, the input goes on.
+    /// The end of the output (half-close); the input goes on.
     Shutdown,
 }
 
@@ -67,7 +65,7 @@ impl fmt::Debug for Entry {
     }
 }
 
-/// What happens when everything before it is written.
+/// An action that is due once everything before it is written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Mark {
     /// The output ends, the input goes on.
@@ -77,27 +75,27 @@ pub(super) enum Mark {
 }
 
 impl Queue {
-    /// How many bytes wait.
+    /// Returns the number of pending bytes.
     pub(super) fn pending(&self) -> usize {
         self.pending
     }
 
-    /// Whether nothing waits, no producer and no mark either.
+    /// Checks whether nothing is pending: no bytes, producer or mark.
     pub(super) fn is_empty(&self) -> bool {
         self.queue.is_empty() && !self.closing
     }
 
-    /// Whether nothing waits but perhaps a close.
+    /// Checks whether nothing is pending except possibly a close.
     pub(super) fn is_written(&self) -> bool {
         self.queue.is_empty()
     }
 
-    /// Whether a close waits.
+    /// Checks whether a close is pending.
     pub(super) fn will_close(&self) -> bool {
         self.closing
     }
 
-    /// How many bytes to take from a producer ahead of a write; at least 1.
+    /// Sets the number of bytes to take from a producer before a write; at least 1.
     pub(super) fn set_pull(&mut self, bytes: usize) {
         self.pull = bytes.max(1);
     }
@@ -110,7 +108,7 @@ impl Queue {
     pub(super) fn push(&mut self, mut data: &[u8]) {
         self.pending += data.len();
         if let Some(Entry::Bytes(tail)) = self.queue.back_mut() {
-            // Never beyond its capacity: growing would move what is in it.
+            // Never beyond its capacity: growing would move its content.
             let room = (tail.capacity() - tail.len()).min(data.len());
             tail.extend_from_slice(&data[..room]);
             data = &data[room..];
@@ -122,11 +120,10 @@ impl Queue {
         }
     }
 
-    /// Appends `data` as it is, without its first `written` bytes, or a copy if it
-    /// is small.
+    /// Appends `data` except its first `written` bytes. Copies it only if it is small.
     pub(super) fn push_owned(&mut self, data: Vec<u8>, written: usize) {
         let rest = data.len() - written;
-        // Only of the first entry is it known how much is written.
+        // Written bytes are counted for the first entry alone.
         if rest < BLOCK || (written > 0 && !self.queue.is_empty()) {
             self.push(&data[written..]);
             return;
@@ -146,12 +143,12 @@ impl Queue {
         self.queue.push_back(Entry::Shutdown);
     }
 
-    /// Closes behind all that waits, and what may still be pushed.
+    /// Closes after all pending output, including later pushes.
     pub(super) fn close_at_end(&mut self) {
         self.closing = true;
     }
 
-    /// Forgets everything that waits.
+    /// Discards everything that is pending.
     pub(super) fn clear(&mut self) {
         self.queue = VecDeque::new();
         self.written = 0;
@@ -159,12 +156,12 @@ impl Queue {
         self.closing = false;
     }
 
-    /// Writes once, as much as one vectored write takes, and says whether that was
-    /// all that is at hand. `fd` is for messages.
+    /// Writes once, as much as one vectored write takes. Returns true if no bytes are left
+    /// before the next producer, mark or the end. `fd` is for messages.
     ///
     /// # Errors
     ///
-    /// What the transport or a producer answered; `WouldBlock` if there is no room.
+    /// `WouldBlock` if there is no room; else those of the transport or a producer.
     pub(super) fn write_to(&mut self, link: &mut Link, fd: i32) -> Result<bool> {
         self.pull_from_producer()?;
         let written = match (self.queue.front(), self.queue.get(1)) {
@@ -179,8 +176,8 @@ impl Queue {
         Ok(!matches!(self.queue.front(), Some(Entry::Bytes(_))))
     }
 
-    /// If it is a producer's turn, puts some pieces of it in front of it. What it
-    /// made before it failed or panicked is kept; the producer then is not.
+    /// If a producer is first in the queue, inserts some of its pieces in front of it. If the
+    /// producer fails or panics, its earlier pieces are kept and it is dropped.
     fn pull_from_producer(&mut self) -> Result<()> {
         while let Some(Entry::Producer(_)) = self.queue.front() {
             let Some(Entry::Producer(mut producer)) = self.queue.pop_front() else {
@@ -232,12 +229,12 @@ impl Queue {
             self.queue.pop_front();
         }
         if self.queue.is_empty() {
-            // An idle connection keeps no memory of a busy time.
+            // Frees the memory, which an idle connection does not need.
             self.queue = VecDeque::new();
         }
     }
 
-    /// Takes the mark that has been reached, if one has.
+    /// Takes the mark that has been reached, if any.
     pub(super) fn take_mark(&mut self) -> Option<Mark> {
         match self.queue.front() {
             Some(Entry::Shutdown) => {
@@ -253,16 +250,16 @@ impl Queue {
     }
 }
 
-/// Why a producer is asked for no more.
+/// The reason to stop pulling from a producer.
 enum Pulled {
-    /// There is enough for one write.
+    /// The pieces are enough for one write.
     Enough,
-    /// It has no more.
+    /// The producer has ended.
     End,
 }
 
-/// Gets at least `bytes` from a producer, as far as it has them and one write can
-/// take the pieces.
+/// Pulls pieces from a producer until they have `bytes` bytes, the producer ends, or one write
+/// cannot take more pieces.
 fn pull(producer: &mut dyn Producer, bytes: usize, pieces: &mut Vec<Vec<u8>>) -> Result<Pulled> {
     let mut gathered = 0;
     while gathered < bytes && pieces.len() < MAX_SLICES {
@@ -285,7 +282,7 @@ mod tests {
     use std::os::fd::BorrowedFd;
     use std::rc::Rc;
 
-    /// Takes at most `most` bytes a write and remembers where they came from.
+    /// A transport that takes at most `most` bytes a write, and records them.
     struct Slow {
         most: usize,
         taken: Rc<RefCell<Vec<u8>>>,

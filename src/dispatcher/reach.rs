@@ -5,16 +5,16 @@ use crate::event_loop::{AnyId, EventLoop};
 
 impl EventLoop {
     /// Returns the endpoint of a dispatcher, a chat or a file. `None` if the channel is
-    /// gone, one of its methods runs, or it is no dispatcher.
+    /// gone, one of its methods runs, or it is not a dispatcher.
     #[must_use]
     pub fn endpoint(&self, id: impl Into<AnyId>) -> Option<&Endpoint> {
         self.part(id)
     }
 
     /// Returns the endpoint of a dispatcher, a chat or a file, to send to it or close it, so
-    /// that a handler need not know which of these its partner is. `None` if the channel is
-    /// gone, one of its methods runs, or it is no dispatcher. What becomes due happens as
-    /// for [`get_mut`](EventLoop::get_mut).
+    /// that a handler need not know the type of its partner. `None` if the channel is gone, one
+    /// of its methods runs, or it is not a dispatcher. Duties that become due are done as for
+    /// [`get_mut`](EventLoop::get_mut).
     ///
     /// ```
     /// use fdloop::{

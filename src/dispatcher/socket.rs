@@ -10,7 +10,7 @@ use crate::address::{Address, Family};
 use crate::error::{Error, Result};
 use crate::sys;
 
-/// What a socket carries.
+/// The kind of data that a socket carries.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum SocketType {
@@ -23,13 +23,13 @@ pub enum SocketType {
 
 /// A socket: owned, non-blocking and close-on-exec.
 ///
-/// Dispatchers are built on it, and `handle_accepted` of a listener gets one.
-/// It converts from and to the sockets of the
-/// standard library; those that it turns into stay non-blocking.
+/// Dispatchers are built on it, and `handle_accepted` of a listener gets one. It converts from
+/// and to the sockets of the standard library. After a conversion, the socket stays
+/// non-blocking.
 ///
-/// A TCP socket has `TCP_NODELAY` set: the sends of one handler leave together in any
-/// case, and what leaves does not wait for the peer to acknowledge what left before.
-/// [`set_nodelay`](Socket::set_nodelay) takes it off.
+/// A TCP socket has `TCP_NODELAY` set, so that data is sent before the peer acknowledges earlier
+/// data. Small packets are avoided otherwise: a buffered channel coalesces the sends of one
+/// handler. [`set_nodelay`](Socket::set_nodelay) can clear it.
 ///
 /// ```
 /// use fdloop::Socket;
@@ -45,8 +45,8 @@ pub enum SocketType {
 pub struct Socket {
     fd: OwnedFd,
     socket_type: SocketType,
-    /// The other side, where accept told, until somebody takes it: seldom there, so
-    /// that it takes little room.
+    /// The address of the peer if accept(2) returned it, until it is taken. Boxed because it
+    /// is rarely present.
     peer: Option<Box<Address>>,
 }
 
@@ -55,9 +55,8 @@ impl Socket {
     ///
     /// # Errors
     ///
-    /// What socket(2) answers: an error with the `errno` EMFILE or ENFILE if
-    /// there are too many descriptors, EAFNOSUPPORT if the system does not have
-    /// the family.
+    /// The errors of socket(2): the `errno` EMFILE or ENFILE if there are too many
+    /// descriptors, EAFNOSUPPORT if the system does not have the family.
     pub fn new(family: Family, socket_type: SocketType) -> Result<Self> {
         let stream = socket_type == SocketType::Stream;
         let fd = sys::socket::socket(family, stream)
@@ -73,19 +72,19 @@ impl Socket {
         Ok(socket)
     }
 
-    /// TCP_NODELAY, except where the protocol does not have it. (What is accepted
-    /// inherits it from the listener, on every system.)
+    /// Sets TCP_NODELAY if the protocol has it. (Accepted connections inherit it from the
+    /// listener, on every system.)
     fn set_nodelay_if_tcp(&self) {
         if self.is_stream() {
             let _ = sys::socket::set_nodelay(self.as_fd(), true);
         }
     }
 
-    /// Two stream sockets that are connected to each other. See socketpair(2).
+    /// Makes two stream sockets that are connected to each other. See socketpair(2).
     ///
     /// # Errors
     ///
-    /// What socketpair(2) answers, such as EMFILE.
+    /// The errors of socketpair(2), such as EMFILE.
     pub fn pair() -> Result<(Self, Self)> {
         let (a, b) = sys::socket::pair(true)
             .map_err(|e| Error::system("create a pair of sockets", None, e))?;
@@ -97,13 +96,14 @@ impl Socket {
         Ok((socket(a), socket(b)))
     }
 
-    /// Takes over a socket made elsewhere, and makes it non-blocking and, if it is of
-    /// TCP, `TCP_NODELAY`, which show in every duplicate of it, and close-on-exec.
+    /// Takes over a socket made elsewhere. Makes it non-blocking and close-on-exec, and sets
+    /// `TCP_NODELAY` if it is a TCP socket. Except for close-on-exec, this also affects every
+    /// duplicate of it.
     ///
     /// # Errors
     ///
     /// The `errno` ENOTSOCK if the descriptor is not a socket: use
-    /// [`FileDispatcher`](crate::FileDispatcher) for those.
+    /// [`FileDispatcher`](crate::FileDispatcher) for files, pipes and terminals.
     pub fn adopt(socket: impl Into<OwnedFd>) -> Result<Self> {
         let fd = socket.into();
         let adopt = || {
@@ -135,7 +135,7 @@ impl Socket {
         Ok(socket)
     }
 
-    /// What the socket carries.
+    /// Returns the kind of data that the socket carries.
     #[must_use]
     pub fn socket_type(&self) -> SocketType {
         self.socket_type
@@ -150,22 +150,22 @@ impl Socket {
         result.map_err(|e| Error::system(action, Some(self.fd.as_raw_fd()), e))
     }
 
-    /// The address that the socket is bound to, with the port that the system
+    /// Returns the address that the socket is bound to, with the port that the system
     /// chose. See getsockname(2).
     ///
     /// # Errors
     ///
-    /// What getsockname(2) answers.
+    /// The errors of getsockname(2).
     pub fn local_addr(&self) -> Result<Address> {
         let result = sys::socket::local_address(self.as_fd());
         self.context("ask for the socket's address", result)
     }
 
-    /// The address of the other side. See getpeername(2).
+    /// Returns the address of the peer. See getpeername(2).
     ///
     /// # Errors
     ///
-    /// `NotConnected` if there is none.
+    /// `NotConnected` if the socket is not connected; else the errors of getpeername(2).
     pub fn peer_addr(&self) -> Result<Address> {
         if let Some(peer) = &self.peer {
             return Ok(Address::clone(peer));
@@ -174,46 +174,45 @@ impl Socket {
         self.context("ask for the peer's address", result)
     }
 
-    /// Lets the socket be bound to an address that was in use a moment ago
-    /// (`SO_REUSEADDR`). See socket(7).
+    /// Allows binding to an address that was in use a moment ago (`SO_REUSEADDR`). See socket(7).
     ///
     /// # Errors
     ///
-    /// What setsockopt(2) answers.
+    /// The errors of setsockopt(2).
     pub fn set_reuse_addr(&self) -> Result<()> {
         let result = sys::socket::set_reuse_addr(self.as_fd());
         self.context("set SO_REUSEADDR", result)
     }
 
-    /// Sets whether what is sent leaves at once (`TCP_NODELAY`), as it does unless this
-    /// is called, or may wait until the peer has acknowledged what was sent before, so
-    /// that many small sends share packets. A listener's choice is inherited by the
-    /// connections that it accepts afterwards. See tcp(7).
+    /// Sets whether data is sent at once (`TCP_NODELAY`), which is the default. If false,
+    /// data can wait until the peer has acknowledged earlier data, so that many small sends
+    /// share packets. Connections inherit the setting of the listener that accepts them. See
+    /// tcp(7).
     ///
     /// # Errors
     ///
-    /// What setsockopt(2) returns, such as the `errno` EOPNOTSUPP for a Unix socket.
+    /// The errors of setsockopt(2), such as the `errno` EOPNOTSUPP for a Unix socket.
     pub fn set_nodelay(&self, nodelay: bool) -> Result<()> {
         let result = sys::socket::set_nodelay(self.as_fd(), nodelay);
         self.context("set TCP_NODELAY", result)
     }
 
-    /// Whether what is sent leaves at once: see [`set_nodelay`](Socket::set_nodelay).
+    /// Checks whether data is sent at once: see [`set_nodelay`](Socket::set_nodelay).
     ///
     /// # Errors
     ///
-    /// What getsockopt(2) returns, such as the `errno` EOPNOTSUPP for a Unix socket.
+    /// The errors of getsockopt(2), such as the `errno` EOPNOTSUPP for a Unix socket.
     pub fn nodelay(&self) -> Result<bool> {
         let result = sys::socket::nodelay(self.as_fd());
         self.context("ask for TCP_NODELAY", result)
     }
 
-    /// Makes closing the socket reset the connection, dropping what was not sent
+    /// Makes closing the socket reset the connection and discard unsent data
     /// (`SO_LINGER` with a time of zero). See socket(7).
     ///
     /// # Errors
     ///
-    /// What setsockopt(2) answers.
+    /// The errors of setsockopt(2).
     pub fn set_reset_on_close(&self) -> Result<()> {
         let result = sys::socket::set_reset_on_close(self.as_fd());
         self.context("set SO_LINGER", result)
@@ -223,7 +222,7 @@ impl Socket {
         let result = sys::socket::bind(self.as_fd(), address);
         let result = self.context(&format!("bind to {address}"), result);
         result.map_err(|error| match address {
-            // The file of a Unix socket outlives whoever made it.
+            // The file of a Unix socket outlives the process that made it.
             Address::Path(_) if error.kind() == io::ErrorKind::AddrInUse => {
                 error.advise("if no server runs there, remove the file")
             }
@@ -258,7 +257,7 @@ impl Socket {
         self.peer.take().map(|peer| *peer)
     }
 
-    /// Makes this socket's number refer to `new`, and closes what it referred to.
+    /// Makes this socket's number refer to `new`, and closes the old socket.
     pub(super) fn replace(&mut self, new: Self) -> io::Result<()> {
         if let Ok(false) = sys::socket::nodelay(self.as_fd()) {
             sys::socket::set_nodelay(new.as_fd(), false)?;
@@ -269,7 +268,7 @@ impl Socket {
         Ok(())
     }
 
-    /// The error that waits on the socket (`SO_ERROR`), which asking for clears.
+    /// Takes the pending error of the socket (`SO_ERROR`).
     pub(super) fn take_error(&self) -> io::Result<Option<io::Error>> {
         sys::socket::take_error(self.as_fd())
     }
@@ -279,7 +278,7 @@ impl Socket {
         sys::socket::recv(self.as_fd(), buf)
     }
 
-    /// Whether something, and not only the end, can be received at this moment.
+    /// Checks whether data can be received now. End of file does not count.
     pub(super) fn has_unread(&self) -> bool {
         sys::socket::peek(self.as_fd(), &mut [0]).is_ok_and(|n| n > 0)
     }
@@ -341,8 +340,8 @@ impl From<Socket> for OwnedFd {
     }
 }
 
-/// What a dispatcher can be built on: a [`Socket`], and whatever owns one and turns
-/// into an `OwnedFd`, such as the sockets of the standard library.
+/// Types that a dispatcher can be built on: a [`Socket`], and every type that owns a socket and
+/// converts into an `OwnedFd`, such as the sockets of the standard library.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is not a socket and does not own one",
     label = "not a socket",
@@ -350,7 +349,7 @@ impl From<Socket> for OwnedFd {
     note = "a socket that is borrowed must be duplicated first: `stream.try_clone()?`"
 )]
 pub trait IntoSocket {
-    /// Turns it into a socket.
+    /// Converts into a socket.
     ///
     /// # Errors
     ///
@@ -358,11 +357,11 @@ pub trait IntoSocket {
     fn into_socket(self) -> Result<Socket>;
 }
 
-// Or the compiler would report that `T` is not `Into<OwnedFd>`, and not the advice above.
+// Otherwise the compiler reports that `T` is not `Into<OwnedFd>` instead of the advice above.
 #[diagnostic::do_not_recommend]
 impl<T: Into<OwnedFd> + 'static> IntoSocket for T {
     fn into_socket(self) -> Result<Socket> {
-        // A socket of ours is one, and knows more than its descriptor.
+        // A `Socket` is returned as it is: it knows more than its descriptor.
         let mut this = Some(self);
         let any: &mut dyn Any = &mut this;
         match (any.downcast_mut().and_then(Option::take), this) {

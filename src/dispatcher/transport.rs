@@ -1,4 +1,4 @@
-//! What a dispatcher moves its bytes over.
+//! Transports, over which dispatchers read and write.
 
 use std::io::{self, IoSlice};
 use std::os::fd::{AsFd, BorrowedFd};
@@ -6,13 +6,12 @@ use std::os::fd::{AsFd, BorrowedFd};
 use super::socket::Socket;
 use crate::sys;
 
-/// What a dispatcher reads from and writes to: a [`Socket`], a
-/// [`FileWrapper`](crate::FileWrapper), or your own, such as a TLS connection
-/// over a socket. (asyncore's `file_wrapper` emulates a socket for the same end.)
+/// A descriptor that a dispatcher reads and writes: a [`Socket`], a
+/// [`FileWrapper`](crate::FileWrapper), or a type of your own, such as a TLS connection
+/// over a socket. (asyncore's `file_wrapper` emulates a socket for the same purpose.)
 ///
-/// The descriptor must be non-blocking, and the transport owns it: dropping the
-/// transport closes it. It must stay the same number for as long as the transport
-/// lives.
+/// The descriptor must be non-blocking. The transport owns it: dropping the transport closes
+/// it. Its number must stay the same as long as the transport lives.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is not a transport",
     label = "not a transport",
@@ -22,28 +21,29 @@ use crate::sys;
             such as TLS"
 )]
 pub trait Transport: 'static {
-    /// The descriptor to wait for; `None` if it is closed.
+    /// Returns the descriptor to wait for; `None` if it is closed.
     fn as_fd(&self) -> Option<BorrowedFd<'_>>;
 
-    /// Reads at most `buf.len()` bytes; 0 only at the end of the input, since the
-    /// dispatcher never passes an empty buffer. What `buf` holds before is left from
-    /// other uses.
+    /// Reads at most `buf.len()` bytes. Returns the number read, and 0 only at end of file: the
+    /// dispatcher never passes an empty buffer. `buf` initially holds bytes of earlier uses.
+    ///
+    /// Returning more than `buf.len()` fails the channel with `InvalidData`. The same applies
+    /// to the lengths returned by `send` and `send_vectored`.
     ///
     /// # Errors
     ///
-    /// `WouldBlock` if there is nothing yet. (To answer more than `buf.len()` is an error
-    /// of kind `InvalidData` for the channel, and so it is for the others.)
+    /// `WouldBlock` if there is nothing to read yet.
     fn recv(&mut self, buf: &mut [u8]) -> io::Result<usize>;
 
-    /// Writes at most `data.len()` bytes, and says how many.
+    /// Writes at most `data.len()` bytes. Returns the number written.
     ///
     /// # Errors
     ///
     /// `WouldBlock` if there is no room.
     fn send(&mut self, data: &[u8]) -> io::Result<usize>;
 
-    /// Writes from several buffers, in order, as though they were one. By default
-    /// it writes from the first that is not empty.
+    /// Writes several buffers in sequence, as if they were one. By default writes the first
+    /// that is not empty.
     ///
     /// # Errors
     ///
@@ -55,13 +55,11 @@ pub trait Transport: 'static {
         }
     }
 
-    /// Ends the output, so that the other side reads to its end, and keeps the
-    /// input open.
+    /// Ends the output and keeps the input open (half-close). The peer then reads end of file.
     ///
     /// # Errors
     ///
-    /// `Unsupported`, by default: what is not a socket can end its output only by
-    /// closing.
+    /// `Unsupported` by default: only a socket can end its output without closing.
     fn shutdown_write(&mut self) -> io::Result<()> {
         Err(io::Error::new(
             io::ErrorKind::Unsupported,
@@ -81,8 +79,8 @@ pub trait Transport: 'static {
         Err(cannot_rearm())
     }
 
-    /// Closes the descriptor and says what close(2) answered. By default it is
-    /// dropped.
+    /// Closes the descriptor, and returns the errors of close(2). By default drops the
+    /// transport.
     ///
     /// # Errors
     ///
@@ -91,12 +89,12 @@ pub trait Transport: 'static {
         Ok(())
     }
 
-    /// Gives the descriptor up without closing its number, which somebody else
-    /// has closed. By default the number is closed all the same, by dropping.
+    /// Gives up the descriptor without closing its number, because other code has already
+    /// closed it. By default drops the transport, which closes the number nevertheless.
     fn forget(self: Box<Self>) {}
 }
 
-/// A dispatcher's transport. Sockets, the usual one, need no second look-up.
+/// A dispatcher's transport. Sockets, the common case, avoid dynamic dispatch.
 pub(super) enum Link {
     Socket(Socket),
     Other(Box<dyn Transport>),
@@ -117,7 +115,7 @@ impl Link {
         }
     }
 
-    /// Whether reading nothing means the end, as it does but for datagrams.
+    /// Checks whether reading 0 bytes means end of file, as it does except for datagrams.
     pub(super) fn is_stream(&self) -> bool {
         self.socket().is_none_or(Socket::is_stream)
     }
@@ -147,7 +145,7 @@ impl Link {
         }
     }
 
-    /// What receiving and sending are called, for messages.
+    /// Returns the verbs for receiving and sending, for messages.
     pub(super) fn verbs(&self) -> [&'static str; 2] {
         match self {
             Self::Socket(_) => ["receive", "send"],
@@ -155,7 +153,7 @@ impl Link {
         }
     }
 
-    /// Whether something has come in and was not received yet.
+    /// Checks whether input has arrived that was not received yet.
     pub(super) fn has_unread(&self) -> bool {
         match self {
             Self::Socket(socket) => socket.has_unread(),
@@ -163,8 +161,8 @@ impl Link {
         }
     }
 
-    /// Whether the other side is gone, so that nobody reads what is written. (A
-    /// socket's send tells.)
+    /// Checks whether the peer has hung up, so that the output cannot be read. False for a
+    /// socket, whose send reports it.
     pub(super) fn has_hung_up(&self) -> bool {
         match self {
             Self::Socket(_) => false,
@@ -201,11 +199,11 @@ impl Link {
     }
 }
 
-/// How often a call is repeated that signals interrupt.
+/// Maximum number of calls while signals interrupt them.
 const INTERRUPTIONS: usize = 16;
 
-/// Repeats `call` while it is interrupted. After some times it counts as one that would
-/// block, so that a transport that always says so does not hold up the loop.
+/// Repeats `call` while it is interrupted. After [`INTERRUPTIONS`] calls returns `WouldBlock`, so
+/// that a transport that always returns `Interrupted` does not hold up the loop.
 #[inline(always)]
 pub(super) fn uninterrupted(mut call: impl FnMut() -> io::Result<usize>) -> io::Result<usize> {
     for _ in 0..INTERRUPTIONS {
@@ -224,13 +222,13 @@ fn cannot_rearm() -> io::Error {
     )
 }
 
-/// What a transport of somebody's own answered, if it can be true.
+/// Checks the length that a transport of the program returned.
 fn within(moved: io::Result<usize>, most: usize) -> io::Result<usize> {
     match moved {
         Ok(n) if n > most => Err(io::Error::new(
             io::ErrorKind::InvalidData,
             format!(
-                "the transport answered {n} bytes where at most {most} are possible; correct \
+                "the transport returned {n} bytes where at most {most} are possible; correct \
                  what it counts"
             ),
         )),

@@ -1,4 +1,4 @@
-//! The dispatcher that keeps its output.
+//! The dispatcher with an output buffer.
 
 use std::fmt;
 use std::ops::{Deref, DerefMut};
@@ -13,12 +13,11 @@ use crate::address::ToAddresses;
 use crate::error::Result;
 use crate::event_loop::forward_channel;
 
-/// A [`Dispatcher`] that keeps its output until it can be written. asyncore's
-/// `dispatcher_with_send`.
+/// A [`Dispatcher`] with an output buffer. asyncore's `dispatcher_with_send`.
 ///
-/// `send` takes everything: it writes what there is room for at once, keeps the
-/// rest, and writes it when there is room. So a message that is answered costs no
-/// more system calls than without a buffer. It dereferences to the dispatcher.
+/// `send` takes all data: it writes as much as there is room for at once, and buffers the rest
+/// until there is room. A reply that fits costs no more system calls than without a buffer. It
+/// dereferences to the dispatcher.
 ///
 /// ```
 /// use fdloop::{DispatcherWithSend, EventLoop, Handler, Socket};
@@ -37,7 +36,7 @@ use crate::event_loop::forward_channel;
 pub struct DispatcherWithSend<H>(Dispatcher<H>);
 
 impl<H: Handler> DispatcherWithSend<H> {
-    /// As [`Dispatcher::new`], with a buffer.
+    /// Makes a dispatcher as [`Dispatcher::new`] does, with a buffer.
     ///
     /// # Errors
     ///
@@ -47,14 +46,14 @@ impl<H: Handler> DispatcherWithSend<H> {
         Ok(Self(Dispatcher::from_endpoint(endpoint, handler)))
     }
 
-    /// As [`Dispatcher::over`], with a buffer.
+    /// Makes a dispatcher as [`Dispatcher::over`] does, with a buffer.
     pub fn over(transport: impl Transport, handler: H) -> Self {
         let endpoint = Endpoint::over(Box::new(transport), true);
         Self(Dispatcher::from_endpoint(endpoint, handler))
     }
 
-    /// As [`Dispatcher::connect`], with a buffer: what is sent before the
-    /// connection stands is kept until it does.
+    /// Makes a dispatcher as [`Dispatcher::connect`] does, with a buffer: data sent before the
+    /// connection is established is buffered.
     ///
     /// # Errors
     ///
@@ -65,21 +64,21 @@ impl<H: Handler> DispatcherWithSend<H> {
         Ok(Self(Dispatcher::from_endpoint(endpoint, handler)))
     }
 
-    /// A dispatcher that has no socket yet: for those who want to set something on
-    /// one before it [connects](Endpoint::connect).
+    /// Makes a dispatcher without a socket, for a program that sets options on the socket
+    /// before it [connects](Endpoint::connect).
     pub fn unconnected(handler: H) -> Self {
         let endpoint = Endpoint::unconnected(true);
         Self(Dispatcher::from_endpoint(endpoint, handler))
     }
 
-    /// Has the channel read nothing while its own output is congested: see
+    /// Stops the channel from reading while its own output is congested: see
     /// [`Endpoint::set_backpressure`].
     pub fn with_backpressure(mut self) -> Self {
         self.set_backpressure(true);
         self
     }
 
-    /// The dispatcher alone.
+    /// Returns the dispatcher.
     pub fn into_inner(self) -> Dispatcher<H> {
         self.0
     }

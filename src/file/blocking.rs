@@ -1,4 +1,4 @@
-//! What keeps the reads and writes of a file from blocking the loop, with the least effect
+//! Ways to keep the reads and writes of a file from blocking the loop, with the least effect
 //! on other users of the file.
 
 use std::io::{self, IoSlice};
@@ -11,30 +11,29 @@ use crate::sys::reopen;
 #[cfg(has_msg_dontwait)]
 use crate::sys::socket;
 
-/// What keeps the calls of one wrapper from blocking.
+/// The way in which the calls of one wrapper are kept from blocking.
 #[derive(Debug)]
 pub(super) enum Blocking {
     /// The wrapper has an open file description of its own, which is non-blocking.
     OwnDescription,
-    /// The file is a socket, and each call says that it must not wait.
+    /// The file is a socket, and each call passes `MSG_DONTWAIT`.
     #[cfg(has_msg_dontwait)]
     EachCall,
     /// O_NONBLOCK is set on the description that the wrapper shares with the original.
-    /// `set_by` is the process that set it and takes it off again: not a child that
-    /// fork(2) made later. 0 if it was set already.
+    /// `set_by` is the process that set it and clears it again: not a child that
+    /// fork(2) made later. 0 if it was already set.
     SharedFlag { set_by: AtomicU32 },
     /// Files of this kind never block.
     Never,
-    /// The flags are left alone. poll(2) is asked before each call.
+    /// The flags are left alone. poll(2) is called before each call.
     AskedFirst,
 }
 
-/// How many bytes a pipe that is writable takes without waiting (POSIX, write(2)).
+/// Bytes that a writable pipe takes without blocking (POSIX, write(2)).
 #[allow(clippy::unnecessary_cast, reason = "a c_int on illumos")]
 const PIPE_ROOM: usize = libc::PIPE_BUF as usize;
 
-/// How many bytes a terminal takes without waiting once it is writable: it may have room
-/// for no more.
+/// Bytes that a writable terminal takes without blocking: it may have room for one alone.
 const TERMINAL_ROOM: usize = 1;
 
 impl Blocking {
@@ -65,7 +64,7 @@ impl Blocking {
     }
 
     /// Sets a shared flag again if it is off, since another wrapper of the description may
-    /// have been closed. The process that sets it is the one to take it off.
+    /// have been closed. The process that sets it also clears it.
     fn ensure(&self, file: BorrowedFd<'_>) -> io::Result<()> {
         if let Self::SharedFlag { set_by } = self {
             if fd::set_nonblocking(file, true)? {
@@ -75,7 +74,7 @@ impl Blocking {
         Ok(())
     }
 
-    /// read(2), or `WouldBlock`.
+    /// Calls read(2), or returns `WouldBlock`.
     pub(super) fn read(&self, file: BorrowedFd<'_>, buf: &mut [u8]) -> io::Result<usize> {
         self.ensure(file)?;
         match self {
@@ -86,7 +85,7 @@ impl Blocking {
         }
     }
 
-    /// write(2), or `WouldBlock`.
+    /// Calls write(2), or returns `WouldBlock`.
     pub(super) fn write(
         &self,
         file: BorrowedFd<'_>,
@@ -102,7 +101,7 @@ impl Blocking {
         }
     }
 
-    /// writev(2), or `WouldBlock`.
+    /// Calls writev(2), or returns `WouldBlock`.
     pub(super) fn write_vectored(
         &self,
         file: BorrowedFd<'_>,
@@ -121,7 +120,7 @@ impl Blocking {
         }
     }
 
-    /// Puts the flags of the description back as they were.
+    /// Restores the flags of the description.
     pub(super) fn restore(&self, file: BorrowedFd<'_>) {
         let Self::SharedFlag { set_by } = self else {
             return;
@@ -135,13 +134,13 @@ impl Blocking {
             Err(error) if error.raw_os_error() == Some(libc::EBADF) => {}
             Err(error) => {
                 let number = fd::number(&file);
-                log::error!("fd {number} stays non-blocking for all who share it: {error}");
+                log::error!("fd {number} stays non-blocking for every process that shares it: {error}");
             }
         }
     }
 }
 
-/// Opens a file anew if its kind allows that and the system does not refuse.
+/// Opens a file again if its kind and the system allow it. Returns `None` otherwise.
 fn own_description(file: BorrowedFd<'_>, kind: FileKind) -> Option<OwnedFd> {
     match kind {
         FileKind::Terminal => reopen::terminal(file).ok(),
@@ -157,7 +156,7 @@ fn own_description(file: BorrowedFd<'_>, kind: FileKind) -> Option<OwnedFd> {
     }
 }
 
-/// Writes what a blocking descriptor takes without waiting.
+/// Writes as much as a blocking descriptor takes without waiting.
 fn write_when_ready(file: BorrowedFd<'_>, kind: FileKind, data: &[u8]) -> io::Result<usize> {
     let room = match kind {
         FileKind::Terminal => TERMINAL_ROOM,

@@ -12,13 +12,13 @@ use crate::event_loop::forward_channel;
 /// A [`Dispatcher`] over a file of any kind: a pipe, a FIFO, a terminal, a device,
 /// a regular file. asyncore's `file_dispatcher`.
 ///
-/// The file is duplicated, and its reads and writes never block: [`FileWrapper`] says how,
-/// and when others who share the file see `O_NONBLOCK` on it. Regular files are always
+/// The file is duplicated, and its reads and writes never block: [`FileWrapper`] documents
+/// how, and when other processes that share the file see `O_NONBLOCK` on it. Regular files are always
 /// ready, and reading them waits for the disk. The dispatcher dereferences to a
 /// [`Dispatcher`]; methods that only sockets have return an error.
 ///
-/// At the end of the file `handle_eof` runs, and the channel closes. To wait for the next
-/// writer of a FIFO instead, or for what is typed after Ctrl-D, override `handle_eof` and
+/// At end of file `handle_eof` is called, and the channel closes. To wait for the next
+/// writer of a FIFO instead, or for input after Ctrl-D, override `handle_eof` and
 /// call [`rearm_input`](crate::Endpoint::rearm_input).
 ///
 /// For input in lines, or in pieces of any other kind, see
@@ -58,7 +58,7 @@ use crate::event_loop::forward_channel;
 pub struct FileDispatcher<H>(Dispatcher<H>);
 
 impl<H: Handler> FileDispatcher<H> {
-    /// A dispatcher over a duplicate of `file`, without a buffer.
+    /// Makes a dispatcher over a duplicate of `file`, without a buffer.
     ///
     /// # Errors
     ///
@@ -86,8 +86,8 @@ impl<H: Handler> FileDispatcher<H> {
         Self(Dispatcher::over(file, handler))
     }
 
-    /// The same with a buffer, for output: what cannot be written now is kept, as
-    /// in a [`DispatcherWithSend`].
+    /// Makes a dispatcher over a duplicate of `file`, with an output buffer as in a
+    /// [`DispatcherWithSend`].
     ///
     /// # Errors
     ///
@@ -99,8 +99,8 @@ impl<H: Handler> FileDispatcher<H> {
         ))
     }
 
-    /// A dispatcher over a duplicate of `file` that only reads, without a buffer: for a
-    /// standard input, the output of a child, a device that reports. Unless the handler
+    /// Makes a dispatcher over a duplicate of `file` that only reads, without a buffer: for
+    /// standard input, the output of a child, or a sensor. Unless the handler
     /// overrides `writable`, the loop never waits for room to write.
     ///
     /// ```
@@ -137,8 +137,8 @@ impl<H: Handler> FileDispatcher<H> {
         Ok(channel)
     }
 
-    /// A dispatcher over a duplicate of `file` that only writes, with a buffer: for a
-    /// standard output, the input of a child. The loop never waits for input, `handle_read`
+    /// Makes a dispatcher over a duplicate of `file` that only writes, with a buffer: for
+    /// standard output, or the input of a child. The loop never waits for input, `handle_read`
     /// and `handle_eof` are not called, and [`input_ended`](crate::Endpoint::input_ended)
     /// is true from the beginning.
     ///
@@ -172,7 +172,7 @@ impl<H: Handler> FileDispatcher<H> {
         Ok(channel)
     }
 
-    /// The dispatcher alone: for code that takes one over whatever, and to have
+    /// Returns the dispatcher, for code that takes dispatchers over any transport, and to get
     /// the handler back.
     ///
     /// ```
@@ -209,7 +209,7 @@ impl<H> DerefMut for FileDispatcher<H> {
 }
 
 impl<H> AsRawFd for FileDispatcher<H> {
-    /// The number of the duplicate, or -1 if it was given up.
+    /// Returns the number of the duplicate, or -1 if it was given up.
     fn as_raw_fd(&self) -> RawFd {
         self.0.as_raw_fd()
     }

@@ -37,8 +37,8 @@ use crate::sys::reopen;
 /// another wrapper has put it back, the next read or write sets it again. To have it never
 /// set, see [`leave_blocking`](FileWrapper::leave_blocking).
 ///
-/// It is [`Read`] and [`Write`], and so is a shared reference to it, as for [`std::fs::File`]:
-/// what waits elsewhere is an error of kind `WouldBlock`.
+/// It implements [`Read`] and [`Write`], and so does a shared reference to it, as for
+/// [`std::fs::File`]. A call that would block returns an error of kind `WouldBlock`.
 ///
 /// ```
 /// use fdloop::FileWrapper;
@@ -67,7 +67,7 @@ pub struct FileWrapper {
 }
 
 impl FileWrapper {
-    /// Duplicates `file`, which stays open and its owner's.
+    /// Duplicates `file`. The original stays open, and its owner keeps it.
     ///
     /// # Errors
     ///
@@ -138,14 +138,14 @@ impl FileWrapper {
         duplicate().map_err(|e| Error::system("wrap a file", Some(file.as_raw_fd()), e))
     }
 
-    /// Adds what was attempted to an error.
+    /// Adds the attempted action to an error.
     fn context<R>(&self, action: &str, result: io::Result<R>) -> Result<R> {
         let number = self.fd.as_ref().map(AsRawFd::as_raw_fd);
         result.map_err(|e| Error::system(action, number, e))
     }
 
-    /// Reads at most `buf.len()` bytes; 0 at the end of the file. A terminal whose
-    /// other side is gone (EIO) is at its end. See read(2).
+    /// Reads at most `buf.len()` bytes. Returns 0 at end of file, and for a terminal that has
+    /// hung up (EIO). See read(2).
     ///
     /// # Errors
     ///
@@ -157,7 +157,7 @@ impl FileWrapper {
         self.context("read", result)
     }
 
-    /// The same as [`recv`](FileWrapper::recv).
+    /// Reads as [`recv`](FileWrapper::recv) does.
     ///
     /// # Errors
     ///
@@ -166,7 +166,7 @@ impl FileWrapper {
         self.recv(buf)
     }
 
-    /// Writes at most `data.len()` bytes, and says how many. See write(2).
+    /// Writes at most `data.len()` bytes. Returns the number written. See write(2).
     ///
     /// # Errors
     ///
@@ -179,7 +179,7 @@ impl FileWrapper {
         self.context("write", result)
     }
 
-    /// The same as [`send`](FileWrapper::send).
+    /// Writes as [`send`](FileWrapper::send) does.
     ///
     /// # Errors
     ///
@@ -257,7 +257,7 @@ impl FileWrapper {
         Ok(())
     }
 
-    /// The descriptor; `None` when closed.
+    /// Returns the descriptor; `None` if closed.
     #[must_use]
     pub fn as_fd(&self) -> Option<BorrowedFd<'_>> {
         self.fd.as_ref().map(OwnedFd::as_fd)
@@ -267,8 +267,8 @@ impl FileWrapper {
     ///
     /// # Errors
     ///
-    /// What close(2) answers, such as `StorageFull` for a file whose data could
-    /// not be written after all. It is closed all the same.
+    /// The errors of close(2), such as `StorageFull` for a file whose data could not be written
+    /// after all. The duplicate is closed even then.
     pub fn close(&mut self) -> Result<()> {
         let Some(fd) = self.fd.take() else {
             return Ok(());
@@ -305,8 +305,8 @@ fn unsupported(reason: &'static str) -> io::Error {
     io::Error::new(io::ErrorKind::Unsupported, reason)
 }
 
-/// Says what to do about a FIFO that cannot be opened anew. EMFILE and the like stay as
-/// they are: a later attempt may succeed.
+/// Adds advice to the error of a FIFO that cannot be opened again. EMFILE and the like are
+/// returned unchanged: a later attempt may succeed.
 fn cannot_reopen(error: io::Error) -> io::Error {
     match error.kind() {
         io::ErrorKind::Unsupported | io::ErrorKind::NotFound | io::ErrorKind::PermissionDenied => {
@@ -328,7 +328,7 @@ impl Drop for FileWrapper {
 }
 
 impl AsRawFd for FileWrapper {
-    /// The number of the descriptor; -1 when closed, as asyncore's `fileno`.
+    /// Returns the number of the descriptor; -1 if closed, as asyncore's `fileno`.
     fn as_raw_fd(&self) -> RawFd {
         self.fd.as_ref().map_or(-1, AsRawFd::as_raw_fd)
     }
@@ -353,7 +353,7 @@ impl Write for FileWrapper {
         self.send_several(bufs)
     }
 
-    /// Nothing waits in a wrapper.
+    /// Does nothing: a wrapper has no buffer.
     fn flush(&mut self) -> io::Result<()> {
         Ok(())
     }
@@ -398,8 +398,8 @@ impl Transport for FileWrapper {
         self.send_several(bufs)
     }
 
-    /// Lets a FIFO wait for its next writer, and a terminal for what is typed after the
-    /// character that ends a file.
+    /// Lets a FIFO wait for its next writer, and a terminal for input after the
+    /// end-of-file character (Ctrl-D).
     ///
     /// # Errors
     ///

@@ -364,7 +364,7 @@ fn a_transport_that_answers_more_than_is_possible_is_an_error() {
             };
             assert!(error.contains(&format!("fd {fd}")), "{error}");
             assert!(
-                error.contains("answered 21 bytes where at most 4"),
+                error.contains("returned 21 bytes where at most 4"),
                 "{error}"
             );
         }

@@ -1,4 +1,5 @@
-//! Types that are accepted as addresses: text with host names, and the standard library's types.
+//! Types that are accepted as addresses: text with host names, and the standard library's
+//! types.
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4, SocketAddrV6, ToSocketAddrs};

@@ -62,7 +62,7 @@ impl Attempts {
     /// failure of the last.
     pub(super) fn error(self, fd: Option<i32>) -> Error {
         let failure = self.failure.unwrap_or_else(|| {
-            let message = "there is no address of the socket's family";
+            let message = "none of the addresses has the socket's family";
             io::Error::new(io::ErrorKind::AddrNotAvailable, message)
         });
         let tried: Vec<_> = self.tried.iter().map(Address::to_string).collect();

@@ -27,8 +27,8 @@ pub enum SocketType {
 /// and to the sockets of the standard library. After a conversion, the socket stays
 /// non-blocking.
 ///
-/// A TCP socket has `TCP_NODELAY` set, so that data is sent before the peer acknowledges earlier
-/// data. Small packets are avoided otherwise: a buffered channel coalesces the sends of one
+/// A TCP socket has `TCP_NODELAY` set, so that data is sent before the peer acknowledges
+/// earlier data. Small packets are avoided otherwise: a buffered channel coalesces the sends of one
 /// handler. [`set_nodelay`](Socket::set_nodelay) can clear it.
 ///
 /// ```
@@ -174,7 +174,8 @@ impl Socket {
         self.context("ask for the peer's address", result)
     }
 
-    /// Allows binding to an address that was in use a moment ago (`SO_REUSEADDR`). See socket(7).
+    /// Allows binding to an address that was in use a moment ago (`SO_REUSEADDR`). See
+    /// socket(7).
     ///
     /// # Errors
     ///

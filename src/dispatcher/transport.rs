@@ -202,8 +202,8 @@ impl Link {
 /// Maximum number of calls while signals interrupt them.
 const INTERRUPTIONS: usize = 16;
 
-/// Repeats `call` while it is interrupted. After [`INTERRUPTIONS`] calls returns `WouldBlock`, so
-/// that a transport that always returns `Interrupted` does not hold up the loop.
+/// Repeats `call` while it is interrupted. After [`INTERRUPTIONS`] calls returns `WouldBlock`,
+/// so that a transport that always returns `Interrupted` does not hold up the loop.
 #[inline(always)]
 pub(super) fn uninterrupted(mut call: impl FnMut() -> io::Result<usize>) -> io::Result<usize> {
     for _ in 0..INTERRUPTIONS {

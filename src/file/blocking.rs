@@ -134,7 +134,9 @@ impl Blocking {
             Err(error) if error.raw_os_error() == Some(libc::EBADF) => {}
             Err(error) => {
                 let number = fd::number(&file);
-                log::error!("fd {number} stays non-blocking for every process that shares it: {error}");
+                log::error!(
+                    "fd {number} stays non-blocking for every process that shares it: {error}"
+                );
             }
         }
     }

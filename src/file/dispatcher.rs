@@ -13,8 +13,8 @@ use crate::event_loop::forward_channel;
 /// a regular file. asyncore's `file_dispatcher`.
 ///
 /// The file is duplicated, and its reads and writes never block: [`FileWrapper`] documents
-/// how, and when other processes that share the file see `O_NONBLOCK` on it. Regular files are always
-/// ready, and reading them waits for the disk. The dispatcher dereferences to a
+/// how, and when other processes that share the file see `O_NONBLOCK` on it. Regular files are
+/// always ready, and reading them waits for the disk. The dispatcher dereferences to a
 /// [`Dispatcher`]; methods that only sockets have return an error.
 ///
 /// At end of file `handle_eof` is called, and the channel closes. To wait for the next
@@ -100,7 +100,7 @@ impl<H: Handler> FileDispatcher<H> {
     }
 
     /// Makes a dispatcher over a duplicate of `file` that only reads, without a buffer: for
-    /// standard input, the output of a child, or a sensor. Unless the handler
+    /// standard input, the output of a child, or a device. Unless the handler
     /// overrides `writable`, the loop never waits for room to write.
     ///
     /// ```

@@ -187,7 +187,7 @@ impl Socket {
 
     /// Sets whether data is sent at once (`TCP_NODELAY`), which is the default. If false,
     /// data can wait until the peer has acknowledged earlier data, so that many small sends
-    /// share packets. Connections inherit the setting of the listener that accepts them. See
+    /// share packets. A connection inherits the setting that its listener has when it accepts. See
     /// tcp(7).
     ///
     /// # Errors

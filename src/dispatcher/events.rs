@@ -29,14 +29,15 @@ impl<H: Handler> Dispatcher<H> {
             if result.is_err() && call == Call::Connect {
                 self.endpoint.end_connect(false);
             }
+            // Also if the handler made an error of it.
+            if call == Call::Accept && self.endpoint.is_paused() {
+                event_loop.settle_later(PAUSE);
+            }
             result?;
             self.endpoint.end_call(call)?;
             let writes = turn.event == Some(Event::Write);
             if call == Call::Connect && writes && !self.wants_to_write(event_loop) {
                 turn.event = None;
-            }
-            if call == Call::Accept && self.endpoint.is_paused() {
-                event_loop.settle_later(PAUSE);
             }
         }
         Ok(())

@@ -174,8 +174,8 @@ impl EventLoop {
             Some(interest) if fd >= 0 => interest,
             Some(_) => {
                 let message = format!(
-                    "fd {fd} is no descriptor, so the channel cannot be added: give it a socket \
-                     or a file first"
+                    "the channel has no descriptor ({fd}), so it cannot be added: give it a \
+                     socket or a file first"
                 );
                 return Err(Error::misuse(io::ErrorKind::InvalidInput, message));
             }

@@ -33,9 +33,9 @@ impl EventLoop {
         self.later = later;
     }
 
-    /// Has [`Channel::settle`](crate::Channel::settle) called again after `delay`, for the channel whose
-    /// method runs: at the beginning of the first pass after that. Does nothing outside of a
-    /// channel's methods. A delay past the end of the clock never ends.
+    /// Schedules a call of [`Channel::settle`](crate::Channel::settle) after `delay`, for the
+    /// channel whose method runs: at the beginning of the first pass after that. Does nothing
+    /// outside a channel's methods. A delay past the end of the clock never ends.
     ///
     /// A listener waits like this while the process has no descriptor left, since no event
     /// reports that it has one again.

@@ -45,9 +45,9 @@ use watch::Watches;
 /// their handlers. asyncore's `loop` and its map.
 ///
 /// One thread runs it, and everything in it happens on that thread, one handler
-/// at a time. A *pass* asks every channel what it waits for, waits once, and
+/// at a time. A *pass* asks the channels what they wait for, waits once, and
 /// delivers what is ready: for each channel read, then write, then priority, then
-/// hang-up.
+/// hang-up. [`Predicates`] says which channels each pass asks.
 ///
 /// From any handler one may add, close and reach any channel and stop the loop;
 /// the channel whose handler runs is out of the map while it runs, and reaches

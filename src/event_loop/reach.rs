@@ -119,8 +119,9 @@ impl EventLoop {
     ///
     /// # Errors
     ///
-    /// `NotFound` if the channel is gone or one of its methods runs;
-    /// [`Error::ExitNow`] if `visit` or a handler answered that.
+    /// `NotFound` if the channel is gone, is of another type, or one of its methods runs;
+    /// [`Error::ExitNow`] or a [fatal](Error::fatal) error if `visit` or a handler returned
+    /// that.
     pub fn with<C: Channel>(
         &mut self,
         id: ChannelId<C>,
@@ -145,14 +146,14 @@ impl EventLoop {
         self.visit_apart(self.resolve(id.key), Errand::With(&mut visit_typed))
     }
 
-    /// Closes a channel, without calling its `handle_close`, and forgets it.
-    /// Answers whether there was such a channel. One whose method runs is closed
-    /// when that returns.
+    /// Closes a channel and removes it, without calling its `handle_close`. Returns false if
+    /// it was gone already. If one of its methods runs, it is closed when that returns.
     ///
     /// # Errors
     ///
-    /// What close(2) answered for its descriptor, such as `StorageFull` for a
-    /// file whose data could not be written; the channel is gone all the same.
+    /// Those of close(2), such as `StorageFull` for a file whose data could not be written.
+    /// The channel is gone all the same. A descriptor that was closed already (EBADF) is not
+    /// an error. If one of the channel's methods runs, errors are dropped.
     pub fn close(&mut self, id: impl Into<AnyId>) -> Result<bool> {
         let key = self.resolve(id.into().key);
         match self.watches.current(key) {
@@ -174,13 +175,12 @@ impl EventLoop {
     }
 
     /// Closes every channel, without calling their `handle_close`. asyncore's
-    /// `close_all`. One whose method runs is closed when that returns.
+    /// `close_all`. If a method of a channel runs, that one is closed when it returns.
     ///
     /// # Errors
     ///
-    /// The first error that closing a descriptor answered, unless `ignore_all`;
-    /// one that was closed already (EBADF) is none. All channels are closed in
-    /// any case.
+    /// Unless `ignore_all`, the first error of [`close`](EventLoop::close). All channels are
+    /// closed in any case.
     pub fn close_all(&mut self, ignore_all: bool) -> Result<()> {
         let mut result = Ok(());
         for key in self.watches.keys() {

@@ -84,7 +84,7 @@ impl Handler for Member {
 
     fn predicates(&self) -> Predicates {
         // An idle channel then costs the loop nothing but what the kernel does.
-        Predicates::OwnState
+        Predicates::OnChange
     }
 
     fn handle_read(&mut self, io: &mut Io<'_>) -> Result<()> {

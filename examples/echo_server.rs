@@ -37,7 +37,7 @@ struct Echo;
 impl Handler for Echo {
     fn predicates(&self) -> Predicates {
         // The defaults look at nothing but this channel.
-        Predicates::OwnState
+        Predicates::OnChange
     }
 
     fn handle_read(&mut self, io: &mut Io<'_>) -> Result<()> {

@@ -49,7 +49,7 @@ struct Idle;
 
 impl Handler for Idle {
     fn predicates(&self) -> Predicates {
-        Predicates::OwnState
+        Predicates::OnChange
     }
 }
 

@@ -210,7 +210,7 @@ impl Handler for Stopper {
     }
 
     fn predicates(&self) -> Predicates {
-        Predicates::OwnState
+        Predicates::OnChange
     }
 
     fn handle_read(&mut self, io: &mut Io<'_>) -> fdloop::Result<()> {

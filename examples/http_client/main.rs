@@ -286,7 +286,7 @@ impl Handler for Sink {
     }
 
     fn predicates(&self) -> Predicates {
-        Predicates::OwnState
+        Predicates::OnChange
     }
 
     fn handle_error(&mut self, io: &mut Io<'_>, error: Error) -> Result<()> {

@@ -186,7 +186,7 @@ impl ChatHandler for Session {
 
     fn predicates(&self) -> Predicates {
         // The above looks at nothing but this channel.
-        Predicates::OwnState
+        Predicates::OnChange
     }
 
     fn collect_incoming_data(&mut self, io: &mut ChatIo<'_>, data: &[u8]) -> Result<()> {

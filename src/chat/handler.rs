@@ -59,7 +59,7 @@ pub trait ChatHandler {
     /// state and its `io` alone, so that the loop need not call it in every pass. The
     /// default is that it may depend on anything.
     fn predicates(&self) -> Predicates {
-        Predicates::Anything
+        Predicates::EveryPass
     }
 
     /// Handles an established connection that the chat has made. The default logs it.

@@ -38,7 +38,7 @@ pub trait Handler {
     ///
     /// It can look at other channels through
     /// [`View::event_loop`](crate::View::event_loop): a forwarder does not read while the
-    /// other side is congested. This needs [`Predicates::Anything`], the default.
+    /// other side is congested. This needs [`Predicates::EveryPass`], the default.
     fn readable(&self, io: &View<'_>) -> bool {
         let _ = io;
         true
@@ -57,9 +57,9 @@ pub trait Handler {
 
     /// Returns what the two predicates above depend on. If that is only the handler's own
     /// state and its `io`, they need not be called in every pass. By default returns
-    /// [`Predicates::Anything`].
+    /// [`Predicates::EveryPass`].
     fn predicates(&self) -> Predicates {
-        Predicates::Anything
+        Predicates::EveryPass
     }
 
     /// Handles a read event: there is input to receive, or the input has ended. By default

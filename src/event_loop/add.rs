@@ -153,7 +153,7 @@ impl EventLoop {
             Ok(interest) => interest,
             Err(error) => return Err(AddError { channel, error }),
         };
-        let asked = channel.predicates() == Predicates::Anything;
+        let asked = channel.predicates() == Predicates::EveryPass;
         self.asking.add(asked);
         self.background += usize::from(background);
         let watch = Watch {
@@ -174,8 +174,8 @@ impl EventLoop {
             Some(interest) if fd >= 0 => interest,
             Some(_) => {
                 let message = format!(
-                    "the channel has no descriptor ({fd}), so it cannot be added: give it a \
-                     socket or a file first"
+                    "fd {fd} is not a descriptor, so the channel cannot be added: give it a socket \
+                     or a file first"
                 );
                 return Err(Error::misuse(io::ErrorKind::InvalidInput, message));
             }

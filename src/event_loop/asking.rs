@@ -231,7 +231,7 @@ fn changed(fd: RawFd, watch: &Watch, interest: Option<Interest>) -> Key {
     if !watch.asked {
         log::error!(
             "the predicates of fd {fd} changed from {:?} to {interest:?} although they claim to \
-             depend on the channel's own state alone (Predicates::OwnState)",
+             depend on the channel's own state alone (Predicates::OnChange)",
             watch.interest
         );
     }

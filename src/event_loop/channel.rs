@@ -106,7 +106,7 @@ pub trait Channel: AsRawFd + Upcast {
     /// How often the loop must ask for the [`interest`](Channel::interest). Read
     /// once, when the channel is added.
     fn predicates(&self) -> Predicates {
-        Predicates::Anything
+        Predicates::EveryPass
     }
 
     /// The descriptor is ready for reading.
@@ -265,15 +265,15 @@ pub trait Channel: AsRawFd + Upcast {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub enum Predicates {
-    /// In every pass: its predicates may look at anything. asyncore's contract,
-    /// and the safe default.
+    /// In every pass. asyncore's contract and the safe default, since predicates may look
+    /// at anything.
     #[default]
-    Anything,
-    /// Only after something could have changed it (one of its methods ran, or it
-    /// was reached with [`EventLoop::get_mut`]): its predicates look at its own
-    /// state alone. Idle channels then cost nothing in a pass. Debug builds ask
-    /// all the same, and log an error where the claim is wrong.
-    OwnState,
+    EveryPass,
+    /// Only after a method of the channel ran, or it was reached with
+    /// [`EventLoop::get_mut`]: its predicates look at its own state alone. Idle channels
+    /// then cost nothing in a pass. Debug builds ask all the same, and log an error where
+    /// the claim is wrong.
+    OnChange,
 }
 
 /// Makes `Outer<H>(Inner<H>)` a channel by forwarding everything to the inner one:

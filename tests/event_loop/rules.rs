@@ -79,7 +79,7 @@ struct Own {
 
 impl Handler for Own {
     fn predicates(&self) -> Predicates {
-        Predicates::OwnState
+        Predicates::OnChange
     }
     fn readable(&self, _: &View<'_>) -> bool {
         self.wants

@@ -30,7 +30,7 @@ struct Counter {
 
 impl ChatHandler for Counter {
     fn predicates(&self) -> Predicates {
-        Predicates::OwnState
+        Predicates::OnChange
     }
 
     fn collect_incoming_data(&mut self, _: &mut ChatIo<'_>, data: &[u8]) -> fdloop::Result<()> {

@@ -47,7 +47,7 @@ struct Count(usize);
 
 impl ChatHandler for Count {
     fn predicates(&self) -> Predicates {
-        Predicates::OwnState
+        Predicates::OnChange
     }
 
     fn collect_incoming_data(&mut self, _: &mut ChatIo<'_>, _: &[u8]) -> fdloop::Result<()> {

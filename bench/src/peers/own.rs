@@ -16,13 +16,13 @@ pub const PEERS: &[Peer] = &[
     Peer {
         name: "fdloop/select",
         call: Call::Select,
-        ring: Some(|ring, sides| new_ring(ring, sides, Backend::Select, Predicates::OwnState)),
+        ring: Some(|ring, sides| new_ring(ring, sides, Backend::Select, Predicates::OnChange)),
         echo: Some(|listener| echo(listener, Backend::Select)),
     },
     Peer {
         name: "fdloop/poll",
         call: Call::Poll,
-        ring: Some(|ring, sides| new_ring(ring, sides, Backend::Poll, Predicates::OwnState)),
+        ring: Some(|ring, sides| new_ring(ring, sides, Backend::Poll, Predicates::OnChange)),
         echo: Some(|listener| echo(listener, Backend::Poll)),
     },
 ];
@@ -32,13 +32,13 @@ pub const ASKED: &[Peer] = &[
     Peer {
         name: "fdloop/select/asked",
         call: Call::Select,
-        ring: Some(|ring, sides| new_ring(ring, sides, Backend::Select, Predicates::Anything)),
+        ring: Some(|ring, sides| new_ring(ring, sides, Backend::Select, Predicates::EveryPass)),
         echo: None,
     },
     Peer {
         name: "fdloop/poll/asked",
         call: Call::Poll,
-        ring: Some(|ring, sides| new_ring(ring, sides, Backend::Poll, Predicates::Anything)),
+        ring: Some(|ring, sides| new_ring(ring, sides, Backend::Poll, Predicates::EveryPass)),
         echo: None,
     },
 ];
@@ -104,7 +104,7 @@ impl Handler for Echo {
     }
 
     fn predicates(&self) -> Predicates {
-        Predicates::OwnState
+        Predicates::OnChange
     }
 
     fn handle_read(&mut self, io: &mut Io<'_>) -> fdloop::Result<()> {
@@ -119,7 +119,7 @@ struct Server;
 
 impl Handler for Server {
     fn predicates(&self) -> Predicates {
-        Predicates::OwnState
+        Predicates::OnChange
     }
 
     fn handle_accepted(

@@ -16,6 +16,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::{Duration, Instant};
 
 use super::EventLoop;
+use super::channel::Channel;
 use super::id::Key;
 use super::pass::{AHEAD, Errand};
 use super::watch::{Watch, Watches};
@@ -106,6 +107,12 @@ impl Asking {
         }
     }
 
+    /// The active ones alone are about to be asked.
+    fn begin_active(&mut self) {
+        self.all = false;
+        self.passes += 1;
+    }
+
     /// All are about to be asked: those that were not ready since the last time but one no
     /// longer count as active.
     pub(super) fn begin_all(&mut self, watches: &mut Watches) {
@@ -127,11 +134,32 @@ impl EventLoop {
     #[inline(never)]
     pub(super) fn ask_channels(&mut self) -> Result<()> {
         self.asking.begin_all(&mut self.watches);
+        self.ask_each(|event_loop, asking, changes| {
+            let all = event_loop.channels.iter();
+            event_loop.find_changes(all, asking, changes);
+        })
+    }
+
+    /// Asks the channels that were ready lately.
+    fn ask_active(&mut self) -> Result<()> {
+        self.asking.begin_active();
+        self.ask_each(|event_loop, asking, changes| {
+            let active = event_loop.asking.active.iter();
+            let active = active.filter_map(|key| event_loop.channels.get_key_value(&key.fd));
+            event_loop.find_changes(active, asking, changes);
+        })
+    }
+
+    /// Has `find` note the channels whose interest has changed, and passes those changes
+    /// to the poller.
+    #[inline]
+    fn ask_each(
+        &mut self,
+        find: impl FnOnce(&Self, &Cell<RawFd>, &mut Vec<(Key, Option<Interest>)>),
+    ) -> Result<()> {
         let mut changes = mem::take(&mut self.changes);
         let asking = Cell::new(-1);
-        let asked = catch_unwind(AssertUnwindSafe(|| {
-            self.find_changes(&asking, &mut changes)
-        }));
+        let asked = catch_unwind(AssertUnwindSafe(|| find(self, &asking, &mut changes)));
         let mut result = Ok(());
         for (key, interest) in changes.drain(..) {
             result = result.and_then(|()| self.heed_interest(key, interest));
@@ -144,13 +172,18 @@ impl EventLoop {
         }
     }
 
-    /// Finds the channels whose interest has changed. `asking` is the number of the one
+    /// Finds those `channels` whose interest has changed. `asking` is the number of the one
     /// that is being asked, should it panic.
     ///
     /// With many channels, none is in a cache: some are fetched together before the first of
     /// them is asked.
-    fn find_changes(&self, asking: &Cell<RawFd>, changes: &mut Vec<(Key, Option<Interest>)>) {
-        let mut channels = self.channels.iter();
+    #[inline]
+    fn find_changes<'a>(
+        &self,
+        mut channels: impl Iterator<Item = (&'a RawFd, &'a Box<dyn Channel>)>,
+        asking: &Cell<RawFd>,
+        changes: &mut Vec<(Key, Option<Interest>)>,
+    ) {
         let mut some = [None; AHEAD];
         loop {
             let mut count = 0;
@@ -184,20 +217,10 @@ impl EventLoop {
         if deadline == Deadline::Now || !self.touched.is_empty() || !self.asking.can_wait(now) {
             return Ok(None);
         }
-        self.asking.all = false;
-        self.asking.passes += 1;
-        // By index: a predicate that panics must not take the list with it.
-        for next in 0..self.asking.active.len() {
-            self.ask(self.asking.active[next])?;
-        }
+        self.ask_active()?;
         self.wait(Deadline::At(now))?;
         let served = self.deliver_all()?;
         Ok((!self.ready.is_empty()).then_some(served))
-    }
-
-    /// Asks a channel what it waits for.
-    fn ask(&mut self, key: Key) -> Result<()> {
-        self.visit_apart(key, Errand::Ask)
     }
 
     /// A channel is ready. Whether it still wants to know: one that this pass has not asked
@@ -218,7 +241,7 @@ impl EventLoop {
         if !cold || self.asking.all {
             return Ok(true);
         }
-        self.ask(key)?;
+        self.visit_apart(key, Errand::Ask)?;
         // What is still wanted of it is reported again in the next wait.
         let now = self.watches.current(key).map(|watch| watch.interest);
         Ok(now == Some(interest))

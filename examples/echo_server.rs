@@ -29,7 +29,7 @@ usage: echo_server [--backend select|poll] [ADDR]
 
 /// The most bytes that are received at once. In smaller pieces the system calls cost more than
 /// the copying; larger ones are no faster.
-const CHUNK: usize = 64 * 1024;
+const CHUNK: usize = 256 * 1024;
 
 /// A connection.
 struct Echo;

@@ -37,12 +37,13 @@ const USAGE: &str = "\
 usage: port_forward [--backend select|poll] LISTEN REMOTE
   each is HOST:PORT, IPV4:PORT, [IPV6]:PORT, a path with a slash, unix:PATH or @NAME";
 
-/// The most bytes that wait for one side.
+/// The most bytes that wait for one side. As a read may bring as many, the next one waits until
+/// all are written.
 const LIMIT: usize = 256 * 1024;
 
 /// The most bytes that are received at once. In smaller pieces the system calls cost more than
 /// the copying; larger ones are no faster.
-const CHUNK: usize = 64 * 1024;
+const CHUNK: usize = 256 * 1024;
 
 /// One side of a forwarded connection.
 struct Half {

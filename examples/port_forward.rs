@@ -37,13 +37,9 @@ const USAGE: &str = "\
 usage: port_forward [--backend select|poll] LISTEN REMOTE
   each is HOST:PORT, IPV4:PORT, [IPV6]:PORT, a path with a slash, unix:PATH or @NAME";
 
-/// The most bytes that wait for one side. As a read may bring as many, the next one waits until
-/// all are written.
+/// The most bytes that wait for one side. A side is read while at least half of this is free for
+/// what it brings: in smaller pieces the system calls cost more than the copying.
 const LIMIT: usize = 256 * 1024;
-
-/// The most bytes that are received at once. In smaller pieces the system calls cost more than
-/// the copying; larger ones are no faster.
-const CHUNK: usize = 256 * 1024;
 
 /// One side of a forwarded connection.
 struct Half {
@@ -71,14 +67,12 @@ impl Half {
 impl Handler for Half {
     fn readable(&self, io: &View<'_>) -> bool {
         let other = self.other.and_then(|other| io.event_loop().get(other));
-        match other {
-            Some(other) => other.pending() + CHUNK <= LIMIT,
-            None => true,
-        }
+        other.is_none_or(|other| other.pending() <= LIMIT / 2)
     }
 
     fn handle_read(&mut self, io: &mut Io<'_>) -> Result<()> {
-        io.recv_with(CHUNK, |io, data| {
+        let pending = self.other(io).map_or(0, |other| other.pending());
+        io.recv_with(LIMIT - pending.min(LIMIT / 2), |io, data| {
             // Without the other side, the data is dropped.
             if let Some(other) = self.other(io) {
                 if let Err(error) = other.send(data) {

@@ -37,9 +37,12 @@ const USAGE: &str = "\
 usage: port_forward [--backend select|poll] LISTEN REMOTE
   each is HOST:PORT, IPV4:PORT, [IPV6]:PORT, a path with a slash, unix:PATH or @NAME";
 
-/// The most bytes that wait for one side. A side is read while at least half of this is free for
-/// what it brings: in smaller pieces the system calls cost more than the copying.
+/// The most bytes that wait for one side.
 const LIMIT: usize = 256 * 1024;
+
+/// The least room for which a side is read: in smaller pieces the system calls cost more than the
+/// copying.
+const LEAST_ROOM: usize = 64 * 1024;
 
 /// One side of a forwarded connection.
 struct Half {
@@ -67,12 +70,12 @@ impl Half {
 impl Handler for Half {
     fn readable(&self, io: &View<'_>) -> bool {
         let other = self.other.and_then(|other| io.event_loop().get(other));
-        other.is_none_or(|other| other.pending() <= LIMIT / 2)
+        other.is_none_or(|other| other.pending() <= LIMIT - LEAST_ROOM)
     }
 
     fn handle_read(&mut self, io: &mut Io<'_>) -> Result<()> {
         let pending = self.other(io).map_or(0, |other| other.pending());
-        io.recv_with(LIMIT - pending.min(LIMIT / 2), |io, data| {
+        io.recv_with(LIMIT - pending.min(LIMIT - LEAST_ROOM), |io, data| {
             // Without the other side, the data is dropped.
             if let Some(other) = self.other(io) {
                 if let Err(error) = other.send(data) {

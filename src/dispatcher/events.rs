@@ -92,6 +92,13 @@ impl<H: Handler> Dispatcher<H> {
                     .readable(&View::new(&self.endpoint, event_loop)))
     }
 
+    fn wants_to_read(&self, event_loop: &EventLoop) -> bool {
+        let endpoint = &self.endpoint;
+        !endpoint.input_ended()
+            && !endpoint.is_held_back()
+            && self.handler.readable(&View::new(endpoint, event_loop))
+    }
+
     fn wants_to_write(&self, event_loop: &EventLoop) -> bool {
         let endpoint = &self.endpoint;
         if endpoint.is_broken() {
@@ -104,26 +111,6 @@ impl<H: Handler> Dispatcher<H> {
 }
 
 impl<H: Handler + 'static> Channel for Dispatcher<H> {
-    fn readable(&self, event_loop: &EventLoop) -> bool {
-        !self.endpoint.input_ended()
-            && !self.endpoint.is_held_back()
-            && self
-                .handler
-                .readable(&View::new(&self.endpoint, event_loop))
-    }
-
-    fn writable(&self, event_loop: &EventLoop) -> bool {
-        self.endpoint.connecting() || self.wants_to_write(event_loop)
-    }
-
-    fn accepting(&self) -> bool {
-        self.endpoint.accepting()
-    }
-
-    fn is_closed(&self) -> bool {
-        self.endpoint.is_closed()
-    }
-
     fn interest(&self, event_loop: &EventLoop) -> Option<Interest> {
         if self.endpoint.is_usual() {
             let mut interest = Interest::empty();
@@ -137,18 +124,19 @@ impl<H: Handler + 'static> Channel for Dispatcher<H> {
             }
             return Some(interest);
         }
-        if self.is_closed() {
+        if self.endpoint.is_closed() {
             return None;
         }
         let mut interest = Interest::empty();
         if !self.endpoint.has_events() {
             return Some(interest);
         }
-        if Channel::readable(self, event_loop) {
+        if self.wants_to_read(event_loop) {
             interest |= Interest::READABLE;
             interest.set(Interest::PRIORITY, self.endpoint.wants_priority());
         }
-        if !self.accepting() && Channel::writable(self, event_loop) {
+        let connecting = self.endpoint.connecting();
+        if !self.endpoint.accepting() && (connecting || self.wants_to_write(event_loop)) {
             interest |= Interest::WRITABLE;
         }
         if interest.is_empty() && self.endpoint.may_still_be_reset() {

@@ -10,13 +10,23 @@ use crate::poller::Interest;
 
 /// Something with a descriptor that an [`EventLoop`] serves.
 ///
-/// [`Dispatcher`](crate::Dispatcher) and its kin are channels whose events reach
-/// the handlers of asyncore; implement this trait yourself for what is no
-/// stream of bytes: a self-pipe, a timer descriptor, a device with an interface
-/// of its own.
+/// [`Dispatcher`](crate::Dispatcher) and the types made of it are channels that call the
+/// handlers of asyncore. Implement this trait yourself for a descriptor that is not a stream of
+/// bytes: a self-pipe, a timer descriptor, a device with an interface of its own.
 ///
-/// The loop takes a channel out of its map while one of these methods runs, so
-/// each of them may use the loop freely.
+/// The loop takes a channel out of its map while one of these methods runs, so each of them may
+/// use the loop freely.
+///
+/// # The descriptor's number
+///
+/// The loop reads `as_raw_fd` when the channel is added, and the channel keeps that number for
+/// as long as it is in a loop. A channel that gets another descriptor puts it under the same
+/// number, with dup2(2). If the number has changed when a method returns, the channel gets an
+/// `InvalidInput` error, and is removed.
+///
+/// -1 means that there is no descriptor. A channel without one cannot be added. One that gives
+/// up its descriptor while it is in the loop returns `None` from
+/// [`interest`](Channel::interest) from then on.
 ///
 /// ```
 /// use fdloop::{Channel, EventLoop, Error, Result};
@@ -34,9 +44,6 @@ use crate::poller::Interest;
 /// }
 ///
 /// impl Channel for Stopper {
-///     fn writable(&self, _: &EventLoop) -> bool {
-///         false
-///     }
 ///     fn handle_read_event(&mut self, event_loop: &mut EventLoop) -> Result<()> {
 ///         self.0.read(&mut [0])?;
 ///         event_loop.stop();
@@ -61,46 +68,38 @@ use crate::poller::Interest;
             bytes"
 )]
 pub trait Channel: AsRawFd + Upcast {
-    /// Whether the channel wants to know when there is something to read.
-    /// asyncore's `readable`; true unless overridden.
-    fn readable(&self, event_loop: &EventLoop) -> bool {
-        let _ = event_loop;
-        true
-    }
-
-    /// Whether the channel wants to know when it could write. asyncore's
-    /// `writable`; true unless overridden, so a channel that has nothing to write
-    /// most of the time should override it.
-    fn writable(&self, event_loop: &EventLoop) -> bool {
-        let _ = event_loop;
-        true
-    }
-
-    /// Whether the channel is a listener, which is never watched for writing.
-    fn accepting(&self) -> bool {
-        false
-    }
-
-    /// Whether the channel is closed. The loop removes it when this turns true.
-    fn is_closed(&self) -> bool {
-        false
-    }
-
-    /// What the loop shall wait for, or `None` once the channel is closed.
+    /// Returns what the loop waits for, or `None` once the channel is closed: the loop then
+    /// calls no other method of it, and removes it. asyncore's `readable` and `writable` in
+    /// one; by default the channel always waits to read.
     ///
-    /// Made of the predicates above; there is seldom a reason to override it.
+    /// The poller reports a descriptor in every pass in which it is ready, so a channel that
+    /// waits to write while it has nothing to write keeps the loop awake.
+    ///
+    /// ```
+    /// use fdloop::{Channel, EventLoop, Interest};
+    /// use std::os::fd::{AsRawFd, RawFd};
+    ///
+    /// /// A device that takes commands, and answers them.
+    /// struct Plotter {
+    ///     device: std::fs::File,
+    ///     commands: Vec<u8>,
+    /// }
+    /// # impl AsRawFd for Plotter {
+    /// #     fn as_raw_fd(&self) -> RawFd {
+    /// #         self.device.as_raw_fd()
+    /// #     }
+    /// # }
+    /// impl Channel for Plotter {
+    ///     fn interest(&self, _: &EventLoop) -> Option<Interest> {
+    ///         let mut interest = Interest::READABLE;
+    ///         interest.set(Interest::WRITABLE, !self.commands.is_empty());
+    ///         Some(interest)
+    ///     }
+    /// }
+    /// ```
     fn interest(&self, event_loop: &EventLoop) -> Option<Interest> {
-        if self.is_closed() {
-            return None;
-        }
-        let mut interest = Interest::empty();
-        if self.readable(event_loop) {
-            interest |= Interest::READABLE | Interest::PRIORITY;
-        }
-        if !self.accepting() && self.writable(event_loop) {
-            interest |= Interest::WRITABLE;
-        }
-        Some(interest)
+        let _ = event_loop;
+        Some(Interest::READABLE | Interest::PRIORITY)
     }
 
     /// How often the loop must ask for the [`interest`](Channel::interest). Read
@@ -287,18 +286,6 @@ macro_rules! forward_channel {
     };
     ($outer:ident<$param:ident: $bound:ident + 'static>, settle: $settle:path) => {
         impl<$param: $bound + 'static> $crate::Channel for $outer<$param> {
-            fn readable(&self, event_loop: &$crate::EventLoop) -> bool {
-                $crate::Channel::readable(&self.0, event_loop)
-            }
-            fn writable(&self, event_loop: &$crate::EventLoop) -> bool {
-                $crate::Channel::writable(&self.0, event_loop)
-            }
-            fn accepting(&self) -> bool {
-                $crate::Channel::accepting(&self.0)
-            }
-            fn is_closed(&self) -> bool {
-                $crate::Channel::is_closed(&self.0)
-            }
             fn interest(&self, event_loop: &$crate::EventLoop) -> Option<$crate::Interest> {
                 self.0.interest(event_loop)
             }

@@ -41,7 +41,7 @@ impl EventLoop {
     /// reports that it has one again.
     ///
     /// ```
-    /// use fdloop::{Channel, EventLoop, Result};
+    /// use fdloop::{Channel, EventLoop, Interest, Result};
     /// use os_pipe::PipeReader;
     /// use std::io::Write;
     /// use std::os::fd::{AsRawFd, RawFd};
@@ -57,11 +57,9 @@ impl EventLoop {
     /// }
     ///
     /// impl Channel for Late {
-    ///     fn readable(&self, _: &EventLoop) -> bool {
-    ///         Instant::now() >= self.1
-    ///     }
-    ///     fn writable(&self, _: &EventLoop) -> bool {
-    ///         false
+    ///     fn interest(&self, _: &EventLoop) -> Option<Interest> {
+    ///         let due = Instant::now() >= self.1;
+    ///         Some(if due { Interest::READABLE } else { Interest::empty() })
     ///     }
     ///     fn settle(&mut self, event_loop: &mut EventLoop) -> Result<()> {
     ///         // First called right after it was added.

@@ -366,7 +366,7 @@ impl EventLoop {
 
     /// Checks whether a channel that is being served gets no further event.
     fn is_over(&self, key: Key, channel: &dyn Channel) -> bool {
-        channel.is_closed() || self.is_ending(key)
+        self.interest_of(key, channel).is_none()
     }
 
     // --- police -------------------------------------------------------------------
@@ -434,12 +434,11 @@ impl EventLoop {
         }
     }
 
-    /// Calls `handle_close`, unless that was called or the channel is closed, and has the
-    /// channel removed afterwards.
+    /// Calls `handle_close`, unless that was called, and has the channel removed afterwards.
     fn close_down(&mut self, channel: &mut dyn Channel, reason: Option<Error>) -> Result<()> {
         let key = self.serving;
         let first = key.is_none_or(|key| self.begin_end(key, Life::Ending));
-        let closed = if first && !channel.is_closed() {
+        let closed = if first {
             channel.handle_close(self, reason)
         } else {
             Ok(())

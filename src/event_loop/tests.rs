@@ -19,11 +19,10 @@ impl AsRawFd for Probe {
 }
 
 impl Channel for Probe {
-    fn readable(&self, _: &EventLoop) -> bool {
-        self.wants_read.get()
-    }
-    fn writable(&self, _: &EventLoop) -> bool {
-        false
+    fn interest(&self, _: &EventLoop) -> Option<Interest> {
+        let mut interest = Interest::empty();
+        interest.set(Interest::READABLE, self.wants_read.get());
+        Some(interest)
     }
 }
 

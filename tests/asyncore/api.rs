@@ -379,7 +379,6 @@ fn a_server_over_a_listener_of_the_standard_library_accepts_too() {
         let (probe, seen) = Probe::new();
         let server = Dispatcher::new(listener, probe).unwrap();
         assert!(server.accepting());
-        assert!(fdloop::Channel::accepting(&server));
         event_loop.add(server).unwrap();
         TcpStream::connect(address)
             .unwrap()

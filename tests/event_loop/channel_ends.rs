@@ -29,9 +29,6 @@ impl AsRawFd for Plain {
 }
 
 impl Channel for Plain {
-    fn writable(&self, _: &EventLoop) -> bool {
-        false
-    }
     fn handle_read_event(&mut self, event_loop: &mut EventLoop) -> Result<()> {
         self.calls.borrow_mut().push("read");
         (self.read)(event_loop)

@@ -186,9 +186,6 @@ impl AsRawFd for Bare {
 }
 
 impl Channel for Bare {
-    fn writable(&self, _: &EventLoop) -> bool {
-        false
-    }
     fn handle_read_event(&mut self, _: &mut EventLoop) -> Result<()> {
         self.told.borrow_mut().push("read");
         self.error.take().map_or(Ok(()), Err)

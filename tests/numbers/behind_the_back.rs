@@ -246,9 +246,6 @@ impl AsRawFd for Borrowing {
 }
 
 impl Channel for Borrowing {
-    fn writable(&self, _: &EventLoop) -> bool {
-        false
-    }
     fn handle_close(&mut self, _: &mut EventLoop, reason: Option<Error>) -> Result<()> {
         assert!(self.lost, "descriptor_lost comes first");
         let errno = reason.and_then(|reason| reason.raw_os_error());

@@ -180,6 +180,7 @@ impl Endpoint {
     pub(crate) fn end(&mut self, reason: Option<Error>) {
         match reason {
             Some(reason) => self.fail(reason),
+            None if self.is_over() => {}
             None => self.make_close_due(),
         }
     }

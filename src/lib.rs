@@ -208,8 +208,8 @@ pub use crate::{
     address::{Address, Family, ToAddresses},
     chat::{AsyncChat, ChatHandler, ChatIo, IntoBytes, Terminator},
     dispatcher::{
-        Dispatcher, DispatcherWithSend, Endpoint, Handler, IntoSocket, Io, IterProducer, Producer,
-        ReadProducer, SimpleProducer, Socket, SocketType, Transport, View,
+        Connection, Dispatcher, DispatcherWithSend, Endpoint, Handler, IntoSocket, Io,
+        IterProducer, Producer, ReadProducer, SimpleProducer, Socket, SocketType, Transport, View,
     },
     error::{Error, Misuse, Panic, Result, SystemError},
     event_loop::{

@@ -11,7 +11,7 @@ use super::pieces::{self, Chat};
 use super::terminator::Terminator;
 use crate::address::ToAddresses;
 use crate::dispatcher::{
-    Dispatcher, DispatcherWithSend, Endpoint, IntoSocket, Producer, Socket, Transport,
+    Connection, Dispatcher, DispatcherWithSend, Endpoint, IntoSocket, Producer, Socket, Transport,
 };
 use crate::error::Result;
 use crate::event_loop::{EventLoop, forward_channel};
@@ -101,6 +101,14 @@ impl<H: ChatHandler> AsyncChat<H> {
     /// [`FileWrapper`](crate::FileWrapper).
     pub fn over(transport: impl Transport, handler: H) -> Self {
         Self::from_dispatcher(DispatcherWithSend::over(transport, Chat::new(handler)))
+    }
+
+    /// Makes a chat over the connection of another channel, which it
+    /// [replaces](crate::Io::replace): with the input that the other one has not handled, and the
+    /// output that it has not written.
+    pub fn from_connection(connection: Connection, handler: H) -> Self {
+        let chat = Chat::new(handler);
+        Self::from_dispatcher(DispatcherWithSend::from_connection(connection, chat))
     }
 
     /// Makes a chat without a socket, so that socket options can be set before it

@@ -38,6 +38,9 @@ impl<H: ChatHandler> Chat<H> {
             &mut ChatIo::new(io.reborrow(), &mut self.state),
         );
         io.heed_close();
+        if io.is_leaving() {
+            io.leave_input(&self.state.scanner.take_held());
+        }
         result
     }
 
@@ -216,6 +219,9 @@ impl<'c, H: ChatHandler> Scan<'c, H> {
                     break;
                 }
             }
+        }
+        if io.is_leaving() {
+            io.leave_input(chat.state.scanner.rest_of(self.chunk));
         }
         chat.state.scanner.end();
         // Nothing is left to keep.

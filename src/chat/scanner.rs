@@ -140,6 +140,11 @@ impl Scanner {
         }
     }
 
+    /// Returns the part of `chunk` that is not scanned.
+    pub(super) fn rest_of<'a>(&self, chunk: &'a [u8]) -> &'a [u8] {
+        &chunk[chunk.len() - self.left..]
+    }
+
     /// Checks that no input is to be scanned before any other.
     #[inline]
     pub(super) fn holds_nothing(&self) -> bool {

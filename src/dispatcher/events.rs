@@ -40,7 +40,26 @@ impl<H: Handler> Dispatcher<H> {
                 turn.event = None;
             }
         }
+        if self.has_held_input(event_loop) {
+            event_loop.settle_later(Duration::ZERO);
+        }
         Ok(())
+    }
+
+    /// Gives the connection to the channel that takes the place of this one.
+    #[cold]
+    fn call_successor(&mut self, event_loop: &mut EventLoop) -> Result<()> {
+        let Some((connection, successor)) = self.endpoint.leave() else {
+            return Ok(());
+        };
+        event_loop.vacate();
+        successor(connection, event_loop)
+    }
+
+    /// Checks whether the handler wants input that the descriptor does not report.
+    #[inline]
+    fn has_held_input(&self, event_loop: &EventLoop) -> bool {
+        self.endpoint.holds_input() && self.endpoint.has_events() && self.wants_to_read(event_loop)
     }
 
     /// Calls a method of the handler.
@@ -55,6 +74,7 @@ impl<H: Handler> Dispatcher<H> {
             Call::Drain => self.handler.handle_drain(&mut io),
             Call::Eof => self.handler.handle_eof(&mut io),
             Call::Close => return self.call_close(event_loop),
+            Call::Replace => return self.call_successor(event_loop),
         };
         self.heed(event_loop, result)
     }
@@ -112,7 +132,7 @@ impl<H: Handler> Dispatcher<H> {
 
 impl<H: Handler + 'static> Channel for Dispatcher<H> {
     fn interest(&self, event_loop: &EventLoop) -> Option<Interest> {
-        if self.endpoint.is_usual() {
+        if self.endpoint.is_usual() && !self.endpoint.holds_input() {
             let mut interest = Interest::empty();
             let view = View::new(&self.endpoint, event_loop);
             if self.handler.readable(&view) {
@@ -134,6 +154,10 @@ impl<H: Handler + 'static> Channel for Dispatcher<H> {
         if self.wants_to_read(event_loop) {
             interest |= Interest::READABLE;
             interest.set(Interest::PRIORITY, self.endpoint.wants_priority());
+        }
+        // Input that the descriptor does not report comes with the room for output.
+        if self.has_held_input(event_loop) {
+            interest |= Interest::WRITABLE;
         }
         let connecting = self.endpoint.connecting();
         if !self.endpoint.accepting() && (connecting || self.wants_to_write(event_loop)) {
@@ -161,6 +185,7 @@ impl<H: Handler + 'static> Channel for Dispatcher<H> {
         if result.is_ok()
             && !event_loop.is_closed_by_id(self.endpoint.raw_fd())
             && self.endpoint.is_usual()
+            && !self.endpoint.holds_input()
         {
             return Ok(());
         }
@@ -201,7 +226,11 @@ impl<H: Handler + 'static> Channel for Dispatcher<H> {
     fn settle(&mut self, event_loop: &mut EventLoop) -> Result<()> {
         self.endpoint.begin_handler();
         self.endpoint.resume();
-        self.drive(event_loop, Turn::default())
+        let turn = match self.has_held_input(event_loop) {
+            true => Turn::of(Event::Read),
+            false => Turn::default(),
+        };
+        self.drive(event_loop, turn)
     }
 
     fn write_gathered(&mut self) {

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::ops::{Deref, DerefMut};
 
+use super::connection::Connection;
 use super::endpoint::Endpoint;
 use crate::error::Result;
 use crate::event_loop::{AnyId, EventLoop};
@@ -118,6 +119,69 @@ impl<'a> Io<'a> {
         let result = received.and_then(|n| take(self, &mut buffer[..n]));
         self.event_loop.return_buffer(buffer);
         result
+    }
+
+    /// Replaces the channel by another one over the same connection, when the handler has
+    /// returned: for a protocol that begins in another one, as HTTP's `Upgrade` and STARTTLS
+    /// do. Calls `successor` with the connection, to make the other channel and add it. Nothing
+    /// is lost: what was received and not handled is the first input of the other channel, and
+    /// what was sent and not written leaves before its output.
+    ///
+    /// The channel is removed from the loop, and none of its handlers is called any more, not
+    /// even `handle_close`. If `successor` fails, or does not keep the connection, that is
+    /// closed, and the error is logged.
+    ///
+    /// ```
+    /// use fdloop::{
+    ///     AsyncChat, ChatHandler, ChatIo, DispatcherWithSend, EventLoop, Handler, Io, Result,
+    /// };
+    ///
+    /// /// Takes lines until one asks for an echo.
+    /// struct Lines;
+    /// impl ChatHandler for Lines {
+    ///     fn found_terminator(&mut self, io: &mut ChatIo<'_>) -> Result<()> {
+    ///         if io.take_data() == b"ECHO" {
+    ///             io.push("ready\n")?;
+    ///             io.replace(|connection, event_loop| {
+    ///                 event_loop.add(DispatcherWithSend::from_connection(connection, Echo))?;
+    ///                 Ok(())
+    ///             })?;
+    ///         }
+    ///         Ok(())
+    ///     }
+    /// }
+    ///
+    /// struct Echo;
+    /// impl Handler for Echo {
+    ///     fn handle_read(&mut self, io: &mut Io<'_>) -> Result<()> {
+    ///         io.recv_with(65_536, |io, data| io.send(data).map(drop))
+    ///     }
+    /// }
+    ///
+    /// use std::io::{Read, Write};
+    /// let (ours, mut theirs) = std::os::unix::net::UnixStream::pair()?;
+    /// let mut chat = AsyncChat::new(ours, Lines)?;
+    /// chat.set_terminator("\n");
+    /// let mut event_loop = EventLoop::new()?;
+    /// event_loop.add(chat)?;
+    /// theirs.write_all(b"hello\nECHO\n1 2 3")?; // the echo's first bytes come along
+    /// theirs.shutdown(std::net::Shutdown::Write)?;
+    /// event_loop.run()?;
+    /// let mut heard = String::new();
+    /// theirs.read_to_string(&mut heard)?;
+    /// assert_eq!(heard, "ready\n1 2 3");
+    /// # Ok::<(), fdloop::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// `NotConnected` if the channel is not connected, or is closing; `successor` is then not
+    /// called.
+    pub fn replace(
+        &mut self,
+        successor: impl FnOnce(Connection, &mut EventLoop) -> Result<()> + 'static,
+    ) -> Result<()> {
+        self.endpoint.leave_to(successor)
     }
 
     /// Closes the channel if its own handler closed it by its id.

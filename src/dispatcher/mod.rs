@@ -3,6 +3,7 @@
 mod attempts;
 mod base;
 mod boxed;
+mod connection;
 mod endpoint;
 mod events;
 mod handler;
@@ -15,6 +16,7 @@ mod transport;
 mod with_send;
 
 pub use base::Dispatcher;
+pub use connection::Connection;
 pub use endpoint::Endpoint;
 pub use handler::Handler;
 pub(crate) use handler::{accept_some, log_to_facade, uncaptured, unserved};

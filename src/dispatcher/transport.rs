@@ -35,6 +35,14 @@ pub trait Transport: 'static {
     /// `WouldBlock` if there is nothing to read yet.
     fn recv(&mut self, buf: &mut [u8]) -> io::Result<usize>;
 
+    /// Returns true if the transport holds input that [`recv`](Transport::recv) returns although
+    /// the descriptor does not report it: a TLS connection, for example, decrypts more than
+    /// `buf` takes. The dispatcher then calls `handle_read` in each pass in which the handler is
+    /// `readable`, and the loop does not wait. By default false.
+    fn holds_input(&self) -> bool {
+        false
+    }
+
     /// Writes at most `data.len()` bytes. Returns the number written.
     ///
     /// # Errors
@@ -98,6 +106,45 @@ pub trait Transport: 'static {
 pub(super) enum Link {
     Socket(Socket),
     Other(Box<dyn Transport>),
+    /// Input comes before that of the descriptor.
+    Replay(Box<Replay>),
+}
+
+/// A link with input that another channel has received.
+pub(super) struct Replay {
+    link: Link,
+    input: Vec<u8>,
+    /// The number of bytes of `input` that were read.
+    read: usize,
+}
+
+impl Replay {
+    /// Puts `input` before the input of `link`.
+    pub(super) fn before(link: Link, input: Vec<u8>) -> Link {
+        if input.is_empty() {
+            return link;
+        }
+        Link::Replay(Box::new(Self {
+            link,
+            input,
+            read: 0,
+        }))
+    }
+
+    fn is_spent(&self) -> bool {
+        self.read == self.input.len()
+    }
+
+    fn recv(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        if self.is_spent() {
+            return self.link.recv(buf);
+        }
+        let left = &self.input[self.read..];
+        let n = left.len().min(buf.len());
+        buf[..n].copy_from_slice(&left[..n]);
+        self.read += n;
+        Ok(n)
+    }
 }
 
 impl Link {
@@ -105,6 +152,7 @@ impl Link {
         match self {
             Self::Socket(socket) => Some(socket.as_fd()),
             Self::Other(transport) => transport.as_fd(),
+            Self::Replay(replay) => replay.link.as_fd(),
         }
     }
 
@@ -112,6 +160,25 @@ impl Link {
         match self {
             Self::Socket(socket) => Some(socket),
             Self::Other(_) => None,
+            Self::Replay(replay) => replay.link.socket(),
+        }
+    }
+
+    /// Checks whether there is input that the descriptor does not report.
+    #[inline]
+    pub(super) fn holds_input(&self) -> bool {
+        match self {
+            Self::Socket(_) => false,
+            Self::Other(transport) => transport.holds_input(),
+            Self::Replay(replay) => !replay.is_spent() || replay.link.holds_input(),
+        }
+    }
+
+    /// Returns the link without input before that of the descriptor, once that was read.
+    pub(super) fn without_spent(self) -> Self {
+        match self {
+            Self::Replay(replay) if replay.is_spent() => replay.link.without_spent(),
+            link => link,
         }
     }
 
@@ -124,6 +191,7 @@ impl Link {
         match self {
             Self::Socket(socket) => socket.recv(buf),
             Self::Other(transport) => within(transport.recv(buf), buf.len()),
+            Self::Replay(replay) => replay.recv(buf),
         }
     }
 
@@ -132,6 +200,7 @@ impl Link {
         match self {
             Self::Socket(socket) => socket.send(data),
             Self::Other(transport) => within(transport.send(data), data.len()),
+            Self::Replay(replay) => replay.link.send(data),
         }
     }
 
@@ -142,6 +211,7 @@ impl Link {
                 let most = bufs.iter().map(|buf| buf.len()).sum();
                 within(transport.send_vectored(bufs), most)
             }
+            Self::Replay(replay) => replay.link.send_vectored(bufs),
         }
     }
 
@@ -150,6 +220,7 @@ impl Link {
         match self {
             Self::Socket(_) => ["receive", "send"],
             Self::Other(_) => ["read", "write"],
+            Self::Replay(replay) => replay.link.verbs(),
         }
     }
 
@@ -158,6 +229,7 @@ impl Link {
         match self {
             Self::Socket(socket) => socket.has_unread(),
             Self::Other(transport) => transport.as_fd().is_some_and(sys::fd::has_unread),
+            Self::Replay(replay) => !replay.is_spent() || replay.link.has_unread(),
         }
     }
 
@@ -167,6 +239,7 @@ impl Link {
         match self {
             Self::Socket(_) => false,
             Self::Other(transport) => transport.as_fd().is_some_and(sys::fd::has_hung_up),
+            Self::Replay(replay) => replay.link.has_hung_up(),
         }
     }
 
@@ -174,6 +247,7 @@ impl Link {
         match self {
             Self::Socket(socket) => socket.shutdown_write(),
             Self::Other(transport) => transport.shutdown_write(),
+            Self::Replay(replay) => replay.link.shutdown_write(),
         }
     }
 
@@ -181,6 +255,7 @@ impl Link {
         match self {
             Self::Socket(_) => Err(cannot_rearm()),
             Self::Other(transport) => transport.rearm(),
+            Self::Replay(replay) => replay.link.rearm(),
         }
     }
 
@@ -188,6 +263,7 @@ impl Link {
         match self {
             Self::Socket(socket) => socket.close(),
             Self::Other(transport) => transport.close(),
+            Self::Replay(replay) => replay.link.close(),
         }
     }
 
@@ -195,6 +271,7 @@ impl Link {
         match self {
             Self::Socket(socket) => socket.forget(),
             Self::Other(transport) => transport.forget(),
+            Self::Replay(replay) => replay.link.forget(),
         }
     }
 }

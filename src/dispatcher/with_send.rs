@@ -5,6 +5,7 @@ use std::ops::{Deref, DerefMut};
 use std::os::fd::{AsRawFd, RawFd};
 
 use super::base::Dispatcher;
+use super::connection::Connection;
 use super::endpoint::Endpoint;
 use super::handler::Handler;
 use super::socket::IntoSocket;
@@ -49,6 +50,14 @@ impl<H: Handler> DispatcherWithSend<H> {
     /// Makes a dispatcher as [`Dispatcher::over`] does, with a buffer.
     pub fn over(transport: impl Transport, handler: H) -> Self {
         let endpoint = Endpoint::over(Box::new(transport), true);
+        Self(Dispatcher::from_endpoint(endpoint, handler))
+    }
+
+    /// Makes a dispatcher over the connection of another channel, which it
+    /// [replaces](crate::Io::replace): with the input that the other one has not handled, and the
+    /// output that it has not written.
+    pub fn from_connection(connection: Connection, handler: H) -> Self {
+        let endpoint = Endpoint::from_connection(connection);
         Self(Dispatcher::from_endpoint(endpoint, handler))
     }
 

@@ -35,7 +35,8 @@ impl EventLoop {
 
     /// Schedules a call of [`Channel::settle`](crate::Channel::settle) after `delay`, for the
     /// channel whose method runs: at the beginning of the first pass after that. Does nothing
-    /// outside a channel's methods. A delay past the end of the clock never ends.
+    /// outside a channel's methods. With a delay of 0 that is the next pass, which does not wait. A
+    /// delay past the end of the clock never ends.
     ///
     /// A listener waits like this while the process has no descriptor left, since no event
     /// reports that it has one again.
@@ -85,7 +86,13 @@ impl EventLoop {
     /// # Ok::<(), fdloop::Error>(())
     /// ```
     pub fn settle_later(&mut self, delay: Duration) {
+        let Some(key) = self.serving else {
+            return;
+        };
+        if delay.is_zero() {
+            return self.touch(key);
+        }
         let time = Instant::now().checked_add(delay);
-        self.later.extend(time.zip(self.serving));
+        self.later.extend(time.map(|time| (time, key)));
     }
 }

@@ -408,7 +408,7 @@ impl EventLoop {
             }
             let (next, result) = match source {
                 Source::Event if self.is_serving_over() => {
-                    let fd = channel.as_raw_fd();
+                    let fd = self.serving.map_or(-1, |key| key.fd);
                     log::error!("after the end of the channel of fd {fd}: {error}");
                     return Ok(());
                 }
@@ -464,10 +464,10 @@ impl EventLoop {
     /// has changed. Removes a channel that is over.
     #[inline(always)]
     fn put_back(&mut self, key: Key, channel: Box<dyn Channel>, visited: Visited) -> Result<()> {
-        // A handler may have put another loop in the place of this one. The channel
-        // then belongs to no loop, and dropping it closes it.
+        // It has left the loop (`vacate`), or a handler has put another loop in the place of
+        // this one. The channel then belongs to no loop, and dropping it closes it.
         let Some(watch) = self.watches.current_mut(key) else {
-            self.discard(channel);
+            self.retire(key, channel);
             return visited.result;
         };
         watch.in_service = false;

@@ -64,10 +64,76 @@ impl EventLoop {
         self.ends && self.serving.is_some_and(|key| key.fd == fd) && self.is_serving_over()
     }
 
-    /// Checks whether the channel whose method runs is to be removed.
+    /// Checks whether the channel whose method runs is to be removed, or was.
     pub(super) fn is_serving_over(&self) -> bool {
-        let watch = self.serving.and_then(|key| self.watches.current(key));
-        watch.is_some_and(|watch| watch.life == Life::Over)
+        self.serving.is_some_and(|key| {
+            let watch = self.watches.current(key);
+            watch.is_none_or(|watch| watch.life == Life::Over)
+        })
+    }
+
+    /// Removes the channel whose method runs, at once. Its number is then free, so that the
+    /// method can add another channel over the descriptor that this one gives up. The loop calls
+    /// no further method of this channel, and drops it when the method has returned. Returns
+    /// false outside of a channel's methods.
+    ///
+    /// A dispatcher does this in [`Io::replace`](crate::Io::replace).
+    ///
+    /// ```
+    /// use fdloop::{Channel, EventLoop, FileDispatcher, Handler, Io, Result};
+    /// use os_pipe::PipeReader;
+    /// use std::io::{Read, Write};
+    /// use std::os::fd::{AsRawFd, OwnedFd, RawFd};
+    ///
+    /// /// Reads the byte that says what follows, and leaves the rest to another channel.
+    /// struct First(Option<PipeReader>);
+    ///
+    /// struct Rest(Vec<u8>);
+    /// impl Handler for Rest {
+    ///     fn handle_read(&mut self, io: &mut Io<'_>) -> Result<()> {
+    ///         let mut buf = [0; 64];
+    ///         let n = io.recv(&mut buf)?;
+    ///         self.0.extend_from_slice(&buf[..n]);
+    ///         Ok(())
+    ///     }
+    ///     fn handle_close(&mut self, _: &mut Io<'_>) -> Result<()> {
+    ///         assert_eq!(self.0, b"bc");
+    ///         Ok(())
+    ///     }
+    /// }
+    ///
+    /// impl AsRawFd for First {
+    ///     fn as_raw_fd(&self) -> RawFd {
+    ///         self.0.as_ref().map_or(-1, |reader| reader.as_raw_fd())
+    ///     }
+    /// }
+    /// impl Channel for First {
+    ///     fn handle_read_event(&mut self, event_loop: &mut EventLoop) -> Result<()> {
+    ///         if let Some(mut reader) = self.0.take() {
+    ///             reader.read(&mut [0])?;
+    ///             event_loop.vacate();
+    ///             let rest = FileDispatcher::reader(OwnedFd::from(reader), Rest(Vec::new()))?;
+    ///             event_loop.add(rest)?;
+    ///         }
+    ///         Ok(())
+    ///     }
+    /// }
+    ///
+    /// let (reader, mut writer) = os_pipe::pipe()?;
+    /// let mut event_loop = EventLoop::new()?;
+    /// event_loop.add(First(Some(reader)))?;
+    /// writer.write_all(b"abc")?;
+    /// drop(writer);
+    /// event_loop.run()?;
+    /// # Ok::<(), fdloop::Error>(())
+    /// ```
+    pub fn vacate(&mut self) -> bool {
+        let Some(key) = self.serving else {
+            return false;
+        };
+        self.ends = true;
+        // What is in the map is only a stand-in for the channel.
+        self.forget(key).is_some()
     }
 
     /// Checks whether a channel that is being served ends, or is to be removed.
@@ -123,7 +189,7 @@ impl EventLoop {
 
     /// Drops a channel that has come to its end. The one that `run_until_closed` waits for
     /// is closed and kept.
-    fn retire(&mut self, key: Key, mut channel: Box<dyn Channel>) {
+    pub(super) fn retire(&mut self, key: Key, mut channel: Box<dyn Channel>) {
         if self
             .awaited
             .as_ref()

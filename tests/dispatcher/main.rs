@@ -13,5 +13,6 @@ mod backpressure;
 mod ends;
 mod failed_sends;
 mod hangups;
+mod replace;
 mod shared_buffer;
 mod what_is_next;

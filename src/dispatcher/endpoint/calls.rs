@@ -35,7 +35,7 @@ impl Turn {
     }
 }
 
-/// A method of `Handler`.
+/// A method of `Handler`, except for the last.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Call {
     Connect,
@@ -46,6 +46,8 @@ pub(crate) enum Call {
     Drain,
     Eof,
     Close,
+    /// None: another channel takes the place of this one.
+    Replace,
 }
 
 impl Endpoint {
@@ -58,7 +60,7 @@ impl Endpoint {
     pub(crate) fn next_call(&mut self, turn: &mut Turn) -> Result<Option<Call>> {
         self.write_what_was_gathered()?;
         if self.is_over() {
-            return Ok(None);
+            return Ok(self.is_leaving().then_some(Call::Replace));
         }
         if matches!(turn.event, Some(Event::Read | Event::Write)) {
             self.check_connection()?;
@@ -118,7 +120,7 @@ impl Endpoint {
             Call::Connect => self.begin_connect(),
             Call::Accept | Call::Read => self.begin_reader(),
             Call::Write => self.begin_write_event(),
-            Call::Priority => {}
+            Call::Priority | Call::Replace => {}
             Call::Drain => self.congestion = Congestion::No,
             Call::Eof => self.input = Input::Over,
             Call::Close => self.ending = Ending::Begun,
@@ -136,7 +138,7 @@ impl Endpoint {
                 self.end_unread();
             }
             Call::Write => self.end_write_event()?,
-            Call::Priority | Call::Drain | Call::Eof | Call::Close => {}
+            Call::Priority | Call::Drain | Call::Eof | Call::Close | Call::Replace => {}
         }
         Ok(())
     }

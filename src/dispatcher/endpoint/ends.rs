@@ -215,7 +215,7 @@ impl Endpoint {
 
     pub(crate) fn into_socket(mut self) -> Option<Socket> {
         self.write_gathered();
-        match self.link.take() {
+        match self.link.take().map(Link::without_spent) {
             Some(Link::Socket(socket)) => Some(socket),
             _ => None,
         }

@@ -45,6 +45,9 @@ impl Endpoint {
             return Ok(0);
         }
         let result = uninterrupted(|| link.recv(buf));
+        if matches!(link, Link::Replay(_)) {
+            self.link = self.link.take().map(Link::without_spent);
+        }
         self.received(result)
     }
 

@@ -4,6 +4,7 @@ mod accept;
 mod calls;
 mod ends;
 mod input;
+mod leave;
 mod output;
 mod setup;
 mod state;
@@ -108,7 +109,7 @@ pub struct Endpoint {
 
 /// The output side.
 #[derive(Debug)]
-enum Outlet {
+pub(super) enum Outlet {
     /// A send writes as much as there is room for.
     Direct {
         /// Write events are not asked for: see [`Endpoint::mute_writes`].
@@ -121,7 +122,7 @@ enum Outlet {
 
 /// The pending output and its watermarks.
 #[derive(Debug)]
-struct Buffer {
+pub(super) struct Buffer {
     queue: Queue,
     low_watermark: usize,
     high_watermark: usize,
@@ -155,6 +156,14 @@ impl Outlet {
     fn buffer(&self) -> Option<&Buffer> {
         match self {
             Self::Buffered(Some(buffer)) => Some(buffer),
+            Self::Buffered(None) | Self::Direct { .. } => None,
+        }
+    }
+
+    /// Returns the queue, if a buffer is allocated.
+    pub(super) fn queue_mut(&mut self) -> Option<&mut Queue> {
+        match self {
+            Self::Buffered(Some(buffer)) => Some(&mut buffer.queue),
             Self::Buffered(None) | Self::Direct { .. } => None,
         }
     }
@@ -277,10 +286,17 @@ impl Endpoint {
         matches!(self.phase, Phase::Connecting(_))
     }
 
-    /// Returns true once the channel is closed. None of its handlers is called any more.
+    /// Returns true once the channel is closed, or another one takes its
+    /// [place](crate::Io::replace). None of its handlers is called any more.
     #[must_use]
     pub fn is_closed(&self) -> bool {
-        matches!(self.phase, Phase::Closed)
+        matches!(self.phase, Phase::Closed | Phase::Leaving(_))
+    }
+
+    /// Checks whether there is input that the descriptor does not report.
+    #[inline]
+    pub(crate) fn holds_input(&self) -> bool {
+        self.link.as_ref().is_some_and(Link::holds_input)
     }
 
     /// Returns the address of the peer, or of a listener or bound socket its own address.
@@ -400,7 +416,7 @@ impl fmt::Display for Endpoint {
             Phase::Listening(_) => "listening on",
             Phase::Connecting(_) => "connecting to",
             Phase::Announcing { .. } | Phase::Connected => "connected to",
-            Phase::Closed => "closed",
+            Phase::Leaving(_) | Phase::Closed => "closed",
         };
         write!(f, "fd {}", self.fd)?;
         match (&self.addr, self.socket()) {

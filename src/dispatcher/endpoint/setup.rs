@@ -55,7 +55,7 @@ impl Endpoint {
     pub(super) fn check_unconnected(&self, action: &str) -> Result<()> {
         let state = match self.phase {
             Phase::Idle { .. } | Phase::Unconnected => return Ok(()),
-            Phase::Closed => return Err(self.no_link(action, "create_socket")),
+            Phase::Leaving(_) | Phase::Closed => return Err(self.no_link(action, "create_socket")),
             Phase::Listening(_) => "it is listening already",
             Phase::Connecting(_) => "it is connecting already",
             Phase::Announcing { .. } | Phase::Connected if self.socket().is_none() => {

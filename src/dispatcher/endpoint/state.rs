@@ -16,7 +16,8 @@
 //! `Unconnected` has the same transitions as `Idle`. An immediate connect leads from either
 //! to `Announcing`. An adopted socket begins in `Connected`, `Listening` or `Unconnected`,
 //! and every other transport in `Connected`. `close` leads from every phase to `Closed`,
-//! which is final.
+//! which is final. `replace` leads from `Connected` to `Leaving`, and from there to `Closed`
+//! when the handler has returned.
 //!
 //! Beside the phase there are four small states: of the input, of the output, of its
 //! congestion, and of the end of the channel. Each is zero in the common case, so that one
@@ -25,6 +26,7 @@
 use std::os::fd::OwnedFd;
 
 use super::super::attempts::Attempts;
+use super::leave::Leave;
 
 /// The phase of a channel.
 #[derive(Debug)]
@@ -45,6 +47,8 @@ pub(super) enum Phase {
         begun: bool,
     },
     Connected,
+    /// The connection goes to another channel when the running handler has returned.
+    Leaving(Box<Leave>),
     Closed,
 }
 

@@ -11,7 +11,7 @@ use super::io::ChatIo;
 use super::scanner::{MOST_EMPTY, Step};
 use super::state::State;
 use crate::dispatcher::{Dispatcher, Endpoint, Handler, Io, View};
-use crate::error::{Error, Result};
+use crate::error::{Effect, Error, Result};
 use crate::event_loop::{Channel, EventLoop, Predicates};
 
 /// The handler of a chat's dispatcher.
@@ -145,16 +145,12 @@ impl<H: ChatHandler> Chat<H> {
 
     #[cold]
     fn report(&mut self, io: &mut Io<'_>, error: Error) -> Result<()> {
-        // The loop ends the channel if its own connection is gone, and logs later errors.
-        if error.is_exit() || io.is_own_end(&error) || io.is_over() {
-            return Err(error);
-        }
-        if error.would_block() {
-            return Ok(());
-        }
-        match self.tell(io, error) {
-            Err(error) if error.would_block() => Ok(()),
-            result => result,
+        match error.effect(|error| io.is_own_end(error)) {
+            Effect::Nothing => Ok(()),
+            // The loop ends the channel, and logs later errors.
+            Effect::Exit | Effect::End => Err(error),
+            Effect::Failure if io.is_over() => Err(error),
+            Effect::Failure => self.tell(io, error),
         }
     }
 
@@ -325,15 +321,18 @@ impl<H: ChatHandler> Handler for Chat<H> {
                 true => self.go_on_catching(io),
                 false => self.go_on(io),
             };
-            error = match gone_on {
-                Err(error) if io.is_own_end(&error) => {
-                    io.fail(error);
+            let Err(failure) = gone_on else {
+                return Ok(());
+            };
+            match failure.effect(|error| io.is_own_end(error)) {
+                Effect::Exit => return Err(failure),
+                Effect::Nothing => return Ok(()),
+                Effect::End => {
+                    io.fail(failure);
                     return Ok(());
                 }
-                Err(error) if error.would_block() => return Ok(()),
-                Err(error) if !error.is_exit() => error,
-                result => return result,
-            };
+                Effect::Failure => error = failure,
+            }
         }
     }
 

@@ -8,7 +8,7 @@ use super::base::Dispatcher;
 use super::endpoint::{Call, Event, Turn};
 use super::handler::Handler;
 use super::io::{Io, View};
-use crate::error::{Error, Result};
+use crate::error::{Effect, Error, Result};
 use crate::event_loop::{Channel, EventLoop, Predicates};
 use crate::poller::Interest;
 
@@ -93,7 +93,7 @@ impl<H: Handler> Dispatcher<H> {
     fn call_close(&mut self, event_loop: &mut EventLoop) -> Result<()> {
         let mut io = Io::new(&mut self.endpoint, event_loop);
         let result = match self.handler.handle_close(&mut io) {
-            Err(error) if !error.is_exit() && !error.would_block() => {
+            Err(error) if error.effect(|_| false) == Effect::Failure => {
                 self.handler.handle_error(&mut io, error)
             }
             result => result,
@@ -132,7 +132,7 @@ impl<H: Handler> Dispatcher<H> {
 
 impl<H: Handler + 'static> Channel for Dispatcher<H> {
     fn interest(&self, event_loop: &EventLoop) -> Option<Interest> {
-        if self.endpoint.is_usual() && !self.endpoint.holds_input() {
+        if self.endpoint.is_usual() {
             let mut interest = Interest::empty();
             let view = View::new(&self.endpoint, event_loop);
             if self.handler.readable(&view) {
@@ -185,7 +185,6 @@ impl<H: Handler + 'static> Channel for Dispatcher<H> {
         if result.is_ok()
             && !event_loop.is_closed_by_id(self.endpoint.raw_fd())
             && self.endpoint.is_usual()
-            && !self.endpoint.holds_input()
         {
             return Ok(());
         }

@@ -8,7 +8,7 @@ use super::endpoint::Endpoint;
 use super::io::{Io, View};
 use super::socket::Socket;
 use crate::address::Address;
-use crate::error::{Error, Result};
+use crate::error::{Effect, Error, Result};
 use crate::event_loop::Predicates;
 
 /// Connections accepted by a listener in one pass. A flood of them must leave time for other
@@ -228,9 +228,12 @@ pub(crate) fn accept_some<'a, H: ?Sized, I: AsMut<Io<'a>>>(
             accepted(handler, io, socket, peer)
         };
         match result {
-            Err(error) if error.is_exit() => return Err(error),
-            Err(error) if !error.would_block() => failed(handler, io, of, error)?,
-            _ => {}
+            Ok(()) => {}
+            Err(error) => match error.effect(|_| false) {
+                Effect::Exit => return Err(error),
+                Effect::Nothing => {}
+                Effect::End | Effect::Failure => failed(handler, io, of, error)?,
+            },
         }
         io.as_mut().heed_close();
         if io.as_mut().is_closed() {

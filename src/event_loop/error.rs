@@ -23,6 +23,7 @@ use crate::error::Error;
 /// # Ok(())
 /// # }
 /// ```
+#[non_exhaustive]
 pub struct AddError<C> {
     /// The channel that was not added.
     pub channel: C,

@@ -14,7 +14,7 @@ use super::id::Key;
 use super::panics::Service;
 use super::run::Stop;
 use super::watch::Life;
-use crate::error::{Error, Result};
+use crate::error::{Effect, Error, Result};
 use crate::poller::{Deadline, Event, Interest, Readiness};
 use crate::sys::prefetch::prefetch;
 
@@ -400,19 +400,17 @@ impl EventLoop {
         mut error: Error,
     ) -> Result<()> {
         loop {
-            if error.is_exit() {
-                return Err(error);
-            }
-            if error.would_block() {
-                return Ok(());
-            }
+            let own = |error: &Error| source == Source::Event && channel.is_own_end(error);
+            let effect = error.effect(own);
             let (next, result) = match source {
+                _ if effect == Effect::Exit => return Err(error),
+                _ if effect == Effect::Nothing => return Ok(()),
                 Source::Event if self.is_serving_over() => {
                     let fd = self.serving.map_or(-1, |key| key.fd);
                     log::error!("after the end of the channel of fd {fd}: {error}");
                     return Ok(());
                 }
-                Source::Event if channel.is_own_end(&error) => {
+                Source::Event if effect == Effect::End => {
                     (Source::Close, self.close_down(channel, Some(error)))
                 }
                 Source::Event => (Source::ErrorHandler, channel.handle_error(self, error)),
@@ -513,7 +511,7 @@ impl EventLoop {
 }
 
 /// The method that an error came from.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, PartialEq, Eq)]
 enum Source {
     /// That of an event, or any other but the following.
     Event,

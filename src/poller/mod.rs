@@ -30,11 +30,20 @@ use crate::sys::fd::is_open;
 
 /// A descriptor and what it is ready for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Event {
     /// The descriptor's number.
     pub fd: RawFd,
     /// What it is ready for; never empty.
     pub readiness: Readiness,
+}
+
+impl Event {
+    /// Makes an event, for a poller of your own.
+    #[must_use]
+    pub fn new(fd: RawFd, readiness: Readiness) -> Self {
+        Self { fd, readiness }
+    }
 }
 
 /// Waits until descriptors are ready: what an [`EventLoop`](crate::EventLoop)

@@ -100,7 +100,9 @@ impl Simulated {
     /// One that finds one event, once.
     pub fn once(fd: RawFd, readiness: Readiness) -> Self {
         let (poller, script, _) = Self::new();
-        script.borrow_mut().push_back(vec![Event { fd, readiness }]);
+        script
+            .borrow_mut()
+            .push_back(vec![Event::new(fd, readiness)]);
         poller
     }
 }

@@ -22,12 +22,16 @@ fn spurious_readiness_is_no_error_for_a_stream() {
         .unwrap();
     let readiness = Readiness::READABLE;
     for _ in 0..3 {
-        script.borrow_mut().push_back(vec![Event { fd, readiness }]);
+        script
+            .borrow_mut()
+            .push_back(vec![Event::new(fd, readiness)]);
         assert_eq!(event_loop.turn(None).unwrap(), 1);
     }
     assert_eq!(seen.take(), ["read", "read", "read"]);
     theirs.write_all(b"real").unwrap();
-    script.borrow_mut().push_back(vec![Event { fd, readiness }]);
+    script
+        .borrow_mut()
+        .push_back(vec![Event::new(fd, readiness)]);
     event_loop.turn(None).unwrap();
     assert_eq!(seen.received(), b"real");
     assert!(event_loop.get(id).unwrap().connected());
@@ -43,7 +47,9 @@ fn spurious_readiness_is_no_error_for_a_listener() {
     let id = event_loop.add(server).unwrap();
     for _ in 0..3 {
         let readiness = Readiness::READABLE;
-        script.borrow_mut().push_back(vec![Event { fd, readiness }]);
+        script
+            .borrow_mut()
+            .push_back(vec![Event::new(fd, readiness)]);
         assert_eq!(event_loop.turn(None).unwrap(), 1);
     }
     assert!(seen.events().is_empty());
@@ -73,7 +79,9 @@ fn spurious_readiness_is_no_error_for_a_connection_that_is_still_being_made() {
         Readiness::READABLE | Readiness::WRITABLE,
     ];
     for readiness in hints {
-        script.borrow_mut().push_back(vec![Event { fd, readiness }]);
+        script
+            .borrow_mut()
+            .push_back(vec![Event::new(fd, readiness)]);
         assert_eq!(event_loop.turn(None).unwrap(), 1);
         let heard = seen.take();
         assert!(
@@ -99,7 +107,7 @@ fn events_of_numbers_that_nobody_has_are_ignored() {
         .unwrap();
     let readiness = Readiness::all();
     let numbers = [-1, i32::MIN, 100_000, i32::MAX];
-    let events = numbers.map(|fd| Event { fd, readiness });
+    let events = numbers.map(|fd| Event::new(fd, readiness));
     script.borrow_mut().push_back(events.to_vec());
     assert_eq!(event_loop.turn(None).unwrap(), 0);
     assert!(seen.events().is_empty());
@@ -108,7 +116,9 @@ fn events_of_numbers_that_nobody_has_are_ignored() {
 /// A poller that refuses the descriptor of the only channel, once.
 fn refuse(event_loop: &mut EventLoop, script: &Script, fd: RawFd) {
     let readiness = Readiness::REFUSED;
-    script.borrow_mut().push_back(vec![Event { fd, readiness }]);
+    script
+        .borrow_mut()
+        .push_back(vec![Event::new(fd, readiness)]);
     assert_eq!(event_loop.turn(None).unwrap(), 1);
     assert!(event_loop.is_empty());
 }
@@ -167,7 +177,9 @@ fn a_handler_may_leave_the_loop_for_a_refused_descriptor() {
         .add(Dispatcher::new(ours, probe).unwrap())
         .unwrap();
     let readiness = Readiness::REFUSED;
-    script.borrow_mut().push_back(vec![Event { fd, readiness }]);
+    script
+        .borrow_mut()
+        .push_back(vec![Event::new(fd, readiness)]);
     let left = event_loop.turn(None);
     assert!(matches!(left, Err(Error::ExitNow)), "{left:?}");
     assert_eq!(seen.count("error"), 1);

@@ -117,10 +117,7 @@ fn a_busy_wait_reports_a_hangup_as_well() {
         busy_peer.write_all(b"x").unwrap();
         poller.set(busy.as_raw_fd(), Interest::READABLE).unwrap();
         poller.set(idle.as_raw_fd(), Interest::HANGUP).unwrap();
-        let busy_alone = [Event {
-            fd: busy.as_raw_fd(),
-            readiness: Readiness::READABLE,
-        }];
+        let busy_alone = [Event::new(busy.as_raw_fd(), Readiness::READABLE)];
         for _ in 0..10 {
             assert_eq!(wait(&mut *poller, Deadline::Never), busy_alone);
         }

@@ -144,6 +144,6 @@ fn a_poller_takes_a_high_number_that_is_open() {
         let deadline = Deadline::after(Some(PATIENCE));
         poller.wait(deadline, &mut ready).unwrap();
         let readiness = Readiness::READABLE;
-        assert_eq!(ready, [Event { fd, readiness }]);
+        assert_eq!(ready, [Event::new(fd, readiness)]);
     });
 }

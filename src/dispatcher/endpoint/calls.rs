@@ -86,7 +86,7 @@ impl Endpoint {
         let listens = self.accepting();
         Ok(match event {
             Event::Read if listens => Some(Call::Accept),
-            Event::Read => (self.input == Input::Open).then_some(Call::Read),
+            Event::Read => (!self.input_ended()).then_some(Call::Read),
             Event::Write => (!listens).then_some(Call::Write),
             Event::Priority => match self.take_socket_error()? {
                 Some(error) => {

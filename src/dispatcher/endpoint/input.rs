@@ -48,6 +48,7 @@ impl Endpoint {
         if matches!(link, Link::Replay(_)) {
             self.link = self.link.take().map(Link::without_spent);
         }
+        self.check_held();
         self.received(result)
     }
 
@@ -79,7 +80,7 @@ impl Endpoint {
 
     /// Handles the end of the input.
     fn end_input(&mut self) {
-        if self.input != Input::Open {
+        if self.input_ended() {
             return;
         }
         // After a failed send, the channel ends here. If the send found a reset, the input did

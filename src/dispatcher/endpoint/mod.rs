@@ -264,6 +264,7 @@ impl Endpoint {
     fn set_link(&mut self, link: Link) {
         self.fd = link.as_fd().map_or(-1, |fd| fd.as_raw_fd());
         self.link = Some(link);
+        self.check_held();
     }
 
     // --- state ------------------------------------------------------------------
@@ -296,7 +297,15 @@ impl Endpoint {
     /// Checks whether there is input that the descriptor does not report.
     #[inline]
     pub(crate) fn holds_input(&self) -> bool {
-        self.link.as_ref().is_some_and(Link::holds_input)
+        self.input == Input::Held
+    }
+
+    /// Finds out whether there is such input, after the transport was read or set.
+    fn check_held(&mut self) {
+        if !self.input_ended() {
+            let held = self.link.as_ref().is_some_and(Link::holds_input);
+            self.input = if held { Input::Held } else { Input::Open };
+        }
     }
 
     /// Returns the address of the peer, or of a listener or bound socket its own address.
@@ -355,7 +364,7 @@ impl Endpoint {
     /// read to its end.
     #[must_use]
     pub fn input_ended(&self) -> bool {
-        self.input != Input::Open
+        self.input >= Input::Ended
     }
 
     /// Returns the error that closes the channel, for its `handle_close`: `None` if the

@@ -76,10 +76,12 @@ pub(super) enum Admission {
 }
 
 /// The state of the input.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 #[repr(u8)]
 pub(super) enum Input {
     Open = 0,
+    /// Open, and the transport holds input that the descriptor does not report.
+    Held,
     /// At its end; `handle_eof` is due.
     Ended,
     /// At its end; nothing is due.

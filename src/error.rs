@@ -1,4 +1,4 @@
-//! The error of everything here, and the classes that errors fall into.
+//! The error type of the crate, and the classes of errors.
 
 use std::any::Any;
 use std::error::Error as StdError;
@@ -32,38 +32,37 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 /// over system calls, return [`io::Error`] as [`io::Read`] does. An `Error` passes through
 /// these unchanged: it turns into an `io::Error`, and back into what it was.
 ///
-/// What a handler returns decides what becomes of its channel:
+/// The loop acts on the error that a handler returns:
 ///
 /// - [`Error::ExitNow`] and [`Error::fatal`] leave [`EventLoop::run`](crate::EventLoop::run),
 ///   which returns them;
-/// - `WouldBlock` and `Interrupted` are no errors: the handler is called again
-///   when there is something to do;
-/// - an error of the channel's own descriptor that says that the connection is gone
+/// - `WouldBlock` and `Interrupted` are not errors: the handler is called again at the next
+///   event;
+/// - an error of the channel's own descriptor that means a lost connection
 ///   ([`is_disconnected`](Error::is_disconnected)) calls `handle_close`;
-/// - any other calls `handle_error`, which by default logs it and closes. EPIPE of a
-///   pipe or of a channel that the handler writes to is such another.
+/// - any other calls `handle_error`, which by default logs it and closes. That includes EPIPE
+///   of another file or channel that the handler writes to.
 ///
-/// An error is the channel's own if a method of its [`Endpoint`](crate::Endpoint)
-/// or [`Io`](crate::Io) returned it: [`fd`](Error::fd) tells.
+/// An error is the channel's own if a method of its [`Endpoint`](crate::Endpoint) or
+/// [`Io`](crate::Io) returned it, so that [`fd`](Error::fd) is the channel's number.
 ///
-/// Its `Debug` is for people too: it shows what `Display` shows, and those causes
-/// that it leaves out. So a `main` that returns an error says what went wrong.
+/// `Debug` shows the text of `Display` and the causes that it omits. So a `main` that returns
+/// an error prints a readable message.
 #[non_exhaustive]
 pub enum Error {
-    /// Leaves the loop: passed through every handler, and returned from `run`.
-    /// asyncore's `ExitNow`.
+    /// Leaves the loop: every handler passes it on, and `run` returns it. asyncore's `ExitNow`.
     ExitNow,
     /// An input or output error of a handler's own.
     Io(io::Error),
-    /// A system call failed; says which, and on which descriptor.
+    /// A failed system call, with the action and the descriptor.
     System(Box<SystemError>),
-    /// The crate was used in a way that cannot work; says what to do instead.
+    /// A use of the crate that cannot work, with a message that says what to do instead.
     Misuse(Box<Misuse>),
-    /// A piece of a chat's input has more bytes than its limit, which this is. If
-    /// the handler of the error lets the channel go on, the whole piece is dropped:
-    /// see [`ChatIo::set_limit`](crate::ChatIo::set_limit).
+    /// A piece of a chat's input is longer than its limit, in bytes, which is the value. If
+    /// `handle_error` lets the channel go on, the whole piece is dropped: see
+    /// [`ChatIo::set_limit`](crate::ChatIo::set_limit).
     LineTooLong(usize),
-    /// A handler panicked, in a loop that was built to catch that.
+    /// A handler panicked, in a loop that catches panics.
     Panicked(Box<Panic>),
     /// Any other error of a handler.
     Other(io::Error),
@@ -77,18 +76,18 @@ pub struct SystemError {
     action: String,
     fd: Option<RawFd>,
     source: io::Error,
-    /// What to do about it, where that can be known.
+    /// The remedy, if it is known.
     advice: Option<&'static str>,
 }
 
 impl SystemError {
-    /// What was attempted, such as `connect to 127.0.0.1:80`.
+    /// Returns the action that failed, such as `connect to 127.0.0.1:80`.
     #[must_use]
     pub fn action(&self) -> &str {
         &self.action
     }
 
-    /// The descriptor it was attempted on, if there was one yet.
+    /// Returns the descriptor of the call, if there was one.
     #[must_use]
     pub fn fd(&self) -> Option<RawFd> {
         self.fd
@@ -100,7 +99,7 @@ impl SystemError {
         &self.source
     }
 
-    /// Returns what to do about it, where the crate knows that.
+    /// Returns the remedy, if the crate knows one.
     #[must_use]
     pub fn advice(&self) -> Option<&str> {
         self.advice
@@ -229,7 +228,7 @@ impl Error {
         }
     }
 
-    /// A caught panic.
+    /// Makes the error of a caught panic.
     #[cold]
     pub(crate) fn panicked(panic: &(dyn Any + Send)) -> Self {
         let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
@@ -238,15 +237,15 @@ impl Error {
         Self::Panicked(Box::new(Panic { message }))
     }
 
-    /// A failed system call on `fd`.
+    /// Makes the error of a failed system call on `fd`.
     #[cold]
     pub(crate) fn system(action: impl Into<String>, fd: Option<RawFd>, source: io::Error) -> Self {
-        // A transport passes on an error of this crate: it says itself what failed.
+        // A transport may pass on an error of this crate, which already has its context.
         let source = match source.downcast::<Self>() {
             Ok(error) => return error,
             Err(source) => source,
         };
-        // What only means "not now" is returned on hot paths, and nobody reads it.
+        // Hot paths return `WouldBlock`, whose text is not used.
         if matches!(
             source.kind(),
             io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted
@@ -261,7 +260,7 @@ impl Error {
         }))
     }
 
-    /// Adds what to do about a failed system call.
+    /// Adds a remedy to the error of a failed system call.
     #[cold]
     pub(crate) fn advise(mut self, advice: &'static str) -> Self {
         if let Self::System(error) = &mut self {
@@ -270,7 +269,7 @@ impl Error {
         self
     }
 
-    /// A misuse, with a message that says what to do instead.
+    /// Makes the error of a misuse. The message says what to do instead.
     #[cold]
     pub(crate) fn misuse(kind: io::ErrorKind, message: impl Into<String>) -> Self {
         Self::Misuse(Box::new(Misuse {
@@ -279,13 +278,13 @@ impl Error {
         }))
     }
 
-    /// The error as the standard library classes it; `Other` for what has no class.
+    /// Returns the standard library's class of the error; `Other` if it has none.
     #[must_use]
     pub fn kind(&self) -> io::ErrorKind {
         match self {
             Self::Misuse(misuse) => misuse.kind,
             Self::LineTooLong(_) => io::ErrorKind::InvalidData,
-            // It leaves the loop although nothing can be done now.
+            // It leaves the loop although its cause would not.
             Self::Fatal(error) if error.would_block() => io::ErrorKind::Other,
             Self::Fatal(error) => error.kind(),
             Self::ExitNow | Self::Panicked(_) | Self::Other(_) => io::ErrorKind::Other,
@@ -295,7 +294,7 @@ impl Error {
         }
     }
 
-    /// The `errno` behind the error, if a system call set one.
+    /// Returns the `errno` of the system call that caused the error, if any.
     #[must_use]
     pub fn raw_os_error(&self) -> Option<i32> {
         match self {
@@ -304,8 +303,8 @@ impl Error {
         }
     }
 
-    /// The descriptor that the failed system call was made on, if it was one of this
-    /// crate's calls. An error of the standard library does not say.
+    /// Returns the descriptor of the failed system call, if a method of this crate made the
+    /// call. Errors of the standard library have none.
     #[must_use]
     pub fn fd(&self) -> Option<RawFd> {
         match self {
@@ -323,7 +322,7 @@ impl Error {
         }
     }
 
-    /// Whether the error only says that nothing can be done now.
+    /// Checks whether the error only means that the call would block, or was interrupted.
     #[must_use]
     pub fn would_block(&self) -> bool {
         matches!(
@@ -332,9 +331,9 @@ impl Error {
         )
     }
 
-    /// Whether the error says that the connection is gone: ECONNRESET, ENOTCONN,
-    /// ESHUTDOWN, ECONNABORTED, EPIPE, EBADF or ETIMEDOUT, or the `ErrorKind` of
-    /// one of these where there is no `errno`.
+    /// Checks whether the error means that the connection is lost: ECONNRESET, ENOTCONN,
+    /// ESHUTDOWN, ECONNABORTED, EPIPE, EBADF or ETIMEDOUT, or the corresponding `ErrorKind` of
+    /// an error without `errno`.
     #[must_use]
     pub fn is_disconnected(&self) -> bool {
         self.io().is_some_and(is_disconnected)
@@ -348,7 +347,7 @@ impl Error {
     }
 }
 
-/// What becomes of a channel whose method has returned an error.
+/// The effect of an error that a channel's method has returned.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Effect {
     /// The error leaves the loop.
@@ -451,8 +450,7 @@ impl StdError for Error {
 }
 
 impl From<io::Error> for Error {
-    /// Gives back the error that an `io::Error` was made from, the same as it was; wraps
-    /// any other.
+    /// Restores the error that an `io::Error` was made from, and wraps any other.
     fn from(error: io::Error) -> Self {
         error.downcast().unwrap_or_else(Self::Io)
     }

@@ -78,7 +78,7 @@ impl EventLoop {
     /// for two channels that know each other, or one that tells others its id.
     ///
     /// Until this returns, the id finds nothing. If `make` fails, or the channel cannot be
-    /// added, it never will, and what `make` has added itself stays.
+    /// added, it never does, and the channels that `make` has added stay.
     ///
     /// ```
     /// use fdloop::{ChannelId, DispatcherWithSend, EventLoop, Handler, Io, Result};
@@ -168,7 +168,7 @@ impl EventLoop {
         Ok(ChannelId::new(key))
     }
 
-    /// Makes the poller watch a new channel, unless something speaks against it.
+    /// Makes the poller watch a new channel, unless it cannot be added.
     fn admit(&mut self, fd: RawFd, channel: &dyn Channel) -> Result<Interest> {
         let interest = match channel.interest(self) {
             Some(interest) if fd >= 0 => interest,

@@ -1,13 +1,13 @@
-//! Whom to ask in a pass what they wait for, of the channels whose predicates may look at
-//! anything.
+//! The choice of the channels that a pass asks for their interest, of those whose predicates
+//! may look at anything.
 //!
-//! Asking all of them in every pass is asyncore's contract, for nothing else tells when
-//! an answer changes. Of many, asking takes longer than serving the few that are ready. So
-//! under load the others are asked seldom, as the pollers ask seldom for descriptors that
-//! were idle: at the latest in every 16th pass, in the first pass that begins more than a
-//! millisecond after they were last asked, and before any wait that may block. Those that
-//! were ready lately are asked in every pass, and any other before an event is delivered
-//! to it, so that no channel gets an event that it does not want.
+//! asyncore asks all of them in every pass, since nothing else reports that an interest has
+//! changed. With many channels, that takes longer than serving the few that are ready. So under
+//! load the others are asked seldom, as the pollers seldom ask for idle descriptors: at the
+//! latest in every 16th pass, in the first pass that begins more than a millisecond after they
+//! were last asked, and before any wait that may block. Those that were recently ready are
+//! asked in every pass, and any other before an event is delivered to it, so that no channel
+//! gets an event that it does not want.
 
 use std::cell::Cell;
 use std::mem;
@@ -24,32 +24,32 @@ use crate::error::Result;
 use crate::poller::{Deadline, Interest, Trial};
 use crate::sys::prefetch::prefetch;
 
-/// How many passes in a row ask only the active channels.
+/// Upper bound on passes in a row that ask only the active channels.
 const PASSES: u8 = 15;
 
-/// How long such passes may go on.
+/// Upper bound on the duration of such a series of passes.
 const TIME: Duration = Duration::from_millis(1);
 
-/// Fewer channels than this are always asked all: it costs next to nothing.
+/// Below this number all channels are asked in each pass: it costs next to nothing.
 const MANY: usize = 64;
 
-/// For how many askings of all a channel counts as active after it was ready.
+/// The number of askings of all for which a channel counts as active after it was ready.
 const WARM: u8 = 2;
 
-/// What the loop knows of asking.
+/// The schedule of asking.
 #[derive(Debug)]
 pub(super) struct Asking {
-    /// How many channels have predicates that may look at anything.
+    /// The number of channels whose predicates may look at anything.
     count: usize,
-    /// Those that were ready lately; each has a watch that is warm, unless it is gone.
+    /// Those that were recently ready. Each has a watch that is warm, unless it is gone.
     active: Vec<Key>,
     /// The pass that is being made has asked all.
     all: bool,
-    /// How many passes in a row have not.
+    /// The number of passes in a row that have not.
     passes: u8,
-    /// When all were last asked, if that matters.
+    /// The time at which all were last asked, if that matters.
     all_asked: Option<Instant>,
-    /// Whether passes that ask the active ones alone find something.
+    /// The trial of passes that ask only the active ones.
     trial: Trial,
 }
 
@@ -65,12 +65,12 @@ impl Asking {
         }
     }
 
-    /// A channel was added.
+    /// Counts a channel that was added.
     pub(super) fn add(&mut self, asked: bool) {
         self.count += usize::from(asked);
     }
 
-    /// A channel was removed.
+    /// Counts a channel that was removed.
     pub(super) fn remove(&mut self, asked: bool) {
         self.count -= usize::from(asked);
     }
@@ -80,25 +80,25 @@ impl Asking {
         self.count
     }
 
-    /// Whether there is any channel to ask.
+    /// Checks whether there is any channel to ask.
     #[inline]
     pub(super) fn is_needed(&self) -> bool {
         self.count > 0
     }
 
-    /// Whether there are so many that asking them all in each pass costs something.
+    /// Checks whether there are so many that asking all in each pass is expensive.
     #[inline]
     pub(super) fn is_costly(&self) -> bool {
         self.count >= MANY
     }
 
-    /// Whether the next pass need not ask all. Then it must not block.
+    /// Checks whether the next pass need not ask all. It must not block then.
     fn can_wait(&self, now: Instant) -> bool {
         let lately = |asked| now.duration_since(asked) < TIME;
         self.trial.is_due() && self.passes < PASSES && self.all_asked.is_some_and(lately)
     }
 
-    /// The wait of a pass has found `something`.
+    /// Records whether the wait of a pass has found `something`.
     pub(super) fn waited(&mut self, something: bool) {
         match (self.all, something) {
             (false, _) => self.trial.tried(something),
@@ -107,14 +107,14 @@ impl Asking {
         }
     }
 
-    /// The active ones alone are about to be asked.
+    /// Begins a pass that asks only the active ones.
     fn begin_active(&mut self) {
         self.all = false;
         self.passes += 1;
     }
 
-    /// All are about to be asked: those that were not ready since the last time but one no
-    /// longer count as active.
+    /// Begins a pass that asks all. Those that were not ready in the last two periods no longer
+    /// count as active.
     pub(super) fn begin_all(&mut self, watches: &mut Watches) {
         self.all = true;
         self.passes = 0;
@@ -150,7 +150,7 @@ impl EventLoop {
         })
     }
 
-    /// Has `find` note the channels whose interest has changed, and passes those changes
+    /// Calls `find` to collect the channels whose interest has changed, and passes the changes
     /// to the poller.
     #[inline]
     fn ask_each(
@@ -209,8 +209,9 @@ impl EventLoop {
         }
     }
 
-    /// Makes a pass that asks the active channels alone and does not block, if that may be.
-    /// Gives how many channels it served, or `None` if a whole pass must be made.
+    /// Makes a pass that asks only the active channels and does not block, if that is
+    /// permitted. Returns the number of channels served, or `None` if a whole pass must be
+    /// made.
     #[inline(never)]
     pub(super) fn pass_of_active(&mut self, deadline: Deadline) -> Result<Option<usize>> {
         let now = Instant::now();
@@ -223,8 +224,8 @@ impl EventLoop {
         Ok((!self.ready.is_empty()).then_some(served))
     }
 
-    /// A channel is ready. Whether it still wants to know: one that this pass has not asked
-    /// is asked now.
+    /// Checks whether a ready channel still wants its event. A channel that this pass has not
+    /// asked is asked now.
     #[inline(never)]
     pub(super) fn still_wants(&mut self, key: Key) -> Result<bool> {
         let Some(watch) = self.watches.current_mut(key) else {
@@ -242,13 +243,13 @@ impl EventLoop {
             return Ok(true);
         }
         self.visit_apart(key, Errand::Ask)?;
-        // What is still wanted of it is reported again in the next wait.
+        // Events that it still wants are reported again in the next wait.
         let now = self.watches.current(key).map(|watch| watch.interest);
         Ok(now == Some(interest))
     }
 }
 
-/// The key of a channel whose interest has changed.
+/// Returns the key of a channel whose interest has changed.
 #[cold]
 fn changed(fd: RawFd, watch: &Watch, interest: Option<Interest>) -> Key {
     if !watch.asked {

@@ -1,10 +1,10 @@
-//! Options that a loop is made with.
+//! The options of a loop.
 
 use super::EventLoop;
 use crate::error::Result;
 use crate::poller::{Backend, Poller};
 
-/// Makes an [`EventLoop`] with options; from [`EventLoop::builder`].
+/// The options of an [`EventLoop`], from [`EventLoop::builder`].
 ///
 /// ```
 /// use fdloop::{Backend, EventLoop};
@@ -23,15 +23,15 @@ pub struct Builder {
 }
 
 impl Builder {
-    /// The system call to wait with.
+    /// Sets the system call to wait with.
     #[must_use]
     pub fn backend(mut self, backend: Backend) -> Self {
         self.backend = backend;
         self
     }
 
-    /// Waits with a poller of your own, in the place of a backend's: another system call, a
-    /// simulated one for tests, or one that observes a backend's.
+    /// Sets a poller of your own instead of a backend's: another system call, a simulated one
+    /// for tests, or one that observes a backend's.
     ///
     /// ```
     /// use fdloop::{Backend, Deadline, Event, EventLoop, Interest, Poller};
@@ -63,10 +63,10 @@ impl Builder {
         self
     }
 
-    /// Whether a panic in a handler is given to that channel's `handle_error`, as
-    /// [`Error::Panicked`](crate::Error::Panicked), and the loop goes on. By
-    /// default it passes through the loop, which closes that channel alone and
-    /// can be run again. A program built with `panic = "abort"` has no choice.
+    /// Sets whether a panic of a handler is passed to its channel's `handle_error`, as
+    /// [`Error::Panicked`](crate::Error::Panicked), and the loop goes on. Off by default: a
+    /// panic passes through the loop, which closes only that channel and can be run again. In a
+    /// program built with `panic = "abort"` this has no effect.
     #[must_use]
     pub fn catch_panics(mut self, catch: bool) -> Self {
         self.catch_panics = catch;
@@ -77,7 +77,7 @@ impl Builder {
     ///
     /// # Errors
     ///
-    /// None today; a loop may come to need descriptors of its own.
+    /// None at present. Later versions may need descriptors.
     pub fn build(self) -> Result<EventLoop> {
         let poller = self.poller.unwrap_or_else(|| self.backend.poller());
         Ok(EventLoop::from_parts(poller, self.catch_panics))

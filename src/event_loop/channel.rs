@@ -1,4 +1,4 @@
-//! What the loop serves.
+//! Channels: what a loop serves.
 
 use std::any::Any;
 use std::os::fd::{AsRawFd, RawFd};
@@ -102,23 +102,23 @@ pub trait Channel: AsRawFd + Upcast {
         Some(Interest::READABLE | Interest::PRIORITY)
     }
 
-    /// How often the loop must ask for the [`interest`](Channel::interest). Read
-    /// once, when the channel is added.
+    /// Returns how often the loop must ask for the [`interest`](Channel::interest). The loop
+    /// reads this once, when the channel is added.
     fn predicates(&self) -> Predicates {
         Predicates::EveryPass
     }
 
-    /// The descriptor is ready for reading.
+    /// Handles readiness for reading.
     ///
     /// # Errors
     ///
-    /// For this and the other events, [`Error`] says what becomes of an error.
+    /// For this and the other events, [`Error`] describes the effect of an error.
     fn handle_read_event(&mut self, event_loop: &mut EventLoop) -> Result<()> {
         let _ = event_loop;
         Ok(())
     }
 
-    /// The descriptor is ready for writing.
+    /// Handles readiness for writing.
     ///
     /// # Errors
     ///
@@ -128,7 +128,7 @@ pub trait Channel: AsRawFd + Upcast {
         Ok(())
     }
 
-    /// The descriptor has an exceptional condition: see [`Interest::PRIORITY`].
+    /// Handles an exceptional condition: see [`Interest::PRIORITY`].
     ///
     /// # Errors
     ///
@@ -138,42 +138,42 @@ pub trait Channel: AsRawFd + Upcast {
         Ok(())
     }
 
-    /// The channel has come to its end: the other side hung up, or one of the
-    /// channel's methods returned `reason`, which says that the connection is
-    /// gone. The loop calls this at most once, and removes the channel when it
-    /// returns.
+    /// Handles the end of the channel: the other side hung up, or one of the channel's methods
+    /// returned `reason`, which means that the connection is lost. The loop calls this at most
+    /// once, and then removes the channel.
     ///
     /// # Errors
     ///
-    /// [`Error::ExitNow`] leaves the loop; others are given to `handle_error`.
+    /// [`Error::ExitNow`] leaves the loop. Any other error is passed to `handle_error`.
     fn handle_close(&mut self, event_loop: &mut EventLoop, reason: Option<Error>) -> Result<()> {
         let _ = (event_loop, reason);
         Ok(())
     }
 
-    /// One of the channel's methods returned `error`, and it is not one of those
-    /// that say that the connection is gone. By default it is handed back.
+    /// Handles an error that one of the channel's methods returned, unless it means that the
+    /// connection is lost. By default it is returned.
     ///
     /// # Errors
     ///
-    /// [`Error::ExitNow`] leaves the loop; any other is logged and ends the
-    /// channel: `handle_close` follows.
+    /// [`Error::ExitNow`] leaves the loop. Any other error is logged and ends the channel:
+    /// `handle_close` is called.
     fn handle_error(&mut self, event_loop: &mut EventLoop, error: Error) -> Result<()> {
         let _ = event_loop;
         Err(error)
     }
 
-    /// Whether `error`, which one of the channel's methods returned, says that the
-    /// connection of the channel's own descriptor is gone, so that `handle_close` is
-    /// next and not `handle_error`. By default that is an error of a
-    /// [disconnected](Error::is_disconnected) class which names the channel's
-    /// descriptor or none.
+    /// Checks whether `error`, which one of the channel's methods returned, means that the
+    /// connection of the channel's own descriptor is lost. The loop then calls `handle_close`,
+    /// else `handle_error`. By default returns true for a
+    /// [disconnected](Error::is_disconnected) error that names the channel's descriptor or
+    /// none.
     fn is_own_end(&self, error: &Error) -> bool {
         error.is_disconnected() && error.fd().is_none_or(|fd| fd == self.as_raw_fd())
     }
 
     /// Does what became due while the channel was reached from outside
-    /// ([`EventLoop::get_mut`]), at the beginning of the next pass at the latest.
+    /// ([`EventLoop::get_mut`]). The loop calls this at the latest at the beginning of the next
+    /// pass.
     ///
     /// # Errors
     ///
@@ -183,16 +183,15 @@ pub trait Channel: AsRawFd + Upcast {
         Ok(())
     }
 
-    /// Writes what the channel's handlers have sent and what waits only so that it
-    /// leaves together, as far as there is room. The loop calls this where it stops
-    /// before it could [`settle`](Channel::settle) the channel: when `run` ends. By
-    /// default nothing waits.
+    /// Writes the output that the channel's handlers have sent and that was gathered, as far as
+    /// there is room. The loop calls this if `run` ends before it can
+    /// [`settle`](Channel::settle) the channel. By default does nothing.
     fn write_gathered(&mut self) {}
 
-    /// The other side has hung up while the channel does not wait to read, so that
-    /// reading will not tell. Whether this ends the channel, as it does by default:
-    /// `handle_close` follows. If not, the channel must no longer wait to write
-    /// either, or it hears of this again at once.
+    /// Handles a hang-up of the other side while the channel does not wait to read, so that no
+    /// read reports it. Returns whether it ends the channel: `handle_close` is then called. By
+    /// default returns true. After it has returned false, the channel must not wait to write,
+    /// or the hang-up is reported again at once.
     fn ends_by_hangup(&mut self) -> bool {
         true
     }
@@ -242,36 +241,35 @@ pub trait Channel: AsRawFd + Upcast {
         None
     }
 
-    /// Closes the channel on behalf of [`EventLoop::close`], which then drops it.
-    /// By default nothing is left to do, since dropping closes the descriptor;
-    /// override it to say what closing answered.
+    /// Closes the channel for [`EventLoop::close`], which then drops it. By default does
+    /// nothing, since dropping closes the descriptor. Override it to return the error of
+    /// closing.
     ///
     /// # Errors
     ///
-    /// What closing the descriptor answered.
+    /// Those of closing the descriptor.
     fn close_descriptor(&mut self) -> Result<()> {
         Ok(())
     }
 
-    /// The descriptor's number is not open any more: somebody closed it behind
-    /// the channel's back. A channel that owns the number must not close it, for
-    /// it may be somebody else's soon. What follows is `handle_close`, and the
-    /// channel is removed.
+    /// Handles the loss of the descriptor: other code has closed its number. A channel that
+    /// owns the number must not close it, since it may belong to another owner soon. The loop
+    /// then calls `handle_close`, and removes the channel.
     fn descriptor_lost(&mut self) {}
 }
 
-/// How often a channel must be asked what it waits for.
+/// The times at which a channel must be asked for its interest.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub enum Predicates {
-    /// In every pass. asyncore's contract and the safe default, since predicates may look
-    /// at anything.
+    /// In every pass. This is asyncore's contract and the safe default, since predicates may
+    /// look at anything.
     #[default]
     EveryPass,
-    /// Only after a method of the channel ran, or it was reached with
-    /// [`EventLoop::get_mut`]: its predicates look at its own state alone. Idle channels
-    /// then cost nothing in a pass. Debug builds ask all the same, and log an error where
-    /// the claim is wrong.
+    /// Only after a method of the channel has run, or it was reached with
+    /// [`EventLoop::get_mut`]: its predicates look only at its own state. Idle channels then
+    /// cost nothing in a pass. Debug builds ask in every pass, and log an error if the promise
+    /// is broken.
     OnChange,
 }
 
@@ -353,7 +351,7 @@ macro_rules! forward_channel {
 }
 pub(crate) use forward_channel;
 
-/// Stands in the map for a channel that is being served.
+/// The placeholder in the map for a channel that is being served.
 #[derive(Debug)]
 pub(super) struct InService;
 

@@ -27,7 +27,7 @@ use crate::error::Error;
 pub struct AddError<C> {
     /// The channel that was not added.
     pub channel: C,
-    /// What spoke against it.
+    /// The reason.
     pub error: Error,
 }
 

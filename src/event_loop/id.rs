@@ -1,4 +1,4 @@
-//! Names for channels.
+//! Ids of channels.
 
 use std::fmt;
 use std::hash::{Hash, Hasher};
@@ -6,17 +6,14 @@ use std::marker::PhantomData;
 use std::num::NonZeroU64;
 use std::os::fd::RawFd;
 
-/// Which channel, of all that a process ever adds to a loop: small, copyable, and
-/// typed like the channel.
+/// The id of a channel: small, copyable, and typed like the channel.
 ///
-/// It carries a serial number beside the descriptor's, so that a number that was
-/// closed and given out again is not mistaken for its predecessor: a stale id
-/// finds nothing.
+/// It has a serial number beside the descriptor's number, so that the id of a closed channel
+/// never finds a later one with the same number: it finds nothing.
 ///
-/// [`EventLoop::get`](crate::EventLoop::get) and its kin take it. So two channels
-/// know each other: the second is made with the first one's id, and the first gets the
-/// id of the second afterwards, or both at once with
-/// [`EventLoop::add_with`](crate::EventLoop::add_with).
+/// [`EventLoop::get`](crate::EventLoop::get) and similar methods take it. Two channels can know
+/// each other: make the second with the id of the first, and give the first the id of the
+/// second afterwards, or use [`EventLoop::add_with`](crate::EventLoop::add_with).
 ///
 /// ```
 /// use fdloop::{ChannelId, DispatcherWithSend, EventLoop, Handler, Io, Result};
@@ -65,11 +62,10 @@ pub struct ChannelId<C> {
     channel: PhantomData<fn() -> C>,
 }
 
-/// Unlike that of every other channel; never 0, so that an `Option<Key>` needs no
-/// more room than a `Key`.
+/// Unique to a channel. Never 0, so that an `Option<Key>` is as small as a `Key`.
 pub(super) type Serial = NonZeroU64;
 
-/// What an id is without its type.
+/// An id without its type.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Key {
     /// [`RESERVED`] in an id that was given out before its channel was made. The loop

@@ -10,7 +10,7 @@ use super::Channel;
 pub(super) type ChannelMap = HashMap<RawFd, Box<dyn Channel>, FdHash>;
 
 /// Hashes descriptor numbers in one multiplication. The kernel gives out the lowest free
-/// number, so nobody chooses numbers that collide.
+/// number, so a peer cannot choose numbers that collide.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct FdHash(u64);
 
@@ -42,7 +42,7 @@ impl Hasher for FdHash {
     }
 
     fn write(&mut self, bytes: &[u8]) {
-        // Not reached: the keys are numbers. Right all the same.
+        // Unreachable for integer keys, but correct.
         for byte in bytes {
             self.0 = (self.0 ^ u64::from(*byte)).wrapping_mul(0x9E37_79B9_7F4A_7C15);
         }

@@ -44,14 +44,12 @@ use watch::Watches;
 /// An event loop: owns channels, waits until some of them are ready, and calls
 /// their handlers. asyncore's `loop` and its map.
 ///
-/// One thread runs it, and everything in it happens on that thread, one handler
-/// at a time. A *pass* asks the channels what they wait for, waits once, and
-/// delivers what is ready: for each channel read, then write, then priority, then
-/// hang-up. [`Predicates`] says which channels each pass asks.
+/// One thread runs a loop, and calls one handler at a time. A *pass* asks the channels for
+/// their interest, waits once, and delivers the events: for each channel read, then write, then
+/// priority, then hang-up. [`Predicates`] says which channels each pass asks.
 ///
-/// From any handler one may add, close and reach any channel and stop the loop;
-/// the channel whose handler runs is out of the map while it runs, and reaches
-/// itself through its own `io`.
+/// A handler may add, close and reach any channel, and stop the loop. The channel whose handler
+/// runs is not in the map meanwhile, and reaches itself through its own `io`.
 ///
 /// ```
 /// use fdloop::{DispatcherWithSend, EventLoop, Handler, Io, Result, Socket};
@@ -110,24 +108,24 @@ use watch::Watches;
 /// # Ok::<(), fdloop::Error>(())
 /// ```
 pub struct EventLoop {
-    /// Every channel, under the number of its descriptor; [`channel::InService`]
-    /// stands for one whose method runs.
+    /// Every channel, by the number of its descriptor, with [`channel::InService`] as a
+    /// placeholder for one whose method runs.
     channels: ChannelMap,
-    /// What the loop knows of each channel, by number. A number is watched
-    /// exactly if it is a key of `channels`.
+    /// The loop's knowledge of each channel, by number. A number is watched exactly if it is a
+    /// key of `channels`.
     watches: Watches,
-    /// Knows for each number exactly the interest that its watch has.
+    /// Has for each number exactly the interest of its watch.
     poller: Box<dyn Poller>,
-    /// How many channels do not keep `run` going.
+    /// The number of channels that do not keep `run` going.
     background: usize,
     /// The numbers of the channels whose ids were given out before they were made.
     reserved: BTreeMap<Serial, RawFd>,
-    /// Channels to settle and ask before the next wait; each is marked so in its
-    /// watch, and stands here once.
+    /// Channels to settle and ask before the next wait. Each is marked so in its watch, and is
+    /// in here once.
     touched: VecDeque<Key>,
     /// Channels to settle at some time, by [`settle_later`](EventLoop::settle_later).
     later: Vec<(Instant, Key)>,
-    /// How often the channels are asked whose predicates may look at anything.
+    /// The schedule for asking channels whose predicates may look at anything.
     asking: Asking,
     /// The serial number of the next channel. Channels of the pass that is being
     /// delivered have lower ones than those added since.
@@ -140,12 +138,12 @@ pub struct EventLoop {
     ends: bool,
     /// `run` is making the passes.
     running: bool,
-    /// Whether `run` was asked to end, or, while it does not run, the next one.
+    /// The request to end `run`, or, while it does not run, the next one.
     stop: Stop,
     /// The channel that `run_until_closed` waits for.
     awaited: Option<Awaited>,
     catch_panics: bool,
-    /// What the last wait found. Nobody but a pass looks at it.
+    /// The events of the last wait. Only a pass uses them.
     ready: Vec<Event>,
     /// Kept from pass to pass for its memory; empty in between.
     changes: Vec<(Key, Option<Interest>)>,
@@ -156,16 +154,16 @@ pub struct EventLoop {
 }
 
 impl EventLoop {
-    /// A loop over the default [`Backend`].
+    /// Makes a loop over the default [`Backend`].
     ///
     /// # Errors
     ///
-    /// None today; a loop may come to need descriptors of its own.
+    /// None at present. Later versions may need descriptors.
     pub fn new() -> Result<Self> {
         Self::builder().build()
     }
 
-    /// A loop over the system call of your choice.
+    /// Makes a loop over a backend.
     ///
     /// # Errors
     ///
@@ -174,13 +172,13 @@ impl EventLoop {
         Self::builder().backend(backend).build()
     }
 
-    /// A loop over a poller of your own. [`Builder::poller`] takes other options too.
+    /// Makes a loop over a poller of your own. [`Builder::poller`] also takes other options.
     #[must_use]
     pub fn with_poller(poller: impl Poller + 'static) -> Self {
         Self::from_parts(Box::new(poller), false)
     }
 
-    /// A loop with options.
+    /// Returns a builder for a loop with options.
     #[must_use]
     pub fn builder() -> Builder {
         Builder::default()
@@ -211,20 +209,20 @@ impl EventLoop {
         }
     }
 
-    /// How many channels there are, with those whose methods run.
+    /// Returns the number of channels, including those whose methods run.
     #[must_use]
     pub fn len(&self) -> usize {
         self.channels.len()
     }
 
-    /// Checks whether there is no channel.
+    /// Checks whether the loop has no channels.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.channels.is_empty()
     }
 
-    /// The id of the channel whose method runs, for a handler that wants to tell
-    /// others who it is. `None` outside of handlers.
+    /// Returns the id of the channel whose method runs, for a handler that passes it to others.
+    /// `None` outside of handlers.
     ///
     /// `C` must be the channel's type; an id of another type finds nothing.
     #[must_use]
@@ -301,12 +299,11 @@ impl EventLoop {
         }
     }
 
-    /// Makes one pass, which waits at most for `timeout` (`None`: until something
-    /// happens), for programs that have a loop of their own. Answers how many
-    /// channels were ready. asyncore's `poll` and `poll2`.
+    /// Makes one pass, which waits at most for `timeout` (`None`: until an event arrives), for
+    /// programs that have a loop of their own. Returns the number of channels that were ready.
+    /// asyncore's `poll` and `poll2`.
     ///
-    /// Without a channel it sleeps for the timeout, and returns at once if there
-    /// is none.
+    /// Without channels it sleeps for `timeout`, and returns at once if that is `None`.
     ///
     /// # Errors
     ///
@@ -363,8 +360,8 @@ impl fmt::Debug for EventLoop {
     }
 }
 
-/// Where a loop begins to count its channels: at random, and far from where any
-/// other loop counts, so that an id means nothing to a loop that did not give it.
+/// Returns a random first serial number, far from those of any other loop, so that an id finds
+/// nothing in a loop that did not return it.
 fn first_serial() -> Serial {
     use std::hash::{BuildHasher, RandomState};
     // The low half is left to count in; bit 63 stays clear, so it never overflows.

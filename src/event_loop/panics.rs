@@ -1,5 +1,5 @@
-//! Panics of channels: in a loop that catches them they are errors; otherwise they end the
-//! channel alone, and pass through.
+//! Panics of channels: in a loop that catches them they are errors. Otherwise they end only the
+//! channel, and pass through.
 
 use std::any::Any;
 use std::mem;

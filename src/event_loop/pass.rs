@@ -18,7 +18,7 @@ use crate::error::{Effect, Error, Result};
 use crate::poller::{Deadline, Event, Interest, Readiness};
 use crate::sys::prefetch::prefetch;
 
-/// How many events' channels are fetched at a time.
+/// The number of events whose channels are fetched together.
 pub(super) const AHEAD: usize = 16;
 
 /// The reason for which a channel is visited.
@@ -201,10 +201,9 @@ impl EventLoop {
         Ok(served)
     }
 
-    /// Has the processor fetch what the next events need, which, where there are many,
-    /// is in no cache: watches and places in the map by looking at them, and channels.
-    /// Together they take about as long as one would take by itself, when its turn has
-    /// come.
+    /// Makes the processor fetch the memory for the next events, which is in no cache if there
+    /// are many: watches and places in the map by looking at them, and channels. Fetched
+    /// together, they take about as long as one alone.
     #[inline(never)]
     fn fetch_ahead(&self, from: usize) {
         for event in self.ready.iter().skip(from).take(AHEAD) {
@@ -241,7 +240,7 @@ impl EventLoop {
         self.serving = outer;
         let result = self.put_back(key, channel, visited);
         if result.is_err() {
-            // What became due is done when the loop runs again.
+            // Duties that became due are done when the loop runs again.
             self.touch(key);
         }
         result
@@ -322,7 +321,7 @@ impl EventLoop {
             let result = channel.handle_expt_event(self);
             self.police(channel, result)?;
         }
-        // What is readable is read to its end, and then closes itself.
+        // A readable channel is read to its end, and then closes itself.
         let gone = readiness.intersects(Readiness::HANGUP | Readiness::ERROR);
         let tells = !readiness.contains(Readiness::READABLE) && !self.is_over(key, channel);
         if gone && tells && channel.ends_by_hangup() {
@@ -449,7 +448,7 @@ impl EventLoop {
 
     // --- put back -----------------------------------------------------------------
 
-    /// The channel's interest; `None` if it is over.
+    /// Returns the channel's interest; `None` if it is over.
     #[inline(always)]
     pub(super) fn interest_of(&self, key: Key, channel: &dyn Channel) -> Option<Interest> {
         if self.is_ending(key) {
@@ -472,7 +471,7 @@ impl EventLoop {
         let unchanged = visited.interest == Some(watch.interest);
         let exchanged = channel.as_raw_fd() != key.fd;
         if let Some(slot) = self.channels.get_mut(&key.fd) {
-            // What stood there is nothing, and need not be dropped.
+            // The placeholder has no content, and need not be dropped.
             mem::forget(mem::replace(slot, channel));
         }
         if exchanged && visited.interest.is_some() {

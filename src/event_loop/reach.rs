@@ -10,18 +10,17 @@ use super::pass::Errand;
 use crate::error::{Error, Result};
 
 impl EventLoop {
-    /// The channel of that id, unless it is gone or one of its methods runs:
-    /// [`contains`](EventLoop::contains) tells the two apart.
+    /// Returns a channel. `None` if it is gone, or one of its methods runs:
+    /// [`contains`](EventLoop::contains) distinguishes the two.
     #[must_use]
     pub fn get<C: Channel>(&self, id: ChannelId<C>) -> Option<&C> {
         self.channel(id.key)?.as_any().downcast_ref()
     }
 
-    /// The channel of that id, unless it is gone or one of its methods runs.
+    /// Returns a channel, to change it. `None` if it is gone, or one of its methods runs.
     ///
-    /// What becomes due by what you do with it (it was closed, or a write found
-    /// the connection gone) happens before the next wait. To have it happen now,
-    /// use [`with`](EventLoop::with).
+    /// Duties that become due (the channel was closed, or a write found the connection lost)
+    /// are done before the next wait. To do them now, use [`with`](EventLoop::with).
     #[must_use]
     pub fn get_mut<C: Channel>(&mut self, id: ChannelId<C>) -> Option<&mut C> {
         self.channel_mut(id.key)?.as_any_mut().downcast_mut()
@@ -79,7 +78,7 @@ impl EventLoop {
         }
     }
 
-    /// Returns a channel, or what stands for one that is being served.
+    /// Returns a channel, or the placeholder for one that is being served.
     fn channel(&self, key: Key) -> Option<&dyn Channel> {
         let key = self.resolve(key);
         self.watches.current(key)?;
@@ -93,9 +92,9 @@ impl EventLoop {
         self.channels.get_mut(&key.fd).map(|channel| &mut **channel)
     }
 
-    /// Calls `visit` with the channel as though the channel's own handler ran: it
-    /// may use the loop, its error is the channel's, and what became due is done
-    /// when this returns.
+    /// Calls `visit` with the channel like one of the channel's own methods: it may use the
+    /// loop, its error is the channel's, and duties that become due are done before this
+    /// returns.
     ///
     /// ```
     /// # use fdloop::{Dispatcher, EventLoop, Handler, Socket, Result};

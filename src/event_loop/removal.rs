@@ -1,4 +1,4 @@
-//! How channels leave the loop.
+//! Removal of channels.
 
 use std::io;
 use std::os::fd::RawFd;
@@ -132,7 +132,7 @@ impl EventLoop {
             return false;
         };
         self.ends = true;
-        // What is in the map is only a stand-in for the channel.
+        // The map has only the placeholder of the channel.
         self.forget(key).is_some()
     }
 

@@ -9,7 +9,7 @@ use super::id::{ChannelId, Key};
 use crate::error::{Error, Result};
 use crate::poller::Deadline;
 
-/// How [`EventLoop::run_with`] runs: the arguments of asyncore's `loop`.
+/// The options of [`EventLoop::run_with`]: the arguments of asyncore's `loop`.
 ///
 /// ```
 /// use fdloop::{EventLoop, RunOptions};
@@ -26,23 +26,22 @@ pub struct RunOptions {
 }
 
 impl RunOptions {
-    /// No timeout and no count: as [`EventLoop::run`].
+    /// Makes options without timeout and count, as [`EventLoop::run`] uses.
     #[must_use]
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// The longest that a pass waits. Without it a pass waits until something
-    /// happens; with it the channels are asked again at least that often, which
-    /// matters where their predicates look at things that change by themselves.
-    /// (asyncore's default is 30 seconds.)
+    /// Sets the longest time that a pass waits. Without it, a pass waits until an event
+    /// arrives. With it, the channels are asked again at least that often, for predicates that
+    /// look at things that change by themselves. (asyncore's default is 30 seconds.)
     #[must_use]
     pub fn timeout(mut self, timeout: Duration) -> Self {
         self.timeout = Some(timeout);
         self
     }
 
-    /// How many passes to make at most; 0 makes none.
+    /// Sets the maximum number of passes; 0 makes none.
     #[must_use]
     pub fn count(mut self, passes: u64) -> Self {
         self.count = Some(passes);
@@ -50,15 +49,15 @@ impl RunOptions {
     }
 }
 
-/// What ends `run`, beside its own options.
+/// A request to end `run`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(super) enum Stop {
-    /// Nothing so far.
+    /// None.
     #[default]
     Unasked,
-    /// The first wait that finds nothing ready.
+    /// End at the first wait that finds nothing ready.
     WhenIdle,
-    /// The end of the pass that is being made.
+    /// End after the current pass.
     Now,
 }
 
@@ -87,8 +86,8 @@ impl EventLoop {
     /// is called. Channels that were [added in the background](EventLoop::add_background)
     /// do not count.
     ///
-    /// However it ends, what the handlers have sent by then has left as far as there
-    /// was room, also what was sent together with [`Error::ExitNow`].
+    /// In every case, the output that handlers have sent is written as far as there is room,
+    /// including output sent together with [`Error::ExitNow`].
     ///
     /// # Errors
     ///
@@ -100,8 +99,8 @@ impl EventLoop {
         self.run_with(RunOptions::new())
     }
 
-    /// Makes passes until the last channel is closed, as many are made as
-    /// `options` has, or [`stop`](EventLoop::stop) is called. asyncore's `loop`.
+    /// Makes passes until the last channel is closed, `options` are exhausted, or
+    /// [`stop`](EventLoop::stop) is called. asyncore's `loop`.
     ///
     /// # Errors
     ///
@@ -112,11 +111,11 @@ impl EventLoop {
         Run(self).0.make_passes(options)
     }
 
-    /// Makes passes until a channel is closed, and returns it, so that the program has its
-    /// handler and what that has collected. `None` if the run ended before: by
+    /// Makes passes until a channel is closed, and returns it, so that the program gets its
+    /// handler with the data that it has collected. Returns `None` if the run ended before: by
     /// [`stop`](EventLoop::stop), or because the channel was [removed](EventLoop::remove).
     ///
-    /// Other channels are left as they are when it is closed.
+    /// Other channels stay in the loop.
     ///
     /// ```
     /// use fdloop::{Dispatcher, EventLoop, Handler, Io, Result};
@@ -187,21 +186,20 @@ impl EventLoop {
         Ok(())
     }
 
-    /// Makes [`run`](EventLoop::run) return when the pass that is being made is
-    /// done, or, outside of one, when it is next called. Input that other channels
-    /// have not read by then stays unread: see
+    /// Makes [`run`](EventLoop::run) return at the end of the current pass, or, outside of one,
+    /// as soon as it is next called. Input that other channels have not read stays unread: see
     /// [`stop_when_idle`](EventLoop::stop_when_idle).
     pub fn stop(&mut self) {
         self.stop = Stop::Now;
     }
 
-    /// Makes [`run`](EventLoop::run) return at the first wait that finds no channel
-    /// ready. Until then it goes on, without blocking, so that what has arrived
-    /// already is still read and what can be written is written.
+    /// Makes [`run`](EventLoop::run) return at the first wait that finds no channel ready.
+    /// Until then it goes on without blocking, so that data that has arrived is read, and
+    /// output for which there is room is written.
     ///
-    /// This is the way to end on a child's exit or a signal without losing what the
-    /// child has written. A peer that sends without a pause keeps the loop going;
-    /// [`stop`](EventLoop::stop) ends it.
+    /// Use this to end at a child's exit or a signal without losing what the child has written.
+    /// A peer that sends without a pause keeps the loop going; [`stop`](EventLoop::stop) ends
+    /// it.
     ///
     /// ```
     /// use fdloop::{EventLoop, FileDispatcher, Handler, Io, Result, View};
@@ -234,13 +232,13 @@ impl EventLoop {
         }
     }
 
-    /// Whether the last wait found nothing, and nothing became due since.
+    /// Checks whether the last wait found nothing, and nothing has become due since.
     fn found_nothing(&self) -> bool {
         self.ready.is_empty() && self.touched.is_empty()
     }
 
-    /// Has every channel that was touched since the last wait write what it holds
-    /// back until then. No handler is called.
+    /// Makes every channel that was touched since the last wait write its gathered output.
+    /// Calls no handler.
     pub(super) fn write_gathered(&mut self) {
         for key in &self.touched {
             if self.watches.current(*key).is_some() {

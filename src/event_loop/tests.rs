@@ -1,4 +1,4 @@
-//! What only the inside of the loop can show.
+//! Tests of the loop's internal state.
 
 use super::*;
 use std::cell::Cell;
@@ -26,8 +26,8 @@ impl Channel for Probe {
     }
 }
 
-/// Every channel has a watch and the other way round, the counts are right, and
-/// who is touched stands in the list once.
+/// Checks that every channel has a watch and vice versa, that the counts are right, and that
+/// each touched channel is in the list once.
 fn check_invariants(event_loop: &EventLoop) {
     let keys = event_loop.watches.keys();
     assert_eq!(keys.len(), event_loop.channels.len());

@@ -2,8 +2,8 @@
 
 use std::any::Any;
 
-/// What the compiler does for a supertrait `Any` from Rust 1.86 on. Every type has it, so that
-/// nobody implements it.
+/// The upcast that the compiler provides for a supertrait `Any` from Rust 1.86 on. Every type
+/// has it.
 pub trait Upcast: Any {
     /// Borrows the value as an [`Any`].
     fn as_any(&self) -> &dyn Any;

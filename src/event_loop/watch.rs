@@ -1,4 +1,4 @@
-//! What the loop knows of each channel beside the channel itself.
+//! The loop's knowledge of each channel, beside the channel itself.
 
 use std::os::fd::RawFd;
 
@@ -8,27 +8,27 @@ use crate::poller::Interest;
 /// The loop's knowledge of one channel.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Watch {
-    /// Which of all that ever have that number; [`VACANT`] if there is none.
+    /// Distinguishes successive owners of the same number; [`VACANT`] if there is none.
     pub(super) serial: Serial,
-    /// What the poller was told.
+    /// The interest that the poller has.
     pub(super) interest: Interest,
-    /// Its predicates may look at anything, so it is not asked only when touched.
+    /// Its predicates may look at anything, so it is asked in every pass.
     pub(super) asked: bool,
-    /// Above 0 if it was ready lately, and then among the active ones of `Asking`. Only if
-    /// it is asked.
+    /// Above 0 if it was recently ready, and is then among the active ones of `Asking`. Only
+    /// for one that is asked.
     pub(super) warmth: u8,
-    /// Does not keep `run` going.
+    /// It does not keep `run` going.
     pub(super) background: bool,
-    /// Stands in `EventLoop::touched`.
+    /// It is in `EventLoop::touched`.
     pub(super) touched: bool,
     /// One of its methods runs.
     pub(super) in_service: bool,
     pub(super) life: Life,
 }
 
-/// How far the loop has ended a channel. Above `Going` only while one of its methods runs:
-/// the channel is removed when that has returned. (A channel that ends by itself has no
-/// interest any more, and the loop keeps no account of that.)
+/// The loop's part in the end of a channel. Above `Going` only while one of the channel's
+/// methods runs, after which the channel is removed. (A channel that ends by itself has no
+/// interest any more, and the loop keeps no record of that.)
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Life {
     Going,
@@ -65,7 +65,7 @@ impl Watch {
 #[derive(Debug, Default)]
 pub(super) struct Watches(Vec<Watch>);
 
-/// The index of a number. One that is negative lies behind every table.
+/// Returns the index of a number. That of a negative one is beyond every table.
 fn index(fd: RawFd) -> usize {
     fd as usize
 }
@@ -81,13 +81,13 @@ impl Watches {
         self.0[number] = watch;
     }
 
-    /// The watch of whoever has that number now.
+    /// Returns the watch of the channel that has the number now.
     pub(super) fn get(&self, fd: RawFd) -> Option<&Watch> {
         self.0.get(index(fd)).filter(|watch| !watch.is_vacant())
     }
 
-    /// The watch of whoever has that number now, if they must be asked in every pass.
-    /// Debug builds ask everybody, to see whether what they claim is true.
+    /// Returns the watch of the channel that has the number now, if that must be asked in every
+    /// pass.
     #[inline]
     pub(super) fn to_ask(&self, fd: RawFd) -> Option<&Watch> {
         let debug = cfg!(debug_assertions);
@@ -96,19 +96,19 @@ impl Watches {
             .filter(|watch| watch.asked || debug && !watch.is_vacant())
     }
 
-    /// The serial number of whoever has that number, if that is below `limit`.
+    /// Returns the serial number of the channel that has the number, if it is below `limit`.
     pub(super) fn serial_below(&self, fd: RawFd, limit: Serial) -> Option<Serial> {
         let serial = self.0.get(index(fd))?.serial;
         (serial < limit).then_some(serial)
     }
 
-    /// The watch of exactly that channel.
+    /// Returns the watch of exactly this channel.
     pub(super) fn current(&self, key: Key) -> Option<&Watch> {
         let watch = self.0.get(index(key.fd))?;
         (watch.serial == key.serial).then_some(watch)
     }
 
-    /// The watch of exactly that channel.
+    /// Returns the watch of exactly this channel.
     pub(super) fn current_mut(&mut self, key: Key) -> Option<&mut Watch> {
         let watch = self.0.get_mut(index(key.fd))?;
         (watch.serial == key.serial).then_some(watch)
@@ -122,7 +122,7 @@ impl Watches {
         Some(removed)
     }
 
-    /// Every channel, in the order of their numbers.
+    /// Returns the keys of all channels, in the order of their numbers.
     pub(super) fn keys(&self) -> Vec<Key> {
         let numbered = (0..).zip(&self.0).filter(|(_, watch)| !watch.is_vacant());
         numbered

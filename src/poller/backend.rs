@@ -9,10 +9,10 @@ use crate::error::{Error, Result};
 
 /// The system call that a loop waits with: asyncore's `use_poll`.
 ///
-/// Both behave alike; they differ in cost. select(2) copies bit sets as long as
-/// the highest descriptor number, poll(2) an array as long as the number of
-/// descriptors. A feature takes either out; the default is `Poll` where it is
-/// built in, but `Select` on Apple systems, whose poll(2) refuses terminals.
+/// Both backends behave alike and differ in cost. select(2) copies bit sets as long as the
+/// highest descriptor number, poll(2) an array as long as the number of descriptors. The
+/// features `select` and `poll` build them in. The default is `Poll` if it is built in, except
+/// on Apple systems, whose poll(2) refuses terminals: there it is `Select`.
 ///
 /// ```
 /// use fdloop::Backend;
@@ -41,7 +41,7 @@ impl Backend {
         Self::Poll,
     ];
 
-    /// Makes a poller of this kind, for a program that waits by itself, without an
+    /// Makes a poller for this system call, for a program that waits without an
     /// [`EventLoop`](crate::EventLoop).
     ///
     /// ```

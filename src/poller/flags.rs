@@ -1,9 +1,9 @@
-//! What is waited for, and what was found.
+//! Interest and readiness, as flags.
 
 use bitflags::bitflags;
 
 bitflags! {
-    /// What a channel waits for.
+    /// The conditions that a channel waits for.
     ///
     /// ```
     /// use fdloop::Interest;
@@ -22,25 +22,25 @@ bitflags! {
         /// change on a pseudo-terminal in packet mode. `POLLPRI`, and the third
         /// set of select(2).
         const PRIORITY = 1 << 2;
-        /// A hang-up or an error alone: the peer reset the connection, or closed
-        /// the other end of a pipe. A peer's half-close is neither. Reported as
-        /// [`Readiness::HANGUP`], [`Readiness::ERROR`] or both.
+        /// Only a hang-up or an error: the peer reset the connection, or closed the other end
+        /// of a pipe. A peer's half-close is neither. Reported as [`Readiness::HANGUP`],
+        /// [`Readiness::ERROR`] or both.
         ///
         /// Together with any other interest it adds nothing.
         ///
         /// # Platforms
         ///
-        /// With poll(2) it is reported at once on Linux, Android, OpenBSD and illumos.
-        /// Elsewhere, and with select(2) everywhere, poll(2) is called for it once a
-        /// second: it is reported up to a second late, and an idle loop wakes once a
-        /// second while there is such an interest. On Apple systems poll(2) reports
-        /// no hang-up unasked, so this interest reports nothing.
+        /// poll(2) reports it at once on Linux, Android, OpenBSD and illumos. On other systems,
+        /// and with select(2) on all, the poller calls poll(2) for it once a second: it is
+        /// reported up to a second late, and an idle loop wakes once a second as long as there
+        /// is such an interest. On Apple systems poll(2) does not report a hang-up by itself,
+        /// so this interest reports nothing.
         const HANGUP = 1 << 3;
     }
 }
 
 bitflags! {
-    /// What a descriptor is ready for.
+    /// The conditions that a descriptor is ready for.
     ///
     /// Both backends report the same situation with the same flags, with one
     /// exception. A hang-up or an error makes a descriptor readable, if it is waited
@@ -58,10 +58,10 @@ bitflags! {
         const PRIORITY = 1 << 2;
         /// The other side is gone.
         const HANGUP = 1 << 3;
-        /// The descriptor has an error waiting.
+        /// The descriptor has a pending error.
         const ERROR = 1 << 4;
-        /// The number is not an open descriptor: it was closed behind the loop's
-        /// back. `POLLNVAL`, and EBADF of select(2).
+        /// The number is not an open descriptor: other code closed it. `POLLNVAL`, and EBADF of
+        /// select(2).
         const INVALID = 1 << 5;
         /// The descriptor is open, but the system call cannot wait for it:
         /// `POLLNVAL` for an `O_PATH` descriptor, or on Apple systems for a

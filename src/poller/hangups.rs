@@ -7,13 +7,13 @@ use std::time::Instant;
 use super::table::{Table, collect, number_of, poll_now};
 use super::{Event, HANGUP_INTERVAL, Readiness};
 
-/// The descriptors that are watched for hang-ups alone. poll(2) is asked for all of
-/// them in one call, at most once in [`HANGUP_INTERVAL`].
+/// The descriptors that are watched only for hang-ups. One call of poll(2), at most once in
+/// [`HANGUP_INTERVAL`], asks for all of them.
 #[derive(Default)]
 pub(super) struct Hangups {
-    /// Their entries have no events: poll(2) reports hang-ups unasked.
+    /// Their entries have no events: poll(2) reports hang-ups in any case.
     table: Table,
-    /// When they may be asked again.
+    /// The time at which they may be asked again.
     next: Option<Instant>,
 }
 
@@ -42,7 +42,8 @@ impl Hangups {
         let found = poll_now(&mut self.table.entries)?;
         if found > 0 {
             collect(&self.table.entries, found, ready);
-            // What poll(2) refuses is not lost: select(2) may be able to wait for it.
+            // A descriptor that poll(2) refuses is not lost: select(2) may be able to wait for
+            // it.
             ready.retain(|event| event.readiness != Readiness::REFUSED);
         }
         let next = now + HANGUP_INTERVAL;

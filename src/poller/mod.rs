@@ -46,24 +46,22 @@ impl Event {
     }
 }
 
-/// Waits until descriptors are ready: what an [`EventLoop`](crate::EventLoop)
-/// needs of the operating system, and all that it needs.
+/// Waits until descriptors are ready: everything that an [`EventLoop`](crate::EventLoop) needs
+/// from the operating system.
 ///
-/// Bring your own to [`EventLoop::with_poller`](crate::EventLoop::with_poller):
+/// A program can pass its own to [`EventLoop::with_poller`](crate::EventLoop::with_poller):
 /// another system call, or a simulated one for tests.
 ///
 /// # Contract
 ///
-/// A poller keeps an interest for each descriptor and is *level-triggered*: as
-/// long as a descriptor is ready for something in its interest, each
-/// [`wait`](Poller::wait) reports it. What it reports is a hint; the loop stands
-/// readiness that turns out to be none.
+/// A poller keeps an interest for each descriptor and is *level-triggered*: as long as a
+/// descriptor is ready for something in its interest, each [`wait`](Poller::wait) reports it.
+/// Events are hints: the loop tolerates spurious readiness.
 ///
 /// A poller never closes, reads, writes or changes a descriptor. The loop calls
-/// [`set`](Poller::set) with an empty interest before it closes one, so that a
-/// number means the same file for as long as the poller knows it, unless
-/// somebody closes it behind the loop's back: for that there is
-/// [`Readiness::INVALID`].
+/// [`set`](Poller::set) with an empty interest before it closes one, so that a number means the
+/// same file as long as the poller knows it. If other code closes a descriptor that the poller
+/// knows, the poller reports [`Readiness::INVALID`].
 ///
 /// ```
 /// use fdloop::{Deadline, Event, EventLoop, Interest, Poller};
@@ -86,26 +84,25 @@ impl Event {
 /// assert!(event_loop.is_empty());
 /// ```
 pub trait Poller: fmt::Debug {
-    /// Sets what is waited for on `fd` to exactly `interest`. An empty interest
-    /// forgets `fd`, and forgetting one that is not known is no error.
+    /// Sets the interest in `fd` to exactly `interest`. An empty interest forgets `fd`.
+    /// Forgetting an unknown descriptor is not an error.
     ///
-    /// The loop calls this only when an interest changed, so it may cost
-    /// something, but not in proportion to the number of descriptors.
+    /// The loop calls this only when an interest has changed. The cost must not grow with the
+    /// number of descriptors.
     ///
     /// # Errors
     ///
-    /// `InvalidInput` if this poller can never wait for `fd`: a negative number,
-    /// or one beyond its limit, which the message names. The pollers of this crate
-    /// also refuse a number from 65,536 up that is not open. Nothing has changed then.
+    /// `InvalidInput` if this poller can never wait for `fd`: a negative number, or one beyond
+    /// its limit, which the message names. The pollers of this crate also refuse a number of
+    /// 65,536 or more that is not open. A failed call changes nothing.
     fn set(&mut self, fd: RawFd, interest: Interest) -> io::Result<()>;
 
-    /// Waits until at least one descriptor is ready or `deadline` has come, and
-    /// appends an event for each ready descriptor to `ready`, at most one for
-    /// each. `ready` is empty when the loop calls.
+    /// Waits until at least one descriptor is ready or `deadline` has come, and appends one
+    /// event for each ready descriptor to `ready`. The loop passes an empty `ready`.
     ///
-    /// With nothing to wait for it sleeps until the deadline. It does not return
-    /// early because a signal came (EINTR), nor because a deadline is far off; it
-    /// may return early without an event for reasons of its own.
+    /// Without any interest it sleeps until the deadline. A signal (EINTR) or a distant
+    /// deadline does not end the wait early. A poller may return early without an event for
+    /// other reasons.
     ///
     /// A descriptor that turns out to be closed is reported with
     /// [`Readiness::INVALID`], and an open one that the system call refuses with
@@ -117,8 +114,8 @@ pub trait Poller: fmt::Debug {
     ///
     /// # Errors
     ///
-    /// What the system call answers for reasons that are no descriptor's fault,
-    /// such as `OutOfMemory`. The loop's `turn` and `run` return it.
+    /// The errors of the system call that no descriptor causes, such as `OutOfMemory`. The
+    /// loop's `turn` and `run` return them.
     fn wait(&mut self, deadline: Deadline, ready: &mut Vec<Event>) -> io::Result<()>;
 }
 
@@ -132,7 +129,7 @@ impl<P: Poller + ?Sized> Poller for Box<P> {
     }
 }
 
-/// The index of `fd` in a table by number.
+/// Returns the index of `fd` in a table by number.
 fn index(fd: RawFd) -> io::Result<usize> {
     usize::try_from(fd).map_err(|_| {
         let message = format!("fd {fd} is negative and so no descriptor");
@@ -140,11 +137,11 @@ fn index(fd: RawFd) -> io::Result<usize> {
     })
 }
 
-/// How long a hang-up may go unnoticed where it must be asked for: see
+/// The longest time until a hang-up is noticed where the poller must ask for it: see
 /// [`Interest::HANGUP`].
 const HANGUP_INTERVAL: Duration = Duration::from_secs(1);
 
-/// Numbers from here up are checked before tables grow to their length.
+/// Numbers from here up are verified before tables grow to their length.
 const UNLIKELY: RawFd = 1 << 16;
 
 /// Refuses a high number that is not open: it was made up or is stale. A table by

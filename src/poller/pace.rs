@@ -1,37 +1,37 @@
-//! How to ask: all descriptors or those active lately, blocking or not.
+//! The way to ask: all descriptors or only the recently active ones, blocking or not.
 
 use std::time::{Duration, Instant};
 
-/// How many waits in a row may ask the descriptors that were active lately alone.
+/// Upper bound on waits in a row that ask only the recently active descriptors.
 const HOT_WAITS: u8 = 15;
 
-/// How long such waits may go on.
+/// Upper bound on the duration of such a series of waits.
 const HOT_TIME: Duration = Duration::from_millis(1);
 
-/// Fewer descriptors than this are always asked all: it costs no more.
+/// Below this number all descriptors are asked in each wait: it costs no more.
 const MANY: usize = 64;
 
-/// How seldom something is tried that keeps failing: once in so many waits.
+/// Upper bound on waits between two tries of something that keeps failing.
 const SELDOM: u8 = 64;
 
-/// What two ways of asking have been worth so far.
+/// The results of the two shortcuts so far.
 ///
-/// A system call that may sleep registers itself with every descriptor up to the
-/// first that is ready, which costs more than looking at it. Under load something
-/// is ready almost always; so a call that may not sleep comes first, and one that
-/// may only if that found nothing. And of many descriptors mostly the same few are
-/// active; so those are asked alone most of the time.
+/// A system call that may sleep registers itself with every descriptor up to the first that is
+/// ready, which costs more than looking at it. Under load something is almost always ready. So
+/// a non-blocking call comes first, and a blocking one only if that found nothing. Of many
+/// descriptors, mostly the same few are active. So most waits ask only those.
 ///
-/// Either is given up when it fails, and tried again after a while, so that where
+/// A shortcut that fails is given up and tried again later, so that it costs next to nothing
+/// where it does not pay.
 /// it does not pay it costs next to nothing.
 #[derive(Debug)]
 pub(super) struct Pace {
     adaptive: bool,
     probe: Trial,
     hot: Trial,
-    /// How many waits in a row asked the hot descriptors alone.
+    /// The number of waits in a row that asked only the hot descriptors.
     hot_waits: u8,
-    /// When all were last asked, if that matters.
+    /// The time at which all were last asked, if that matters.
     all_asked: Option<Instant>,
 }
 
@@ -53,14 +53,14 @@ impl Pace {
         };
     }
 
-    /// Whether it is worth knowing which of `all` descriptors are active: if those
-    /// may be asked alone in this wait or the next.
+    /// Checks whether the poller should record which of `all` descriptors are active: whether
+    /// those may be asked alone in this wait or the next.
     #[inline]
     pub(super) fn tells_hot(&self, all: usize) -> bool {
         self.adaptive && all >= MANY && self.hot.is_due_next()
     }
 
-    /// Whether to ask the `hot` ones of `all` descriptors alone.
+    /// Checks whether to ask only the `hot` ones of `all` descriptors.
     pub(super) fn try_hot(&mut self, hot: usize, all: usize) -> bool {
         if !self.tells_hot(all) || !self.hot.is_due() {
             return false;
@@ -76,18 +76,18 @@ impl Pace {
         now.duration_since(*self.all_asked.get_or_insert(now)) < HOT_TIME
     }
 
-    /// What asking the hot ones alone has found.
+    /// Records whether asking only the hot ones has found `something`.
     pub(super) fn hot_found(&mut self, something: bool) {
         self.hot_waits += 1;
         self.hot.tried(something);
     }
 
-    /// Whether to ask without blocking first.
+    /// Checks whether to ask without blocking first.
     pub(super) fn try_probe(&mut self) -> bool {
         self.adaptive && self.probe.is_due()
     }
 
-    /// What asking `all` without blocking has found.
+    /// Records whether asking `all` without blocking has found `something`.
     pub(super) fn probe_found(&mut self, something: bool, all: usize) {
         self.probe.tried(something);
         // If it found nothing, a call that may block follows, which ends the wait.
@@ -97,7 +97,7 @@ impl Pace {
         self.note_all_asked(all);
     }
 
-    /// What asking `all`, and blocking, has found: nothing means a timeout.
+    /// Records whether a blocking call for `all` has found `something`. If not, it timed out.
     pub(super) fn block_found(&mut self, something: bool, all: usize) {
         if something {
             self.probe.pass();
@@ -112,24 +112,24 @@ impl Pace {
     fn note_all_asked(&mut self, all: usize) {
         if self.tells_hot(all) {
             self.hot_waits = 0;
-            // Looking at the clock costs something, too.
+            // Reading the clock has a cost, too.
             self.all_asked = self.hot.is_due().then(Instant::now);
         }
     }
 }
 
-/// Something that is tried for as long as it works, and ever more seldom while it
-/// does not.
+/// A shortcut that is taken as long as it works, and tried at growing intervals while it does
+/// not.
 #[derive(Debug)]
 pub(crate) struct Trial {
-    /// How many waits to let pass before the next try.
+    /// The number of waits before the next try.
     left: u8,
-    /// How many after the next failure.
+    /// The number of waits after the next failure.
     distance: u8,
 }
 
 impl Trial {
-    /// A loop that has seen nothing yet is taken for idle, but not for long.
+    /// Makes the trial of a new loop, which counts as idle at first.
     pub(crate) fn new() -> Self {
         Self {
             left: 1,
@@ -141,7 +141,7 @@ impl Trial {
         self.left == 0
     }
 
-    /// Whether it is, or will be after one more wait.
+    /// Checks whether a try is due, or will be after one more wait.
     pub(crate) fn is_due_next(&self) -> bool {
         self.left <= 8
     }
@@ -155,12 +155,12 @@ impl Trial {
         }
     }
 
-    /// A wait passed without a try.
+    /// Counts a wait without a try.
     pub(crate) fn pass(&mut self) {
         self.left = self.left.saturating_sub(1);
     }
 
-    /// The loop is idle.
+    /// Notes that the loop is idle.
     pub(crate) fn rest(&mut self) {
         self.left = SELDOM;
         self.distance = SELDOM;

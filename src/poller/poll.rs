@@ -12,36 +12,35 @@ use crate::sys::poll as sys;
 
 /// A [`Poller`] over poll(2), or ppoll(2) where there is one.
 ///
-/// The array that the system call takes is kept from wait to wait, and a table
-/// by number says where in it each descriptor stands, so that adding, changing
-/// and removing cost the same however many there are. Timeouts are exact to the
-/// nanosecond with ppoll, and rounded up to a millisecond without.
+/// The array that the system call takes is kept from wait to wait. A table by number has the
+/// index of each descriptor in it, so that adding, changing and removing take constant time.
+/// Timeouts are exact to the nanosecond with ppoll, and rounded up to a millisecond without.
 ///
 /// # Pace
 ///
-/// Under load it asks without blocking first, which costs the kernel less, and of
-/// 64 descriptors or more it asks those that were active lately alone most of the
-/// time: the others at the latest in every 16th wait, in the first wait that
-/// begins more than a millisecond after they were last asked, and whenever the
-/// active ones have nothing. So an event of a descriptor that was idle may be
-/// reported that much later, while others are busy; never later, and nothing is
-/// lost. What finds nothing is tried ever more seldom, down to once in 64 waits: a
-/// loop that sleeps most of the time makes one call a wait otherwise. A wait whose
-/// deadline has passed asks in the same way, in two calls at most and without blocking;
-/// [`Deadline::Now`] always asks all, in one call.
-/// [`set_adaptive`](PollPoller::set_adaptive) turns all of it off.
+/// Under load it asks without blocking first, which costs the kernel less. Of 64 descriptors or
+/// more, most waits ask only the recently active ones. The others are asked at the latest in
+/// every 16th wait, in the first wait that begins more than a millisecond after they were last
+/// asked, and whenever no active one is ready. While some descriptors are busy, an event of an
+/// idle one may be reported that much later. No event is lost.
+///
+/// A shortcut that finds nothing is tried at growing intervals, at most 64 waits: a loop that
+/// sleeps most of the time makes one call in each other wait. A wait whose deadline has passed
+/// makes at most two calls, and does not block. [`Deadline::Now`] always asks all, in one call.
+/// [`set_adaptive`](PollPoller::set_adaptive) turns all of this off.
 pub struct PollPoller {
     all: Table,
-    /// Those that were active lately, once more.
+    /// Copies of the entries of the recently active descriptors.
     hot: Table,
-    /// For each of those, in how many askings of all it was not active.
+    /// For each of those, the number of askings of all in which it was idle.
     idle: Vec<u8>,
-    /// How many of all have [`Interest::HANGUP`] alone, and so no events.
+    /// The number of descriptors with only [`Interest::HANGUP`], and so without events.
     unasked: usize,
     pace: Pace,
 }
 
-/// In how many askings of all a descriptor must be idle to count no longer as active.
+/// The number of askings of all in which a descriptor must be idle to no longer count as
+/// active.
 const COLD: u8 = 4;
 
 impl Default for PollPoller {
@@ -51,7 +50,7 @@ impl Default for PollPoller {
 }
 
 impl PollPoller {
-    /// A poller that knows no descriptor.
+    /// Makes a poller that watches nothing.
     #[must_use]
     pub fn new() -> Self {
         Self {
@@ -63,8 +62,8 @@ impl PollPoller {
         }
     }
 
-    /// Whether to adapt to the load, as it does unless told otherwise; if not,
-    /// every wait is one call, over all descriptors, that may block.
+    /// Sets whether to adapt to the load; on unless set. Off, every wait is one call for all
+    /// descriptors that may block.
     pub fn set_adaptive(&mut self, adaptive: bool) {
         self.pace.set_adaptive(adaptive);
         self.cool_down();
@@ -80,7 +79,7 @@ impl PollPoller {
         self.idle.swap_remove(place);
     }
 
-    /// After asking all: those that were idle too often no longer count as active.
+    /// Removes those that were idle too often from the active ones, after all were asked.
     fn cool_down(&mut self) {
         if !self.pace.tells_hot(self.all.entries.len()) {
             self.hot.clear();
@@ -98,7 +97,7 @@ impl PollPoller {
         }
     }
 
-    /// Counts those that are ready as active.
+    /// Counts ready descriptors as active.
     fn note_active(&mut self, ready: &[Event]) {
         for event in ready {
             let number = event.fd as u32 as usize;
@@ -110,20 +109,21 @@ impl PollPoller {
         }
     }
 
-    /// Asks all and does not block; whether some are ready, which are then appended
-    /// to `ready`.
+    /// Asks all without blocking, and appends the ready ones to `ready`. Returns whether there
+    /// are any.
     #[inline]
     fn ask_now(&mut self, ready: &mut Vec<Event>) -> io::Result<bool> {
         let found = poll_now(&mut self.all.entries)?;
         Ok(self.report(found, ready))
     }
 
-    /// Asks all, and blocks until some are ready or the deadline has come.
+    /// Asks all, and blocks until some are ready or the deadline has come. Returns whether some
+    /// are ready.
     fn ask_and_block(&mut self, deadline: Deadline, ready: &mut Vec<Event>) -> io::Result<bool> {
         loop {
             let timeout = self.clamp(deadline.timeout());
             match sys::poll(&mut self.all.entries, timeout) {
-                // The wait was clamped: the deadline is still to come.
+                // The timeout was clamped, and the deadline has not come yet.
                 Ok(0) if !deadline.has_passed() => {}
                 Ok(found) => return Ok(self.report(found, ready)),
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
@@ -132,8 +132,8 @@ impl PollPoller {
         }
     }
 
-    /// Makes a wait short where the kernel would sleep through the hang-up of a
-    /// descriptor that nothing is asked of.
+    /// Shortens a timeout where the kernel would sleep through the hang-up of a descriptor
+    /// without events.
     fn clamp(&self, timeout: Option<Duration>) -> Option<Duration> {
         if cfg!(poll_wakes_unasked) || self.unasked == 0 {
             return timeout;
@@ -141,7 +141,7 @@ impl PollPoller {
         Some(timeout.map_or(HANGUP_INTERVAL, |timeout| timeout.min(HANGUP_INTERVAL)))
     }
 
-    /// Reports those that are ready of all, which are `found`.
+    /// Reports the ready ones of all, of which there are `found`.
     #[inline]
     fn report(&mut self, found: usize, ready: &mut Vec<Event>) -> bool {
         if found == 0 {
@@ -154,7 +154,7 @@ impl PollPoller {
         true
     }
 
-    /// Asks the descriptors that were active lately, if that is worth while.
+    /// Asks only the recently active descriptors, if that is likely to pay.
     fn ask_the_hot(&mut self, ready: &mut Vec<Event>) -> io::Result<bool> {
         if self.pace.try_hot(self.idle.len(), self.all.entries.len()) {
             let found = poll_now(&mut self.hot.entries)?;
@@ -178,7 +178,8 @@ impl fmt::Debug for PollPoller {
     }
 }
 
-/// Nothing for [`Interest::HANGUP`], which poll(2) reports unasked.
+/// Returns the events of an interest: none for [`Interest::HANGUP`], which poll(2) always
+/// reports.
 fn events_of(interest: Interest) -> i16 {
     let mut events = 0;
     if interest.contains(Interest::READABLE) {
@@ -238,7 +239,7 @@ mod tests {
     use super::super::Readiness;
     use super::*;
 
-    /// The active ones stand among all, and with the same interest.
+    /// Checks that the active ones are among all, with the same interest.
     fn check_invariants(poller: &PollPoller) {
         poller.all.check_invariants();
         poller.hot.check_invariants();

@@ -16,47 +16,46 @@ const BITS: usize = Word::BITS as usize;
 
 /// A [`Poller`] over select(2).
 ///
-/// The three sets are kept from wait to wait and copied for each call, since the
-/// call overwrites them. They grow with the highest descriptor number, past
-/// `FD_SETSIZE` where the platform allows that: on Linux, the BSDs and Apple
-/// systems. Elsewhere (illumos, Solaris) [`set`](Poller::set) refuses higher
-/// numbers and names the limit. Timeouts are rounded up to a microsecond.
+/// The three sets are kept from wait to wait and copied for each call, since the call
+/// overwrites them. They grow with the highest descriptor number, past `FD_SETSIZE` where the
+/// platform allows that: on Linux, the BSDs and Apple systems. On illumos and Solaris
+/// [`set`](Poller::set) refuses higher numbers and names the limit. Timeouts are rounded up to
+/// a microsecond.
 ///
-/// select(2) has no set for [`Interest::HANGUP`]: descriptors with that interest are
-/// in no set, and poll(2) is called for all of them once a second. While there are any,
-/// a wait that would last longer wakes once a second.
+/// select(2) has no set for [`Interest::HANGUP`]. Descriptors with that interest are in no set,
+/// and poll(2) is called for all of them once a second. As long as there are any, a wait takes
+/// at most a second.
 ///
-/// Under load it adapts how it asks: see [`PollPoller`](crate::PollPoller#pace),
-/// which does the same.
+/// Under load it asks in the way that [`PollPoller`](crate::PollPoller#pace) describes.
 pub struct SelectPoller {
-    /// What is wanted: the three sets one behind the other, each `room` words long
-    /// and empty beyond its first `words`.
+    /// The wanted sets: three in a row, each `room` words long and empty beyond its first
+    /// `words`.
     wanted: Vec<Word>,
-    /// What the system call is given and overwrites, laid out likewise and empty
-    /// beyond `words` as well. A set without members is not given to it, and is empty.
+    /// The sets that the system call gets and overwrites, with the same layout. A set without
+    /// members is not passed to it, and is empty.
     found: Vec<Word>,
     /// At least 1.
     room: usize,
-    /// Up to the last word that has a bit in any of the wanted sets.
+    /// The length in words up to the last one with a bit in any wanted set.
     words: usize,
-    /// One past the highest number in any.
+    /// One more than the highest number in any wanted set.
     nfds: usize,
-    /// How many descriptors are in any of these.
+    /// The number of descriptors in any of the sets.
     count: usize,
-    /// How many descriptors are in each.
+    /// The number of descriptors in each set.
     members: [usize; KINDS],
-    /// The numbers that were active since all were last asked, and in the time before
-    /// that. Both are `room` words long and empty beyond `words`; a number that is no
-    /// longer watched may stay in them, and is masked.
+    /// The numbers that were active since all were last asked, and in the period before that.
+    /// Both are `room` words long and empty beyond `words`. A number that is no longer watched
+    /// may remain in them, and is masked.
     active: [Vec<Word>; 2],
-    /// How many are in either, or more.
+    /// The number of bits in either, or more.
     hot: usize,
     pace: Pace,
     /// The highest number that is known to have been open.
     known: RawFd,
     /// Numbers that were not open when they were first wanted.
     never_open: Vec<RawFd>,
-    /// The descriptors that are in no set, for they are watched for hang-ups alone.
+    /// The descriptors that are watched only for hang-ups, and are in no set.
     hangups: Hangups,
 }
 
@@ -72,7 +71,7 @@ impl Default for SelectPoller {
 }
 
 impl SelectPoller {
-    /// A poller that knows no descriptor.
+    /// Makes a poller that watches nothing.
     #[must_use]
     pub fn new() -> Self {
         Self {
@@ -92,13 +91,13 @@ impl SelectPoller {
         }
     }
 
-    /// Whether to adapt to the load, as it does unless told otherwise; if not,
-    /// every wait is one call, over all descriptors, that may block.
+    /// Sets whether to adapt to the load; on unless set. Off, every wait is one call for all
+    /// descriptors that may block.
     pub fn set_adaptive(&mut self, adaptive: bool) {
         self.pace.set_adaptive(adaptive);
     }
 
-    /// The bits of a word in any of the wanted sets.
+    /// Returns the bits of a word in any of the wanted sets.
     fn watched(&self, word: usize) -> Word {
         let sets = self.wanted.chunks_exact(self.room);
         sets.fold(0, |bits, set| bits | set[word])
@@ -109,7 +108,7 @@ impl SelectPoller {
         word < self.words && self.watched(word) >> (number % BITS) & 1 != 0
     }
 
-    /// Makes room for so many words, at least twice as many as there were.
+    /// Makes room for `words` words, and at least twice as many as before.
     fn grow(&mut self, words: usize) {
         let room = words.max(2 * self.room);
         let mut wanted = vec![0; KINDS * room];
@@ -125,9 +124,9 @@ impl SelectPoller {
         self.room = room;
     }
 
-    /// Drops the last words while they hold no watched number. Each set must be empty
-    /// beyond `words`: a bit left behind there would be asked for later, when its number
-    /// is closed, and select(2) would then fail with EBADF.
+    /// Drops the last words as long as they hold no watched number. Each set must be empty
+    /// beyond `words`: a bit left there would be asked for later, when its number is closed,
+    /// and select(2) would then fail with EBADF.
     fn shrink(&mut self) {
         while let Some(last) = self.words.checked_sub(1) {
             if self.watched(last) != 0 {
@@ -164,7 +163,7 @@ impl SelectPoller {
         Ok(())
     }
 
-    /// Waits for those and, once a second, asks for the others' hang-ups.
+    /// Waits for the sets, and asks once a second for the hang-ups of the other descriptors.
     #[inline(never)]
     fn wait_with_hangups(&mut self, deadline: Deadline, ready: &mut Vec<Event>) -> io::Result<()> {
         loop {
@@ -182,28 +181,29 @@ impl SelectPoller {
         }
     }
 
-    /// Asks the hot descriptors alone, or all, and does not block; whether some are
-    /// ready, which are then appended to `ready`.
+    /// Asks only the hot descriptors or all, without blocking, and appends the ready ones to
+    /// `ready`. Returns whether there are any.
     fn ask_now(&mut self, hot_alone: bool, ready: &mut Vec<Event>) -> io::Result<bool> {
         match self.select(hot_alone, Some(Duration::ZERO)) {
             Ok(bits) => Ok(self.report(bits, ready)),
-            // So says Linux if a signal is pending and nothing is ready.
+            // Linux returns this if a signal is pending and nothing is ready.
             Err(error) if error.kind() == io::ErrorKind::Interrupted => Ok(false),
             Err(error) => self.report_closed(error, ready),
         }
     }
 
-    /// Asks all, and blocks until some are ready or the deadline has come.
+    /// Asks all, and blocks until some are ready or the deadline has come. Returns whether some
+    /// are ready.
     fn ask_and_block(&mut self, deadline: Deadline, ready: &mut Vec<Event>) -> io::Result<bool> {
         loop {
             match self.select(false, deadline.timeout()) {
-                // The wait was clamped: the deadline is still to come.
+                // The timeout was clamped, and the deadline has not come yet.
                 Ok(0) if !deadline.has_passed() => {}
                 Ok(bits) => return Ok(self.report(bits, ready)),
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) => {
-                    // None: the number was reused in between. Ask again. (No system is
-                    // known that fails so for a number that is open.)
+                    // All numbers are open: one was reused in between. Ask again. (No system is
+                    // known to fail so for an open number.)
                     if self.report_closed(error, ready)? {
                         return Ok(true);
                     }
@@ -212,7 +212,7 @@ impl SelectPoller {
         }
     }
 
-    /// Asks the descriptors that were active lately, if that is worth while.
+    /// Asks only the recently active descriptors, if that is likely to pay.
     fn ask_the_hot(&mut self, ready: &mut Vec<Event>) -> io::Result<bool> {
         if self.pace.try_hot(self.hot, self.count) {
             let found = self.ask_now(true, ready)?;
@@ -225,7 +225,7 @@ impl SelectPoller {
         Ok(false)
     }
 
-    /// One select(2); leaves what it found in `found`.
+    /// Calls select(2) once, and leaves the result in `found`.
     #[inline(always)]
     fn select(&mut self, hot_alone: bool, timeout: Option<Duration>) -> io::Result<usize> {
         let (words, members) = (self.words, self.members);
@@ -252,7 +252,7 @@ impl SelectPoller {
         sys::select(nfds as RawFd, sets, timeout)
     }
 
-    /// Reports what is in `found`, stopping when all `left` set bits were seen.
+    /// Reports the contents of `found`, and stops after `left` set bits.
     #[inline]
     fn report(&mut self, mut left: usize, ready: &mut Vec<Event>) -> bool {
         if left == 0 {
@@ -270,8 +270,7 @@ impl SelectPoller {
         true
     }
 
-    /// The part of that for one word of each set; the answer is how many bits are
-    /// set in them.
+    /// Reports one word of each set. Returns the number of bits set in them.
     #[inline]
     fn report_word(&mut self, word: usize, found: [Word; KINDS], ready: &mut Vec<Event>) -> usize {
         let [read, write, except] = found;
@@ -302,7 +301,7 @@ impl SelectPoller {
         self.active[0][word] |= bits;
     }
 
-    /// Before asking all: what was active before the last time no longer counts.
+    /// Removes those that were idle for two periods from the active ones, before all are asked.
     fn cool_down(&mut self) {
         self.active.swap(0, 1);
         self.active[0].fill(0);
@@ -310,8 +309,8 @@ impl SelectPoller {
         self.hot = active.map(|word| word.count_ones() as usize).sum();
     }
 
-    /// After EBADF: reports each watched number that is not open, if there still are
-    /// any. select says only that there is one, and looks at no other descriptor.
+    /// Handles EBADF: reports each watched number that is not open, if there still is one.
+    /// select(2) does not name the number, and reports no other descriptor.
     #[cold]
     fn report_closed(&self, error: io::Error, ready: &mut Vec<Event>) -> io::Result<bool> {
         if error.raw_os_error() != Some(libc::EBADF) {
@@ -330,9 +329,8 @@ impl SelectPoller {
         Ok(!ready.is_empty())
     }
 
-    /// Looks whether a number that is wanted for the first time is open. Kernels
-    /// pass over numbers beyond any that the process ever had, and so would never
-    /// say.
+    /// Checks whether a number is open when it is first wanted. Kernels skip numbers beyond the
+    /// highest that the process ever had, and so never report them.
     fn look_at(&mut self, fd: RawFd) {
         if fd <= self.known {
             return;
@@ -353,7 +351,7 @@ impl SelectPoller {
     }
 }
 
-/// The three sets of `room` words each.
+/// Returns the three sets of `room` words each.
 #[inline]
 fn split(sets: &[Word], room: usize) -> [&[Word]; KINDS] {
     let (read, rest) = sets.split_at(room);
@@ -361,7 +359,7 @@ fn split(sets: &[Word], room: usize) -> [&[Word]; KINDS] {
     [read, write, except]
 }
 
-/// The same, to be changed.
+/// Returns the three sets of `room` words each, to be changed.
 #[inline]
 fn split_mut(sets: &mut [Word], room: usize) -> [&mut [Word]; KINDS] {
     let (read, rest) = sets.split_at_mut(room);
@@ -369,8 +367,8 @@ fn split_mut(sets: &mut [Word], room: usize) -> [&mut [Word]; KINDS] {
     [read, write, except]
 }
 
-/// Takes all but the hot descriptors out of the sets. The answer is one past the
-/// highest of them.
+/// Removes all but the hot descriptors from the sets. Returns one more than the highest of
+/// them.
 fn leave_the_hot(sets: &mut [&mut [Word]; KINDS], active: &[Vec<Word>; 2]) -> usize {
     let mut nfds = 0;
     for set in sets {

@@ -1,4 +1,4 @@
-//! The array that poll(2) takes, and what is in it afterwards.
+//! The array that poll(2) takes, and the events in it.
 
 use std::ffi::c_short;
 use std::io;
@@ -10,11 +10,11 @@ use super::{Event, Readiness};
 use crate::sys::fd::is_open;
 use crate::sys::poll::{self as sys, PollFd};
 
-/// An array of descriptors in which each stands once, and where in it.
+/// An array of distinct descriptors, and the index of each in it.
 #[derive(Default)]
 pub(super) struct Table {
     pub(super) entries: Vec<PollFd>,
-    /// For each number, one more than its index in `entries`; 0 if not there.
+    /// For each number, one more than its index in `entries`; 0 if it is not in there.
     places: Vec<u32>,
 }
 
@@ -26,8 +26,8 @@ impl Table {
         }
     }
 
-    /// Enters `fd`, whose index is `number`, with `events`, or changes its events;
-    /// removes it if there are none.
+    /// Enters `fd`, whose number as an index is `number`, with `events`, or changes its events.
+    /// Removes it if `events` is `None`.
     pub(super) fn set(&mut self, fd: RawFd, number: usize, events: Option<c_short>) {
         match (self.place(number), events) {
             (None, None) => {}
@@ -45,7 +45,7 @@ impl Table {
         }
     }
 
-    /// `entry` must not stand there yet.
+    /// Adds an entry. The descriptor must not be in the table yet.
     pub(super) fn insert(&mut self, number: usize, entry: PollFd) {
         if self.places.len() <= number {
             self.places.resize(number + 1, 0);
@@ -54,7 +54,7 @@ impl Table {
         self.places[number] = self.entries.len() as u32;
     }
 
-    /// The last entry takes the place.
+    /// Removes an entry. The last one takes its place.
     pub(super) fn remove(&mut self, number: usize, place: usize) {
         self.entries.swap_remove(place);
         if let Some(moved) = self.entries.get(place) {
@@ -71,7 +71,7 @@ impl Table {
         self.entries.clear();
     }
 
-    /// Every number's place leads to its entry, and every entry has a place.
+    /// Checks that every number's place leads to its entry, and that every entry has a place.
     #[cfg(test)]
     pub(super) fn check_invariants(&self) {
         for (place, entry) in self.entries.iter().enumerate() {
@@ -82,24 +82,24 @@ impl Table {
     }
 }
 
-/// Only numbers that are not negative are ever inserted.
+/// Returns the number of an entry as an index. Negative numbers are never inserted.
 pub(super) fn number_of(entry: &PollFd) -> usize {
     entry.fd as u32 as usize
 }
 
-/// Asks without blocking how many are ready.
+/// Asks without blocking. Returns the number of ready entries.
 pub(super) fn poll_now(entries: &mut [PollFd]) -> io::Result<usize> {
     match sys::poll(entries, Some(Duration::ZERO)) {
-        // So says Linux if a signal is pending and nothing is ready.
+        // Linux returns this if a signal is pending and nothing is ready.
         Err(error) if error.kind() == io::ErrorKind::Interrupted => Ok(0),
         result => result,
     }
 }
 
-/// How many entries are looked at at once.
+/// The number of entries that are checked at once.
 const GROUP: usize = 8;
 
-/// Appends an event for each of the entries that are ready, which are `left`.
+/// Appends an event for each ready entry, of which there are `left`.
 #[inline]
 pub(super) fn collect(entries: &[PollFd], mut left: usize, ready: &mut Vec<Event>) {
     let mut groups = entries.chunks_exact(GROUP);
@@ -115,8 +115,8 @@ pub(super) fn collect(entries: &[PollFd], mut left: usize, ready: &mut Vec<Event
     collect_each(groups.remainder(), left, ready);
 }
 
-/// The same for entries of which at most `left` are ready. The answer is how many are
-/// left of them.
+/// Appends an event for each ready entry, of which there are at most `left`. Returns the number
+/// that is left.
 #[inline(always)]
 fn collect_each(entries: &[PollFd], mut left: usize, ready: &mut Vec<Event>) -> usize {
     for entry in entries {
@@ -135,7 +135,7 @@ fn collect_each(entries: &[PollFd], mut left: usize, ready: &mut Vec<Event>) -> 
     left
 }
 
-/// What select(2) would have reported for the same situation, as far as it can.
+/// Returns the readiness that select(2) would have reported, as far as it can.
 #[inline]
 fn readiness_of(entry: &PollFd) -> Readiness {
     if entry.revents == sys::POLLIN {
@@ -162,8 +162,7 @@ fn unusual_readiness_of(entry: &PollFd) -> Readiness {
     if found & sys::POLLNVAL != 0 {
         return why_invalid(*entry);
     }
-    // Nothing of the above can tell the channel, and the next wait would return
-    // at once again: it must hear of it now.
+    // No flag above reports it, and the next wait would return at once again.
     if readiness.is_empty() {
         if found & sys::POLLERR != 0 {
             readiness |= Readiness::ERROR;
@@ -175,7 +174,7 @@ fn unusual_readiness_of(entry: &PollFd) -> Readiness {
     readiness
 }
 
-/// Tells apart what POLLNVAL may mean. Empty if neither is true any more.
+/// Distinguishes the causes of POLLNVAL. Empty if none applies any more.
 #[cold]
 fn why_invalid(mut entry: PollFd) -> Readiness {
     if !is_open(entry.fd) {

@@ -1,4 +1,4 @@
-//! Addresses as the system calls have them.
+//! Conversion of addresses from and to `sockaddr`.
 
 use std::io;
 use std::net::SocketAddr;
@@ -7,7 +7,7 @@ use nix::sys::socket::{SockaddrIn, SockaddrIn6, SockaddrLike, SockaddrStorage, U
 
 use crate::address::Address;
 
-/// The `sockaddr` of `address`.
+/// Converts `address` to a `sockaddr`.
 ///
 /// # Errors
 ///
@@ -40,8 +40,8 @@ pub(super) fn to_raw(address: &Address) -> io::Result<Box<dyn SockaddrLike>> {
     }
 }
 
-/// The address that a system call wrote. What is of another family, or empty (as
-/// BSDs answer for an unnamed Unix peer), is unnamed.
+/// Converts an address that a system call wrote. An address of another family, or an empty one
+/// (which BSDs return for an unnamed Unix peer), is unnamed.
 pub(super) fn from_raw(storage: &SockaddrStorage) -> Address {
     if let Some(v4) = storage.as_sockaddr_in() {
         return Address::Inet(SocketAddr::V4((*v4).into()));

@@ -4,16 +4,16 @@ use std::time::{Duration, Instant};
 
 /// The longest single wait asked of the kernel.
 ///
-/// Apple's select answers EINVAL past 10^8 seconds, and poll counts milliseconds
-/// in an `int` (24 days). A wait whose deadline is further off is made in steps
-/// of this length, so that it is clamped and never wraps.
+/// Apple's select fails with EINVAL past 10^8 seconds, and poll counts milliseconds in an `int`
+/// (24 days). A longer wait is made in steps of this length, so that timeouts are clamped and
+/// never wrap.
 const LONGEST_WAIT: Duration = Duration::from_secs(24 * 60 * 60);
 
-/// When a wait ends at the latest.
+/// The time at which a wait ends at the latest.
 ///
-/// Inside the crate time is a deadline, on the monotonic clock, so that a wait
-/// interrupted by a signal goes on without becoming longer; timeouts exist only
-/// at the edge. [`Deadline::Now`] and [`Deadline::Never`] need no clock at all.
+/// The crate computes with deadlines on the monotonic clock, so that a wait that a signal
+/// interrupts does not become longer. Timeouts exist only at the system call. [`Deadline::Now`]
+/// and [`Deadline::Never`] need no clock.
 ///
 /// ```
 /// use fdloop::Deadline;
@@ -34,8 +34,8 @@ pub enum Deadline {
 }
 
 impl Deadline {
-    /// The deadline `timeout` from now; none means [`Deadline::Never`], and so
-    /// does a timeout past the end of the clock.
+    /// Returns the deadline `timeout` from now: [`Deadline::Never`] for `None`, or if `timeout`
+    /// is past the end of the clock.
     #[must_use]
     pub fn after(timeout: Option<Duration>) -> Self {
         match timeout {
@@ -47,8 +47,8 @@ impl Deadline {
         }
     }
 
-    /// How long a single system call may wait: `None` without bound, else at
-    /// most a day. Zero once the deadline has passed.
+    /// Returns the timeout of a single system call: `None` without bound, else at most a day,
+    /// and zero once the deadline has passed.
     pub(crate) fn timeout(self) -> Option<Duration> {
         Some(self.remaining()?.min(LONGEST_WAIT))
     }
@@ -93,7 +93,7 @@ impl Deadline {
     }
 }
 
-/// The `timeval` of `timeout`, rounded up: rounded down, the last fraction of a
+/// Converts `timeout` to a `timeval`, rounded up. Rounded down, the last fraction of a
 /// microsecond would be spent spinning.
 #[cfg(feature = "select")]
 pub(super) fn timeval(timeout: Duration) -> libc::timeval {
@@ -106,15 +106,14 @@ pub(super) fn timeval(timeout: Duration) -> libc::timeval {
     }
 }
 
-/// The `timespec` of `timeout`, which is exact.
+/// Converts `timeout` to a `timespec`, which is exact.
 #[cfg(has_ppoll)]
 pub(super) fn timespec(timeout: Duration) -> libc::timespec {
     // Not a literal: on some targets the structure has private padding.
     *nix::sys::time::TimeSpec::from_duration(timeout).as_ref()
 }
 
-/// The milliseconds of `timeout`, rounded up: rounded down, a wait of 900 µs
-/// would be a loop of waits of nothing.
+/// Converts `timeout` to milliseconds, rounded up. Rounded down, a wait of 900 µs would spin.
 #[cfg(any(test, not(has_ppoll)))]
 pub(super) fn millis(timeout: Duration) -> libc::c_int {
     libc::c_int::try_from(timeout.as_nanos().div_ceil(1_000_000)).unwrap_or(libc::c_int::MAX)

@@ -6,11 +6,11 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 
 use super::{check, check_size};
 
-/// The most slices one vectored write takes. POSIX promises 16 and every Unix
-/// has 1,024; past some dozens a longer list saves nothing.
+/// The most slices in one vectored write. POSIX guarantees 16 and every Unix has 1,024. Beyond
+/// some dozens a longer list saves nothing.
 pub(crate) const MAX_SLICES: usize = 64;
 
-/// A duplicate of `fd` that is closed on exec and numbered 0 or above.
+/// Duplicates `fd`, with close-on-exec.
 pub(crate) fn duplicate(fd: BorrowedFd<'_>) -> io::Result<OwnedFd> {
     // SAFETY: the request takes a number and no pointer, and the descriptor is borrowed for the
     // call.
@@ -20,8 +20,8 @@ pub(crate) fn duplicate(fd: BorrowedFd<'_>) -> io::Result<OwnedFd> {
     Ok(unsafe { OwnedFd::from_raw_fd(number) })
 }
 
-/// Makes `old` refer to what `new` refers to, under `old`'s number, and closes
-/// `new`. What `old` referred to before is closed.
+/// Makes the number of `old` refer to the file of `new`, and closes `new` and the previous file
+/// of `old`.
 pub(crate) fn replace(old: BorrowedFd<'_>, new: OwnedFd) -> io::Result<()> {
     #[cfg(has_dup3)]
     // SAFETY: both are open descriptors, and different ones, since `new` is
@@ -36,7 +36,7 @@ pub(crate) fn replace(old: BorrowedFd<'_>, new: OwnedFd) -> io::Result<()> {
     Ok(())
 }
 
-/// Whether `fd` is the number of an open descriptor.
+/// Checks whether `fd` is the number of an open descriptor.
 pub(crate) fn is_open(fd: RawFd) -> bool {
     // SAFETY: F_GETFD reads a flag and takes no pointer; on a number that is not
     // open it answers EBADF.
@@ -55,8 +55,8 @@ pub(crate) fn set_close_on_exec(fd: BorrowedFd<'_>) -> io::Result<()> {
     Ok(())
 }
 
-/// Sets or clears O_NONBLOCK, which belongs to the open file description and so
-/// to everybody who shares it. Answers whether that changed anything.
+/// Sets or clears O_NONBLOCK, which belongs to the open file description and so to all its
+/// descriptors. Returns whether that changed the flag.
 pub(crate) fn set_nonblocking(fd: BorrowedFd<'_>, nonblocking: bool) -> io::Result<bool> {
     let flags = status_flags(fd)?;
     if (flags & libc::O_NONBLOCK != 0) == nonblocking {
@@ -135,7 +135,7 @@ pub(crate) fn kind(fd: BorrowedFd<'_>) -> io::Result<FileKind> {
     })
 }
 
-/// isatty(3): why `fd` is not a terminal, if so.
+/// Calls isatty(3). Fails with its error if `fd` is not a terminal.
 pub(super) fn check_terminal(fd: BorrowedFd<'_>) -> io::Result<()> {
     // SAFETY: the call takes no pointer, and the descriptor is borrowed for it.
     match unsafe { libc::isatty(fd.as_raw_fd()) } {
@@ -165,7 +165,7 @@ fn never_blocks(_: libc::dev_t) -> bool {
     false
 }
 
-/// What a descriptor was opened for.
+/// The access mode of a descriptor.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Access {
     ReadOnly,
@@ -173,7 +173,7 @@ pub(crate) enum Access {
     ReadWrite,
 }
 
-/// Returns what `fd` was opened for.
+/// Returns the access mode of `fd`.
 pub(crate) fn access(fd: BorrowedFd<'_>) -> io::Result<Access> {
     Ok(match status_flags(fd)? & libc::O_ACCMODE {
         libc::O_RDONLY => Access::ReadOnly,
@@ -182,7 +182,7 @@ pub(crate) fn access(fd: BorrowedFd<'_>) -> io::Result<Access> {
     })
 }
 
-/// Closes `fd` and says what close(2) answered, which dropping it does not.
+/// Closes `fd`, and returns the error of close(2), which dropping it discards.
 pub(crate) fn close(fd: OwnedFd) -> io::Result<()> {
     use std::os::fd::IntoRawFd;
     // SAFETY: `into_raw_fd` gives up ownership, so this is the only close. After
@@ -191,20 +191,20 @@ pub(crate) fn close(fd: OwnedFd) -> io::Result<()> {
     check(unsafe { libc::close(fd.into_raw_fd()) }).map(drop)
 }
 
-/// Gives up `fd` without closing its number, for a descriptor that somebody else
-/// has closed already: the number may be another descriptor's by now.
+/// Gives up `fd` without closing its number, because other code has closed it: the number may
+/// belong to another descriptor by now.
 pub(crate) fn forget(fd: OwnedFd) {
     use std::os::fd::IntoRawFd;
     let _ = fd.into_raw_fd();
 }
 
-/// A borrowed view of anything that has a descriptor, by number.
+/// Returns the number of a descriptor.
 pub(crate) fn number(fd: &impl AsFd) -> RawFd {
     fd.as_fd().as_raw_fd()
 }
 
-/// Whether something waits in `fd` to be read, an end not counted. See FIONREAD in
-/// ioctl_tty(2); sockets and pipes know it as well.
+/// Checks whether `fd` has unread data; an end of file is none. See FIONREAD in ioctl_tty(2),
+/// which sockets and pipes support as well.
 pub(crate) fn has_unread(fd: BorrowedFd<'_>) -> bool {
     let mut bytes: libc::c_int = 0;
     // SAFETY: the request writes one int to the pointer, which is to one that is
@@ -254,7 +254,7 @@ pub(crate) fn has_terminal_hung_up(fd: BorrowedFd<'_>) -> bool {
     has_hung_up(fd) || check_terminal(fd).is_err()
 }
 
-/// What poll(2) says of one descriptor at this moment.
+/// Returns what poll(2) reports for one descriptor at this moment.
 fn poll_now(fd: BorrowedFd<'_>, events: libc::c_short) -> libc::c_short {
     let mut entry = libc::pollfd {
         fd: fd.as_raw_fd(),

@@ -1,8 +1,8 @@
 //! The system calls, and the only `unsafe` code of the crate.
 //!
-//! Functions here are thin: they take safe types, make one call, and turn the
-//! result into `io::Result`. What a call means to the loop is decided above. A hint to
-//! the processor is here too, since that is `unsafe` as well.
+//! Functions here are thin: they take safe types, make one call, and turn the result into an
+//! `io::Result`. The layers above decide what a result means. A hint to the processor is here
+//! too, since it is `unsafe` as well.
 #![allow(unsafe_code)]
 
 pub(crate) mod address;
@@ -24,7 +24,7 @@ fn check(result: libc::c_int) -> std::io::Result<libc::c_int> {
     }
 }
 
-/// The same for calls that answer a number of bytes.
+/// Turns the `-1` of a system call that returns a number of bytes into the error in `errno`.
 #[inline]
 fn check_size(result: libc::ssize_t) -> std::io::Result<usize> {
     usize::try_from(result).map_err(|_| std::io::Error::last_os_error())

@@ -8,13 +8,13 @@ use super::{check, deadline};
 pub(crate) use libc::pollfd as PollFd;
 pub(crate) use libc::{POLLERR, POLLHUP, POLLIN, POLLNVAL, POLLOUT, POLLPRI};
 
-/// Waits until a descriptor of `fds` is ready, or for `timeout`; the answer is
-/// the number of entries whose `revents` is not zero.
+/// Waits until a descriptor of `fds` is ready, or for `timeout`. Returns the number of entries
+/// whose `revents` is not zero.
 ///
 /// # Errors
 ///
-/// What poll(2) answers: EINTR if a signal came; EINVAL if there are more
-/// entries than the process may have descriptors.
+/// Those of poll(2): EINTR if a signal arrived; EINVAL if there are more entries than the
+/// process may have descriptors.
 pub(crate) fn poll(fds: &mut [PollFd], timeout: Option<Duration>) -> io::Result<usize> {
     let count = fds.len() as libc::nfds_t;
     let ready = match timeout {

@@ -1,7 +1,7 @@
-//! Memory that is needed soon.
+//! Fetching memory ahead of its use.
 
-/// Has the processor begin to fetch two cache lines of 64 bytes, that in which `value`
-/// begins and the next, and does not wait for them. Does nothing elsewhere than on x86-64.
+/// Makes the processor begin to fetch two cache lines of 64 bytes: the one in which `value`
+/// begins and the next. Does not wait for them. Does nothing except on x86-64.
 #[inline(always)]
 pub(crate) fn prefetch<T: ?Sized>(value: &T) {
     #[cfg(has_prefetch)]

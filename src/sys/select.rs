@@ -7,12 +7,11 @@ use std::time::Duration;
 
 use super::{check, deadline};
 
-/// What the platform's `fd_set` is an array of. The kernel reads the sets in
-/// these units, so using any other would change the bit order on big-endian
-/// machines.
+/// The unit of the platform's `fd_set`. The kernel reads the sets in these units, so another
+/// one would change the bit order on big-endian machines.
 #[cfg(select_words_of_32_bits)]
 pub(crate) type Word = u32;
-/// What the platform's `fd_set` is an array of.
+/// The unit of the platform's `fd_set`.
 #[cfg(not(select_words_of_32_bits))]
 pub(crate) type Word = libc::c_ulong;
 
@@ -46,13 +45,13 @@ pub(crate) struct Sets<'a> {
     pub(crate) except: Option<&'a mut [Word]>,
 }
 
-/// Waits until a descriptor below `nfds` in one of the sets is ready, or for
-/// `timeout`. The sets are left holding what is ready; the answer counts them.
+/// Waits until a descriptor below `nfds` in one of the sets is ready, or for `timeout`. Leaves
+/// the ready ones in the sets, and returns their number.
 ///
 /// # Errors
 ///
-/// `InvalidInput` if a set is too short for `nfds`, else what select(2) answers:
-/// EBADF if a number in the sets is not open, EINTR if a signal came.
+/// `InvalidInput` if a set is too short for `nfds`; else the errors of select(2): EBADF if a
+/// number in the sets is not open, EINTR if a signal arrived.
 pub(crate) fn select(nfds: RawFd, sets: Sets<'_>, timeout: Option<Duration>) -> io::Result<usize> {
     let words = usize::try_from(nfds)
         .map_err(|_| io::Error::from(io::ErrorKind::InvalidInput))?

@@ -32,7 +32,7 @@ fn raw_type(stream: bool) -> SockType {
     }
 }
 
-/// How new sockets are made: close-on-exec and non-blocking, where the call can.
+/// The flags of new sockets: close-on-exec and non-blocking, where the call takes flags.
 fn flags() -> SockFlag {
     #[cfg(has_sock_flags)]
     return SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
@@ -40,7 +40,7 @@ fn flags() -> SockFlag {
     return SockFlag::empty();
 }
 
-/// Makes a socket that came without [`flags`] what sockets are here.
+/// Sets the flags of a socket that was made without them.
 pub(crate) fn adopt(socket: BorrowedFd<'_>) -> io::Result<()> {
     fd::set_close_on_exec(socket)?;
     fd::set_nonblocking(socket, true)?;
@@ -49,7 +49,7 @@ pub(crate) fn adopt(socket: BorrowedFd<'_>) -> io::Result<()> {
     Ok(())
 }
 
-/// Lets a send on a broken connection answer EPIPE and raise no SIGPIPE.
+/// Makes a send on a broken connection fail with EPIPE, without SIGPIPE.
 #[cfg(not(has_msg_nosignal))]
 fn silence_sigpipe(socket: BorrowedFd<'_>) -> io::Result<()> {
     let on: libc::c_int = 1;
@@ -64,14 +64,14 @@ fn silence_sigpipe(socket: BorrowedFd<'_>) -> io::Result<()> {
         )
     };
     match check(result) {
-        // An accepted socket whose peer has gone already takes no options. What
-        // is read from it tells that it is over, and the listener goes on.
+        // An accepted socket whose peer is already gone takes no options. A read from it
+        // reports the end.
         Err(error) if error.raw_os_error() == Some(libc::EINVAL) => Ok(()),
         result => result.map(drop),
     }
 }
 
-/// A new socket.
+/// Makes a socket.
 pub(crate) fn socket(family: Family, stream: bool) -> io::Result<OwnedFd> {
     let socket = nix_socket::socket(raw_family(family), raw_type(stream), flags(), None)?;
     #[cfg(not(has_sock_flags))]
@@ -79,7 +79,7 @@ pub(crate) fn socket(family: Family, stream: bool) -> io::Result<OwnedFd> {
     Ok(socket)
 }
 
-/// Two connected, unnamed Unix sockets.
+/// Makes two connected, unnamed Unix sockets.
 pub(crate) fn pair(stream: bool) -> io::Result<(OwnedFd, OwnedFd)> {
     let (a, b) = nix_socket::socketpair(AddressFamily::Unix, raw_type(stream), None, flags())?;
     #[cfg(not(has_sock_flags))]
@@ -104,15 +104,16 @@ pub(crate) fn listen(socket: BorrowedFd<'_>, backlog: u32) -> io::Result<()> {
     check(unsafe { libc::listen(socket.as_raw_fd(), backlog) }).map(drop)
 }
 
-/// connect(2): whether the connection stands already; if not, it is under way.
+/// Calls connect(2). Returns true if the connection is established, and false if it is in
+/// progress.
 pub(crate) fn connect(socket: BorrowedFd<'_>, address: &Address) -> io::Result<bool> {
     let raw = address::to_raw(address)?;
     match nix_socket::connect(socket.as_raw_fd(), &*raw) {
         Ok(()) | Err(nix::Error::EISCONN) => Ok(true),
         // EINTR: the connection goes on in the background, says POSIX.
         Err(nix::Error::EINPROGRESS | nix::Error::EALREADY | nix::Error::EINTR) => Ok(false),
-        // A Unix listener whose queue is full answers EAGAIN, and nothing is
-        // under way: waiting for it would be waiting for ever.
+        // A Unix listener whose queue is full fails with EAGAIN, and no connect is in progress.
+        // Waiting for one would never end.
         Err(nix::Error::EAGAIN) => Err(io::Error::new(
             io::ErrorKind::ConnectionRefused,
             "the listener's queue of connections is full",
@@ -121,7 +122,7 @@ pub(crate) fn connect(socket: BorrowedFd<'_>, address: &Address) -> io::Result<b
     }
 }
 
-/// accept4(2), or accept(2) and what makes its result the same.
+/// Calls accept4(2), or accept(2) and sets the flags.
 pub(crate) fn accept(socket: BorrowedFd<'_>) -> io::Result<(OwnedFd, Address)> {
     let (result, peer) = with_address(|storage, len| {
         #[cfg(has_accept4)]
@@ -141,7 +142,7 @@ pub(crate) fn accept(socket: BorrowedFd<'_>) -> io::Result<(OwnedFd, Address)> {
     Ok((accepted, peer))
 }
 
-/// Runs a call that writes an address, and gives its result with the address.
+/// Makes a call that writes an address. Returns its result and the address.
 fn with_address<R>(
     call: impl FnOnce(*mut libc::sockaddr, *mut libc::socklen_t) -> R,
 ) -> (R, Address) {
@@ -168,7 +169,7 @@ pub(crate) fn recv_oob(socket: BorrowedFd<'_>, buf: &mut [u8]) -> io::Result<usi
     recv_with(socket, buf, libc::MSG_OOB)
 }
 
-/// recv(2) that leaves what it gives to be received again.
+/// Calls recv(2) without removing the data from the queue.
 pub(crate) fn peek(socket: BorrowedFd<'_>, buf: &mut [u8]) -> io::Result<usize> {
     recv_with(socket, buf, libc::MSG_PEEK)
 }
@@ -289,19 +290,19 @@ pub(crate) fn send_to(socket: BorrowedFd<'_>, buf: &[u8], to: &Address) -> io::R
     })
 }
 
-/// The error that waits on the socket (SO_ERROR), which asking for clears.
+/// Takes the pending error of the socket (SO_ERROR).
 pub(crate) fn take_error(socket: BorrowedFd<'_>) -> io::Result<Option<io::Error>> {
     let errno = nix_socket::getsockopt(&socket, sockopt::SocketError)?;
     Ok((errno != 0).then(|| io::Error::from_raw_os_error(errno)))
 }
 
-/// Whether the socket listens (SO_ACCEPTCONN).
+/// Checks whether the socket listens (SO_ACCEPTCONN).
 pub(crate) fn is_listening(socket: BorrowedFd<'_>) -> io::Result<bool> {
     Ok(nix_socket::getsockopt(&socket, sockopt::AcceptConn)?)
 }
 
-/// Whether the socket carries a stream of bytes, in which nothing received
-/// means the end, and not datagrams (SO_TYPE).
+/// Checks whether the socket carries a stream of bytes, in which receiving 0 means end of file,
+/// and not datagrams (SO_TYPE).
 pub(crate) fn is_stream(socket: BorrowedFd<'_>) -> io::Result<bool> {
     Ok(nix_socket::getsockopt(&socket, sockopt::SockType)? != SockType::Datagram)
 }
@@ -317,7 +318,7 @@ pub(crate) fn set_nodelay(socket: BorrowedFd<'_>, nodelay: bool) -> io::Result<(
     Ok(result?)
 }
 
-/// Whether TCP_NODELAY is set.
+/// Checks whether TCP_NODELAY is set.
 pub(crate) fn nodelay(socket: BorrowedFd<'_>) -> io::Result<bool> {
     Ok(nix_socket::getsockopt(&socket, sockopt::TcpNoDelay)?)
 }

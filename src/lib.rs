@@ -1,6 +1,5 @@
-//! asyncore and asynchat for Rust: an event loop made of raw select(2) and
-//! poll(2), for any Unix file descriptor: sockets, pipes, terminals, regular
-//! files, devices.
+//! asyncore and asynchat for Rust: an event loop built directly on select(2) and poll(2), for any
+//! Unix file descriptor: sockets, pipes, terminals, regular files, devices.
 //!
 //! An echo server:
 //!
@@ -45,8 +44,8 @@
 //!   kind of file, which a [`FileWrapper`] makes look like a socket.
 //! - An [`AsyncChat`] is a channel for a conversation: a [`ChatHandler`] gets its
 //!   input cut into pieces, at a [`Terminator`].
-//! - A [`ChannelId`] names a channel, for as long as it lives; with it, every
-//!   handler reaches every channel.
+//! - A [`ChannelId`] identifies a channel as long as it exists. With it, every handler reaches
+//!   every channel.
 //!
 //! The names are asyncore's, and so is the order in which handlers are called.
 //!
@@ -177,7 +176,7 @@
 //!
 //! # Platforms
 //!
-//! Unix: Linux, macOS, the BSDs, illumos. What differs is said where it does.
+//! Unix: Linux, macOS, the BSDs, illumos. Platform differences are documented where they apply.
 //!
 //! # Features
 //!

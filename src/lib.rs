@@ -68,10 +68,9 @@
 //!   longest line of your protocol. A longer piece is an [`Error::LineTooLong`], which by
 //!   default ends the chat. The limit does not apply to counts: check a length that a client
 //!   has announced before you give it to [`set_terminator`](ChatIo::set_terminator).
-//! - **Time.** A client may connect and say nothing, or one byte a minute. The crate has no
-//!   timers yet, so a program must keep its own time: note when a client last completed
-//!   something useful, wake up at least every [`RunOptions::timeout`], and close the clients
-//!   that are overdue.
+//! - **Time.** A client may connect and say nothing, or one byte a minute. Record when a client
+//!   last completed something useful, and close the clients that are overdue from a periodic
+//!   timer ([`call_every`](EventLoop::call_every)).
 //! - **The number of connections.** Each takes a descriptor and memory. Count them, and drop
 //!   the socket in [`handle_accepted`](Handler::handle_accepted) when there are too many. If the
 //!   process runs out of descriptors nevertheless (EMFILE, ENFILE), the listener refuses the
@@ -84,7 +83,7 @@
 //! use std::time::{Duration, Instant};
 //! use fdloop::{
 //!     Address, AsyncChat, ChannelId, ChatHandler, ChatIo, Dispatcher, EventLoop, Handler, Io, Result,
-//!     RunOptions, Socket,
+//!     Socket,
 //! };
 //!
 //! const CLIENTS: usize = 500;
@@ -155,21 +154,22 @@
 //! #     let end = stream.read(&mut echo);
 //! #     Ok::<bool, std::io::Error>(matches!(end, Ok(0) | Err(_)))
 //! # });
-//! let each_second = RunOptions::new().timeout(SWEEP).count(1);
-//! let mut swept = Instant::now();
-//! while !event_loop.is_empty() {
-//!     event_loop.run_with(each_second)?;
-//!     if swept.elapsed() >= SWEEP {
-//!         swept = Instant::now();
-//!         event_loop.with(server, |server, event_loop| {
-//!             Server::sweep(&mut server.handler_mut().clients, event_loop);
-//!             Ok(())
-//!         })?;
-//!     }
-//! #   if client.is_finished() {
-//! #       event_loop.close(server)?;
-//! #   }
-//! }
+//! event_loop.call_every(SWEEP, move |event_loop| {
+//!     event_loop.with(server, |server, event_loop| {
+//!         Server::sweep(&mut server.handler_mut().clients, event_loop);
+//!         Ok(())
+//!     })
+//! });
+//! # let client = std::rc::Rc::new(std::cell::RefCell::new(Some(client)));
+//! # let running = client.clone();
+//! # event_loop.call_every(Duration::from_millis(5), move |event_loop| {
+//! #     if running.borrow().as_ref().is_some_and(|client| client.is_finished()) {
+//! #         event_loop.close(server)?;
+//! #     }
+//! #     Ok(())
+//! # });
+//! event_loop.run()?;
+//! # let client = client.take().unwrap();
 //! # assert!(client.join().unwrap()?);
 //! # Ok::<(), fdloop::Error>(())
 //! ```
@@ -213,6 +213,7 @@ pub use crate::{
     error::{Error, Misuse, Panic, Result, SystemError},
     event_loop::{
         AddError, AnyId, Builder, Channel, ChannelId, EventLoop, Predicates, RunOptions, StateId,
+        TimerId,
     },
     file::{FileDispatcher, FileWrapper},
     poller::{Backend, Deadline, Event, Interest, Poller, Readiness},

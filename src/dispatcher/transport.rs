@@ -281,7 +281,7 @@ const INTERRUPTIONS: usize = 16;
 
 /// Repeats `call` while it is interrupted. After [`INTERRUPTIONS`] calls returns `WouldBlock`,
 /// so that a transport that always returns `Interrupted` does not hold up the loop.
-#[inline(always)]
+#[inline]
 pub(super) fn uninterrupted(mut call: impl FnMut() -> io::Result<usize>) -> io::Result<usize> {
     for _ in 0..INTERRUPTIONS {
         match call() {

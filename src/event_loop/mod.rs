@@ -6,7 +6,6 @@ mod builder;
 mod channel;
 mod error;
 mod id;
-mod later;
 mod map;
 mod panics;
 mod pass;
@@ -14,6 +13,7 @@ mod reach;
 mod removal;
 mod run;
 mod state;
+mod timers;
 mod upcast;
 mod watch;
 
@@ -21,7 +21,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::fmt;
 use std::mem;
 use std::os::fd::RawFd;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 pub use builder::Builder;
 pub(crate) use channel::forward_channel;
@@ -30,6 +30,7 @@ pub use error::AddError;
 pub use id::{AnyId, ChannelId};
 pub use run::RunOptions;
 pub use state::StateId;
+pub use timers::TimerId;
 
 use asking::Asking;
 
@@ -39,6 +40,7 @@ use id::{Key, Serial};
 use map::ChannelMap;
 use run::{Awaited, Stop};
 use state::States;
+use timers::Timers;
 use watch::Watches;
 
 /// An event loop: owns channels, waits until some of them are ready, and calls
@@ -123,8 +125,7 @@ pub struct EventLoop {
     /// Channels to settle and ask before the next wait. Each is marked so in its watch, and is
     /// in here once.
     touched: VecDeque<Key>,
-    /// Channels to settle at some time, by [`settle_later`](EventLoop::settle_later).
-    later: Vec<(Instant, Key)>,
+    timers: Timers,
     /// The schedule for asking channels whose predicates may look at anything.
     asking: Asking,
     /// The serial number of the next channel. Channels of the pass that is being
@@ -192,7 +193,7 @@ impl EventLoop {
             background: 0,
             reserved: BTreeMap::new(),
             touched: VecDeque::new(),
-            later: Vec::new(),
+            timers: Timers::default(),
             asking: Asking::new(),
             next_serial: first_serial(),
             serving: None,
@@ -237,9 +238,11 @@ impl EventLoop {
         self.serving.map(AnyId::new)
     }
 
-    /// Checks whether a channel is left that keeps `run` going.
+    /// Checks whether something is left that keeps `run` going.
     pub(super) fn has_work(&self) -> bool {
-        self.channels.len() > self.background || self.awaited.is_some()
+        self.channels.len() > self.background
+            || self.timers.has_one_shots()
+            || self.awaited.is_some()
     }
 
     /// Lends a buffer of at least `size` bytes, for a channel that receives into it, to be

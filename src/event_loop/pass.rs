@@ -1,4 +1,4 @@
-//! One pass, from top to bottom: settle, ask, wait, deliver, police, put back.
+//! One pass, from top to bottom: settle, ask, wait, deliver, police, put back; then timers.
 //!
 //! After a system call every return is mispredicted (mitigations), and callgrind does not
 //! show that. So what lies between the loop and a handler is one function: each
@@ -74,6 +74,16 @@ impl EventLoop {
         if !self.touched.is_empty() {
             self.settle_touched()?;
         }
+        let served = self.serve(deadline)?;
+        if !self.timers.is_empty() {
+            self.fire_timers()?;
+        }
+        Ok(served)
+    }
+
+    /// Asks, waits once and delivers.
+    #[inline(always)]
+    fn serve(&mut self, deadline: Deadline) -> Result<usize> {
         if self.asking.is_costly() {
             if let Some(served) = self.pass_of_active(deadline)? {
                 return Ok(served);
@@ -151,7 +161,7 @@ impl EventLoop {
         match deadline {
             _ if self.running && (self.stop != Stop::Unasked || !self.has_work()) => Deadline::Now,
             _ if !self.touched.is_empty() => Deadline::Now,
-            Deadline::Never if self.channels.is_empty() => Deadline::Now,
+            Deadline::Never if self.channels.is_empty() && self.timers.is_empty() => Deadline::Now,
             deadline => deadline,
         }
     }
@@ -159,17 +169,14 @@ impl EventLoop {
     /// Waits until `deadline`, or until a channel is to be settled.
     #[inline(always)]
     pub(super) fn wait(&mut self, mut deadline: Deadline) -> Result<()> {
-        if !self.later.is_empty() {
-            deadline = self.deadline_with_later(deadline);
+        if !self.timers.is_empty() {
+            deadline = self.deadline_with_timers(deadline);
         }
         self.ready.clear();
         let waited = self.poller.wait(deadline, &mut self.ready);
         waited.map_err(|e| Error::system("wait for descriptors", None, e))?;
         if self.asking.is_costly() {
             self.asking.waited(!self.ready.is_empty());
-        }
-        if !self.later.is_empty() {
-            self.touch_later();
         }
         Ok(())
     }

@@ -14,7 +14,7 @@ mod table;
 use std::fmt;
 use std::io;
 use std::os::fd::RawFd;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 pub use backend::Backend;
 pub use flags::{Interest, Readiness};
@@ -117,6 +117,13 @@ pub trait Poller: fmt::Debug {
     /// The errors of the system call that no descriptor causes, such as `OutOfMemory`. The
     /// loop's `turn` and `run` return them.
     fn wait(&mut self, deadline: Deadline, ready: &mut Vec<Event>) -> io::Result<()>;
+
+    /// Returns the time by which the loop's timers fire. A simulated poller can return one of its
+    /// own, which then advances as the poller decides. By default that of the system's monotonic
+    /// clock.
+    fn now(&self) -> Instant {
+        Instant::now()
+    }
 }
 
 impl<P: Poller + ?Sized> Poller for Box<P> {
@@ -126,6 +133,10 @@ impl<P: Poller + ?Sized> Poller for Box<P> {
 
     fn wait(&mut self, deadline: Deadline, ready: &mut Vec<Event>) -> io::Result<()> {
         (**self).wait(deadline, ready)
+    }
+
+    fn now(&self) -> Instant {
+        (**self).now()
     }
 }
 

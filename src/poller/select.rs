@@ -1,4 +1,7 @@
 //! The select(2) backend.
+//!
+//! Each `inline(always)` below is between the loop and the system call, after which every return
+//! is mispredicted (mitigations). Without them, an event takes 42 instructions more (callgrind).
 
 use std::fmt;
 use std::io;

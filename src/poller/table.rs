@@ -117,7 +117,7 @@ pub(super) fn collect(entries: &[PollFd], mut left: usize, ready: &mut Vec<Event
 
 /// Appends an event for each ready entry, of which there are at most `left`. Returns the number
 /// that is left.
-#[inline(always)]
+#[inline]
 fn collect_each(entries: &[PollFd], mut left: usize, ready: &mut Vec<Event>) -> usize {
     for entry in entries {
         if entry.revents == 0 {

@@ -2,7 +2,7 @@
 
 /// Makes the processor begin to fetch two cache lines of 64 bytes: the one in which `value`
 /// begins and the next. Does not wait for them. Does nothing except on x86-64.
-#[inline(always)]
+#[inline]
 pub(crate) fn prefetch<T: ?Sized>(value: &T) {
     #[cfg(has_prefetch)]
     {

@@ -24,3 +24,4 @@ mod reach;
 mod rules;
 mod running;
 mod shared_state;
+mod timers;

@@ -116,7 +116,7 @@ impl Endpoint {
     /// Fast path of a buffered send: sends `data` directly if nothing is pending. Returns the
     /// number of bytes written, or `None` if nothing is left to buffer, because all was
     /// written or the connection is lost.
-    #[inline(always)]
+    #[inline]
     fn send_ahead(&mut self, data: &[u8]) -> Result<Option<usize>> {
         self.check_can_send()?;
         if data.is_empty() || self.has_no_reader() {
@@ -173,7 +173,7 @@ impl Endpoint {
     }
 
     /// Sends once, without buffering.
-    #[inline(always)]
+    #[inline]
     fn send_now(&mut self, data: &[u8]) -> Result<usize> {
         let connecting = self.connecting();
         if self.is_broken() {

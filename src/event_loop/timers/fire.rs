@@ -1,0 +1,206 @@
+//! Calling the timers whose time has come.
+
+use std::mem;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::time::{Duration, Instant};
+
+use super::queue::Entry;
+use super::{Action, Slot, Timers};
+use crate::error::{Effect, Error, Result};
+use crate::event_loop::EventLoop;
+use crate::poller::Deadline;
+
+impl Timers {
+    /// Moves the entries whose time has come to `due`.
+    fn collect_due(&mut self, now: u64) {
+        let before = self.due.len();
+        while let Some(first) = self.queue.first() {
+            if first.at > now || first.at == super::NEVER {
+                break;
+            }
+            self.queue.remove_first();
+            if let Some(Slot::Taken(timer)) = self.slots.get_mut(first.slot as usize) {
+                timer.queued = false;
+            }
+            self.due.push(first);
+            self.skip_stale();
+        }
+        // Those of an earlier pass, which an error has left, come first.
+        let new = self.due.split_off(before);
+        self.due.splice(0..0, new.into_iter().rev());
+    }
+
+    /// Takes the next due timer out, if there is one. A periodic one stays in its place without
+    /// its function.
+    fn take_due(&mut self) -> Option<(Entry, Action)> {
+        while let Some(entry) = self.due.pop() {
+            let Some(Slot::Taken(timer)) = self.slots.get_mut(entry.slot as usize) else {
+                continue;
+            };
+            if timer.seq != entry.seq {
+                continue;
+            }
+            if let Action::Every(_) = timer.action {
+                return Some((entry, mem::replace(&mut timer.action, Action::Running)));
+            }
+            return self.remove(entry.slot).map(|timer| (entry, timer.action));
+        }
+        self.due.shrink_to(super::FEW);
+        self.free_if_empty();
+        None
+    }
+
+    /// Gives a periodic timer its function back, unless that has cancelled it, and schedules its
+    /// next call, unless that has.
+    fn resume(&mut self, entry: Entry, action: Action, now: u64) {
+        let Some(Slot::Taken(timer)) = self.slots.get_mut(entry.slot as usize) else {
+            return;
+        };
+        if !matches!(timer.action, Action::Running) {
+            return;
+        }
+        timer.action = action;
+        if timer.seq == entry.seq {
+            let missed = now.saturating_sub(timer.start) / timer.period;
+            let next = missed
+                .saturating_add(1)
+                .saturating_mul(timer.period)
+                .saturating_add(timer.start);
+            self.schedule(entry.slot, next.min(super::NEVER));
+        }
+    }
+}
+
+impl EventLoop {
+    /// Brings a wait's deadline forward to the time of the first timer.
+    #[cold]
+    pub(in crate::event_loop) fn deadline_with_timers(&self, deadline: Deadline) -> Deadline {
+        match (deadline, self.timers.deadline()) {
+            (Deadline::Now, _) | (_, Deadline::Now) => Deadline::Now,
+            (Deadline::At(a), Deadline::At(b)) => Deadline::At(a.min(b)),
+            (Deadline::Never, first) => first,
+            (deadline, Deadline::Never) => deadline,
+        }
+    }
+
+    /// Calls the timers whose time has come. Those that become due meanwhile wait for the next
+    /// pass, so that a timer that sets itself anew does not keep descriptors waiting.
+    #[inline(never)]
+    pub(in crate::event_loop) fn fire_timers(&mut self) -> Result<()> {
+        let now = self.poller.now();
+        let now = self.timers.nanos(Some(now), now);
+        self.timers.collect_due(now);
+        while let Some((entry, action)) = self.timers.take_due() {
+            match action {
+                Action::Once(act) => self.call_timer(|event_loop| act(event_loop))?,
+                Action::Every(act) => self.call_periodic(entry, act, now)?,
+                Action::Settle(key) => self.touch(key),
+                Action::Running => {}
+            }
+        }
+        Ok(())
+    }
+
+    fn call_periodic(&mut self, entry: Entry, mut act: super::Repeated, now: u64) -> Result<()> {
+        let called = catch_unwind(AssertUnwindSafe(|| act(self)));
+        match called {
+            Ok(result) => {
+                self.timers.resume(entry, Action::Every(act), now);
+                heed(result)
+            }
+            Err(panic) => {
+                self.timers.end_running(entry);
+                if !self.catch_panics {
+                    resume_unwind(panic);
+                }
+                heed(Err(Error::panicked(&*panic)))
+            }
+        }
+    }
+
+    fn call_timer(&mut self, act: impl FnOnce(&mut Self) -> Result<()>) -> Result<()> {
+        if !self.catch_panics {
+            return heed(act(self));
+        }
+        let called = catch_unwind(AssertUnwindSafe(|| act(self)));
+        heed(called.unwrap_or_else(|panic| Err(Error::panicked(&*panic))))
+    }
+
+    /// Schedules a call of [`Channel::settle`](crate::Channel::settle) after `delay`, for the
+    /// channel whose method runs: at the beginning of the first pass after that. Does nothing
+    /// outside a channel's methods. With a delay of 0 that is the next pass, which does not wait.
+    /// A delay past the end of the clock never ends.
+    ///
+    /// A listener waits like this while the process has no descriptor left, since no event
+    /// reports that it has one again.
+    ///
+    /// ```
+    /// use fdloop::{Channel, EventLoop, Interest, Result};
+    /// use os_pipe::PipeReader;
+    /// use std::io::Write;
+    /// use std::os::fd::{AsRawFd, RawFd};
+    /// use std::time::{Duration, Instant};
+    ///
+    /// /// Reads its pipe from some time on.
+    /// struct Late(PipeReader, Instant);
+    ///
+    /// impl AsRawFd for Late {
+    ///     fn as_raw_fd(&self) -> RawFd {
+    ///         self.0.as_raw_fd()
+    ///     }
+    /// }
+    ///
+    /// impl Channel for Late {
+    ///     fn interest(&self, _: &EventLoop) -> Option<Interest> {
+    ///         let due = Instant::now() >= self.1;
+    ///         Some(if due { Interest::READABLE } else { Interest::empty() })
+    ///     }
+    ///     fn settle(&mut self, event_loop: &mut EventLoop) -> Result<()> {
+    ///         // First called right after it was added.
+    ///         let left = self.1.saturating_duration_since(Instant::now());
+    ///         if !left.is_zero() {
+    ///             event_loop.settle_later(left);
+    ///         }
+    ///         Ok(())
+    ///     }
+    ///     fn handle_read_event(&mut self, event_loop: &mut EventLoop) -> Result<()> {
+    ///         event_loop.stop();
+    ///         Ok(())
+    ///     }
+    /// }
+    ///
+    /// # let (reader, mut writer) = os_pipe::pipe()?;
+    /// # writer.write_all(b"x")?;
+    /// let soon = Instant::now() + Duration::from_millis(5);
+    /// let mut event_loop = EventLoop::new()?;
+    /// event_loop.add(Late(reader, soon))?;
+    /// event_loop.run()?;
+    /// assert!(Instant::now() >= soon);
+    /// # Ok::<(), fdloop::Error>(())
+    /// ```
+    pub fn settle_later(&mut self, delay: Duration) {
+        let Some(key) = self.serving else {
+            return;
+        };
+        if delay.is_zero() {
+            return self.touch(key);
+        }
+        let now: Instant = self.poller.now();
+        self.add_timer(Action::Settle(key), now.checked_add(delay), now, 0);
+    }
+}
+
+/// Acts on the result of a timer's function. Returns errors that leave the loop.
+fn heed(result: Result<()>) -> Result<()> {
+    let Err(error) = result else {
+        return Ok(());
+    };
+    match error.effect(|_| false) {
+        Effect::Exit => Err(error),
+        Effect::Nothing => Ok(()),
+        Effect::End | Effect::Failure => {
+            log::error!("uncaptured error of a timer: {error}");
+            Ok(())
+        }
+    }
+}

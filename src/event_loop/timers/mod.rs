@@ -1,0 +1,429 @@
+//! Timers: functions that the loop calls at a time.
+
+mod fire;
+mod queue;
+
+use std::fmt;
+use std::hash::{Hash, Hasher};
+use std::mem;
+use std::time::{Duration, Instant};
+
+use super::EventLoop;
+use super::id::{Key, Serial};
+use crate::error::Result;
+use crate::poller::Deadline;
+use queue::{Entry, Queue};
+
+/// The id of a timer: small and copyable. [`EventLoop::call_later`], [`EventLoop::call_at`] and
+/// [`EventLoop::call_every`] return it; [`EventLoop::cancel`] and [`EventLoop::reset`] take it.
+///
+/// The id of a timer that has fired for the last time, or was cancelled, finds nothing.
+#[derive(Clone, Copy)]
+pub struct TimerId {
+    slot: u32,
+    serial: Serial,
+}
+
+impl PartialEq for TimerId {
+    fn eq(&self, other: &Self) -> bool {
+        self.serial == other.serial
+    }
+}
+
+impl Eq for TimerId {}
+
+impl Hash for TimerId {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.serial.hash(state);
+    }
+}
+
+impl fmt::Debug for TimerId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "TimerId(#{:x})", self.serial)
+    }
+}
+
+type Once = Box<dyn FnOnce(&mut EventLoop) -> Result<()>>;
+type Repeated = Box<dyn FnMut(&mut EventLoop) -> Result<()>>;
+
+/// The effect of a timer.
+enum Action {
+    Once(Once),
+    Every(Repeated),
+    /// A periodic timer whose function runs.
+    Running,
+    /// A channel is settled: see [`EventLoop::settle_later`].
+    Settle(Key),
+}
+
+/// The place of a timer.
+enum Slot {
+    Vacant { next: Option<u32> },
+    Taken(Timer),
+}
+
+struct Timer {
+    serial: Serial,
+    /// That of the timer's entry in the queue. Other entries of the place are stale.
+    seq: u64,
+    /// That entry is in the queue. If not, the pass has collected it.
+    queued: bool,
+    action: Action,
+    /// The n-th call of a periodic timer is at `start` + n × `period`, in nanoseconds.
+    start: u64,
+    period: u64,
+}
+
+/// The timers of a loop.
+#[derive(Default)]
+pub(super) struct Timers {
+    /// The time from which entries count. Read when the first timer is made.
+    epoch: Option<Instant>,
+    queue: Queue,
+    /// Stale entries in the queue.
+    stale: usize,
+    slots: Vec<Slot>,
+    /// The first vacant place.
+    vacant: Option<u32>,
+    /// Timers whose time has come and which the pass has not reached, in descending order.
+    due: Vec<Entry>,
+    count: usize,
+    /// Timers that keep `run` going.
+    one_shots: usize,
+    next_seq: u64,
+}
+
+/// A time that no clock reaches. (After 584 years.)
+const NEVER: u64 = u64::MAX - 1;
+
+/// Fewer stale entries than this are left alone.
+const FEW: usize = 1024;
+
+impl Timers {
+    #[inline]
+    pub(super) fn is_empty(&self) -> bool {
+        self.count == 0
+    }
+
+    /// Checks whether a timer keeps `run` going.
+    #[inline]
+    pub(super) fn has_one_shots(&self) -> bool {
+        self.one_shots > 0
+    }
+
+    /// Returns the time of the first timer.
+    pub(super) fn deadline(&self) -> Deadline {
+        if !self.due.is_empty() {
+            return Deadline::Now;
+        }
+        let (Some(first), Some(epoch)) = (self.queue.first(), self.epoch) else {
+            return Deadline::Never;
+        };
+        let at = epoch.checked_add(Duration::from_nanos(first.at));
+        match at {
+            Some(at) if first.at < NEVER => Deadline::At(at),
+            _ => Deadline::Never,
+        }
+    }
+
+    /// Converts a time to nanoseconds.
+    #[inline]
+    fn nanos(&mut self, at: Option<Instant>, now: Instant) -> u64 {
+        let epoch = *self.epoch.get_or_insert(now);
+        let Some(at) = at else {
+            return NEVER;
+        };
+        let since = at.saturating_duration_since(epoch).as_nanos();
+        u64::try_from(since).map_or(NEVER, |since| since.min(NEVER))
+    }
+
+    fn add(&mut self, serial: Serial, action: Action, at: u64, period: u64) -> TimerId {
+        let timer = Timer {
+            serial,
+            seq: 0,
+            queued: false,
+            action,
+            start: at,
+            period,
+        };
+        self.one_shots += usize::from(matches!(timer.action, Action::Once(_)));
+        self.count += 1;
+        let slot = match self.vacant {
+            Some(slot) => {
+                let place = &mut self.slots[slot as usize];
+                if let Slot::Vacant { next } = mem::replace(place, Slot::Taken(timer)) {
+                    self.vacant = next;
+                }
+                slot
+            }
+            None => {
+                self.slots.push(Slot::Taken(timer));
+                (self.slots.len() - 1) as u32
+            }
+        };
+        self.schedule(slot, at);
+        TimerId { slot, serial }
+    }
+
+    /// Adds an entry for a timer. Any older one becomes stale.
+    fn schedule(&mut self, slot: u32, at: u64) {
+        let seq = self.next_seq;
+        self.next_seq += 1;
+        if let Some(Slot::Taken(timer)) = self.slots.get_mut(slot as usize) {
+            timer.seq = seq;
+            timer.queued = true;
+        }
+        self.queue.push(Entry { at, seq, slot });
+    }
+
+    fn get_mut(&mut self, id: TimerId) -> Option<&mut Timer> {
+        match self.slots.get_mut(id.slot as usize) {
+            Some(Slot::Taken(timer)) if timer.serial == id.serial => Some(timer),
+            _ => None,
+        }
+    }
+
+    /// Checks whether an entry is the one of its timer.
+    fn is_live(slots: &[Slot], entry: &Entry) -> bool {
+        match slots.get(entry.slot as usize) {
+            Some(Slot::Taken(timer)) => timer.seq == entry.seq,
+            _ => false,
+        }
+    }
+
+    /// Removes a timer. Its entry becomes stale.
+    fn remove(&mut self, slot: u32) -> Option<Timer> {
+        let next = self.vacant;
+        let place = self.slots.get_mut(slot as usize)?;
+        let Slot::Taken(timer) = mem::replace(place, Slot::Vacant { next }) else {
+            return None;
+        };
+        self.vacant = Some(slot);
+        self.count -= 1;
+        self.one_shots -= usize::from(matches!(timer.action, Action::Once(_)));
+        if timer.queued {
+            self.note_stale();
+        }
+        Some(timer)
+    }
+
+    /// Removes a periodic timer whose function has panicked, unless that had cancelled it.
+    fn end_running(&mut self, entry: Entry) {
+        if let Some(Slot::Taken(timer)) = self.slots.get(entry.slot as usize) {
+            if matches!(timer.action, Action::Running) {
+                self.remove(entry.slot);
+            }
+        }
+    }
+
+    /// Notes that an entry of the queue has become stale.
+    fn note_stale(&mut self) {
+        self.stale += 1;
+        if self.stale > FEW && self.stale > self.count {
+            self.tidy();
+        }
+        self.skip_stale();
+        self.free_if_empty();
+    }
+
+    /// Frees the memory of many timers after the last of them.
+    fn free_if_empty(&mut self) {
+        if self.count == 0 && self.slots.capacity() > FEW {
+            self.queue = Queue::default();
+            self.stale = 0;
+            self.slots = Vec::new();
+            self.vacant = None;
+        }
+    }
+
+    /// Removes stale entries from the front of the queue, so that the first one is live.
+    #[inline]
+    fn skip_stale(&mut self) {
+        loop {
+            match self.queue.first() {
+                Some(first) if self.stale > 0 && !Self::is_live(&self.slots, &first) => {
+                    self.queue.remove_first();
+                    self.stale -= 1;
+                }
+                Some(_) => return,
+                None if self.queue.refill() => {}
+                None => return,
+            }
+        }
+    }
+
+    /// Frees the memory of stale entries and vacant places.
+    #[cold]
+    fn tidy(&mut self) {
+        let slots = &self.slots;
+        self.queue.retain(|entry| Self::is_live(slots, entry));
+        self.stale = 0;
+        while let Some(Slot::Vacant { .. }) = self.slots.last() {
+            self.slots.pop();
+        }
+        self.slots.shrink_to(2 * self.slots.len());
+        self.vacant = None;
+        for (slot, place) in self.slots.iter_mut().enumerate() {
+            if let Slot::Vacant { next } = place {
+                *next = self.vacant.replace(slot as u32);
+            }
+        }
+    }
+}
+
+impl EventLoop {
+    /// Calls `act` once, `delay` from now, unless it is [cancelled](EventLoop::cancel) before.
+    /// Timers are called in the order of their times, those of one time in the order in which
+    /// they were made, and never early. Each pass calls those whose time has come, after the
+    /// handlers. A delay past the end of the clock never ends.
+    ///
+    /// The timer keeps [`run`](EventLoop::run) going until it has fired.
+    ///
+    /// [`Error::ExitNow`](crate::Error::ExitNow) and [fatal](crate::Error::fatal) errors of `act`
+    /// leave the loop. Others are logged. A panic passes through the loop, unless that
+    /// [catches panics](crate::Builder::catch_panics): it is then logged.
+    ///
+    /// ```
+    /// use fdloop::EventLoop;
+    /// use std::time::{Duration, Instant};
+    ///
+    /// let begin = Instant::now();
+    /// let mut event_loop = EventLoop::new()?;
+    /// event_loop.call_later(Duration::from_millis(5), move |_| {
+    ///     assert!(begin.elapsed() >= Duration::from_millis(5));
+    ///     Ok(())
+    /// });
+    /// event_loop.run()?;
+    /// # Ok::<(), fdloop::Error>(())
+    /// ```
+    pub fn call_later(
+        &mut self,
+        delay: Duration,
+        act: impl FnOnce(&mut Self) -> Result<()> + 'static,
+    ) -> TimerId {
+        let now = self.poller.now();
+        self.add_timer(Action::Once(Box::new(act)), now.checked_add(delay), now, 0)
+    }
+
+    /// Calls `act` once, at `time`, or in the next pass if that has passed: see
+    /// [`call_later`](EventLoop::call_later).
+    pub fn call_at(
+        &mut self,
+        time: Instant,
+        act: impl FnOnce(&mut Self) -> Result<()> + 'static,
+    ) -> TimerId {
+        let now = self.poller.now();
+        self.add_timer(Action::Once(Box::new(act)), Some(time), now, 0)
+    }
+
+    /// Calls `act` again and again, the n-th time n × `period` from now, so that delays of single
+    /// calls do not add up. Calls that were missed are made up for by a single one. A `period` of
+    /// 0 counts as a nanosecond: `act` is called in each pass, and the loop does not sleep.
+    ///
+    /// The timer does not keep [`run`](EventLoop::run) going. It ends when it is
+    /// [cancelled](EventLoop::cancel), also by `act` itself, or when `act` panics. After an error
+    /// it goes on. Errors and panics are otherwise treated as in
+    /// [`call_later`](EventLoop::call_later).
+    ///
+    /// ```
+    /// use fdloop::EventLoop;
+    /// use std::time::Duration;
+    ///
+    /// let mut event_loop = EventLoop::new()?;
+    /// let calls = event_loop.keep(0);
+    /// let tick = event_loop.call_every(Duration::from_millis(2), move |event_loop| {
+    ///     *event_loop.state_mut(calls).unwrap() += 1;
+    ///     Ok(())
+    /// });
+    /// event_loop.call_later(Duration::from_millis(15), |_| Ok(()));
+    /// event_loop.run()?; // until the second timer has fired
+    /// assert!(event_loop.take(calls).unwrap() >= 1);
+    /// assert!(event_loop.cancel(tick));
+    /// # Ok::<(), fdloop::Error>(())
+    /// ```
+    pub fn call_every(
+        &mut self,
+        period: Duration,
+        act: impl FnMut(&mut Self) -> Result<()> + 'static,
+    ) -> TimerId {
+        let now = self.poller.now();
+        let nanos = u64::try_from(period.as_nanos()).unwrap_or(NEVER).max(1);
+        let first = now.checked_add(Duration::from_nanos(nanos));
+        self.add_timer(Action::Every(Box::new(act)), first, now, nanos)
+    }
+
+    /// Cancels a timer, and drops its function. Returns false if it has fired for the last time,
+    /// or was cancelled before. Any handler and any timer may cancel any timer, also one whose time
+    /// has come in the same pass.
+    pub fn cancel(&mut self, id: TimerId) -> bool {
+        if self.timers.get_mut(id).is_none() {
+            return false;
+        }
+        self.timers.remove(id.slot).is_some()
+    }
+
+    /// Changes the time of a timer to `delay` from now. The further calls of a periodic timer
+    /// follow from there. Returns false if it has fired for the last time, or was cancelled.
+    ///
+    /// ```
+    /// use fdloop::EventLoop;
+    /// use std::time::{Duration, Instant};
+    ///
+    /// let mut event_loop = EventLoop::new()?;
+    /// let timer = event_loop.call_later(Duration::from_secs(3600), |_| Ok(()));
+    /// assert!(event_loop.reset(timer, Duration::from_millis(1)));
+    /// event_loop.run()?;
+    /// assert!(!event_loop.reset(timer, Duration::ZERO)); // it has fired
+    /// # Ok::<(), fdloop::Error>(())
+    /// ```
+    pub fn reset(&mut self, id: TimerId, delay: Duration) -> bool {
+        let now = self.poller.now();
+        let at = self.timers.nanos(now.checked_add(delay), now);
+        let Some(timer) = self.timers.get_mut(id) else {
+            return false;
+        };
+        timer.start = at;
+        let queued = timer.queued;
+        self.timers.schedule(id.slot, at);
+        if queued {
+            self.timers.note_stale();
+        }
+        true
+    }
+
+    /// Returns the time at which the loop next has something to do without an event of a
+    /// descriptor: that of its first timer, or [`Deadline::Now`] if a channel is to be settled.
+    /// For a program that waits by itself, and then calls
+    /// [`turn`](EventLoop::turn)`(Some(Duration::ZERO))`.
+    ///
+    /// ```
+    /// use fdloop::{Deadline, EventLoop};
+    /// use std::time::Duration;
+    ///
+    /// let mut event_loop = EventLoop::new()?;
+    /// assert_eq!(event_loop.next_deadline(), Deadline::Never);
+    /// event_loop.call_later(Duration::from_secs(1), |_| Ok(()));
+    /// assert!(event_loop.next_deadline().remaining().unwrap() <= Duration::from_secs(1));
+    /// # Ok::<(), fdloop::Error>(())
+    /// ```
+    #[must_use]
+    pub fn next_deadline(&self) -> Deadline {
+        if !self.touched.is_empty() {
+            return Deadline::Now;
+        }
+        self.timers.deadline()
+    }
+
+    fn add_timer(
+        &mut self,
+        action: Action,
+        at: Option<Instant>,
+        now: Instant,
+        period: u64,
+    ) -> TimerId {
+        let serial = self.take_serial();
+        let at = self.timers.nanos(at, now);
+        self.timers.add(serial, action, at, period)
+    }
+}

@@ -59,6 +59,9 @@ const FACTS: &[Fact] = &[
         "has_msg_dontwait",
         &[LINUX, ANDROID, FREEBSD, NETBSD, OPENBSD, SOLARIS],
     ),
+    // eventfd(2): one descriptor wakes a loop, where a pipe takes two. FreeBSD 13 and
+    // NetBSD 10 have it, and Rust programs run on older ones.
+    ("has_eventfd", &[LINUX, ANDROID]),
     // Opening /proc/self/fd/N makes a new open file description of the same file, also
     // of a pipe without a name. Elsewhere /dev/fd/N duplicates the descriptor.
     ("opens_through_proc", &[LINUX, ANDROID]),

@@ -103,6 +103,14 @@ pub trait ChatHandler {
         Ok(())
     }
 
+    /// Handles the end of the time that was set with
+    /// [`set_timeout`](crate::Endpoint::set_timeout): see
+    /// [`Handler::handle_timeout`](crate::Handler::handle_timeout). The default ends the chat.
+    fn handle_timeout(&mut self, io: &mut ChatIo<'_>) -> Result<()> {
+        io.fail_by_timeout();
+        Ok(())
+    }
+
     /// Handles an exceptional condition, such as out-of-band data: see
     /// [`Handler::handle_expt`](crate::Handler::handle_expt).
     fn handle_expt(&mut self, io: &mut ChatIo<'_>) -> Result<()> {
@@ -189,6 +197,9 @@ impl<H: ChatHandler + ?Sized> ChatHandler for Box<H> {
     }
     fn handle_drain(&mut self, io: &mut ChatIo<'_>) -> Result<()> {
         (**self).handle_drain(io)
+    }
+    fn handle_timeout(&mut self, io: &mut ChatIo<'_>) -> Result<()> {
+        (**self).handle_timeout(io)
     }
     fn handle_expt(&mut self, io: &mut ChatIo<'_>) -> Result<()> {
         (**self).handle_expt(io)

@@ -287,6 +287,10 @@ impl<H: ChatHandler> Handler for Chat<H> {
         self.handle(io, H::handle_expt)
     }
 
+    fn handle_timeout(&mut self, io: &mut Io<'_>) -> Result<()> {
+        self.handle(io, H::handle_timeout)
+    }
+
     fn handle_connect(&mut self, io: &mut Io<'_>) -> Result<()> {
         self.handle(io, |handler, io| {
             let result = handler.handle_connect(io);

@@ -34,6 +34,9 @@ impl<H: Handler + ?Sized> Handler for Box<H> {
     fn handle_drain(&mut self, io: &mut Io<'_>) -> Result<()> {
         (**self).handle_drain(io)
     }
+    fn handle_timeout(&mut self, io: &mut Io<'_>) -> Result<()> {
+        (**self).handle_timeout(io)
+    }
     fn handle_expt(&mut self, io: &mut Io<'_>) -> Result<()> {
         (**self).handle_expt(io)
     }
@@ -72,6 +75,9 @@ impl<T: Transport + ?Sized> Transport for Box<T> {
     }
     fn recv(&mut self, buf: &mut [u8]) -> io::Result<usize> {
         (**self).recv(buf)
+    }
+    fn holds_input(&self) -> bool {
+        (**self).holds_input()
     }
     fn send(&mut self, data: &[u8]) -> io::Result<usize> {
         (**self).send(data)

@@ -5,7 +5,7 @@ use std::any::Any;
 use std::time::Duration;
 
 use super::base::Dispatcher;
-use super::endpoint::{Call, Event, Turn};
+use super::endpoint::{Alarm, Call, Event, Turn};
 use super::handler::Handler;
 use super::io::{Io, View};
 use crate::error::{Effect, Error, Result};
@@ -43,7 +43,20 @@ impl<H: Handler> Dispatcher<H> {
         if self.has_held_input(event_loop) {
             event_loop.settle_later(Duration::ZERO);
         }
+        if self.endpoint.is_active() {
+            self.begin_timeout(event_loop);
+        }
         Ok(())
+    }
+
+    /// Begins the timeout anew, since bytes were received or sent.
+    #[inline(never)]
+    fn begin_timeout(&mut self, event_loop: &mut EventLoop) {
+        match self.endpoint.begin_timeout(event_loop.now()) {
+            Alarm::Keep => {}
+            Alarm::Set(delay) => event_loop.set_timeout(Some(delay)),
+            Alarm::Clear => event_loop.set_timeout(None),
+        }
     }
 
     /// Gives the connection to the channel that takes the place of this one.
@@ -71,6 +84,7 @@ impl<H: Handler> Dispatcher<H> {
             Call::Read => self.handler.handle_read(&mut io),
             Call::Write => self.handler.handle_write(&mut io),
             Call::Priority => self.handler.handle_expt(&mut io),
+            Call::Timeout => self.handler.handle_timeout(&mut io),
             Call::Drain => self.handler.handle_drain(&mut io),
             Call::Eof => self.handler.handle_eof(&mut io),
             Call::Close => return self.call_close(event_loop),
@@ -185,6 +199,7 @@ impl<H: Handler + 'static> Channel for Dispatcher<H> {
         if result.is_ok()
             && !event_loop.is_closed_by_id(self.endpoint.raw_fd())
             && self.endpoint.is_usual()
+            && !self.endpoint.is_active()
         {
             return Ok(());
         }
@@ -198,6 +213,19 @@ impl<H: Handler + 'static> Channel for Dispatcher<H> {
 
     fn handle_expt_event(&mut self, event_loop: &mut EventLoop) -> Result<()> {
         self.drive(event_loop, Turn::of(Event::Priority))
+    }
+
+    fn handle_timeout(&mut self, event_loop: &mut EventLoop) -> Result<()> {
+        if self.endpoint.timeout().is_none() {
+            return Ok(());
+        }
+        match self.endpoint.end_alarm(event_loop.now()) {
+            Some(left) => {
+                event_loop.set_timeout(Some(left));
+                Ok(())
+            }
+            None => self.drive(event_loop, Turn::of(Event::Timeout)),
+        }
     }
 
     fn handle_close(&mut self, event_loop: &mut EventLoop, reason: Option<Error>) -> Result<()> {
@@ -225,6 +253,9 @@ impl<H: Handler + 'static> Channel for Dispatcher<H> {
     fn settle(&mut self, event_loop: &mut EventLoop) -> Result<()> {
         self.endpoint.begin_handler();
         self.endpoint.resume();
+        if self.endpoint.timeout().is_some() && !event_loop.has_timeout() {
+            self.endpoint.forget_alarm();
+        }
         let turn = match self.has_held_input(event_loop) {
             true => Turn::of(Event::Read),
             false => Turn::default(),

@@ -88,6 +88,16 @@ pub trait Handler {
         Ok(())
     }
 
+    /// Handles the end of the time that was set with
+    /// [`set_timeout`](crate::Endpoint::set_timeout), in which no bytes were received or sent. By
+    /// default the channel ends: [`handle_close`](Handler::handle_close) is called next, and
+    /// [`reason`](crate::Endpoint::reason) is ETIMEDOUT. If an override lets the channel go on, the
+    /// time begins anew.
+    fn handle_timeout(&mut self, io: &mut Io<'_>) -> Result<()> {
+        io.fail_by_timeout();
+        Ok(())
+    }
+
     /// Handles an exceptional condition, usually out-of-band data for
     /// [`recv_oob`](crate::Endpoint::recv_oob). The event is reported again until that data is
     /// received. By default it is logged, and after 64 events in a row the channel is not

@@ -138,6 +138,17 @@ pub trait Channel: AsRawFd + Upcast {
         Ok(())
     }
 
+    /// Handles the end of the time that was set with [`EventLoop::set_timeout`]. By default does
+    /// nothing.
+    ///
+    /// # Errors
+    ///
+    /// As for [`handle_read_event`](Channel::handle_read_event).
+    fn handle_timeout(&mut self, event_loop: &mut EventLoop) -> Result<()> {
+        let _ = event_loop;
+        Ok(())
+    }
+
     /// Handles the end of the channel: the other side hung up, or one of the channel's methods
     /// returned `reason`, which means that the connection is lost. The loop calls this at most
     /// once, and then removes the channel.
@@ -321,6 +332,9 @@ macro_rules! forward_channel {
                 error: $crate::Error,
             ) -> $crate::Result<()> {
                 self.0.handle_error(event_loop, error)
+            }
+            fn handle_timeout(&mut self, event_loop: &mut $crate::EventLoop) -> $crate::Result<()> {
+                $crate::Channel::handle_timeout(&mut self.0, event_loop)
             }
             fn is_own_end(&self, error: &$crate::Error) -> bool {
                 $crate::Channel::is_own_end(&self.0, error)

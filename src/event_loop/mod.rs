@@ -10,9 +10,11 @@ mod map;
 mod panics;
 mod pass;
 mod reach;
+mod remote;
 mod removal;
 mod run;
 mod state;
+mod timeouts;
 mod timers;
 mod upcast;
 mod watch;
@@ -28,6 +30,7 @@ pub(crate) use channel::forward_channel;
 pub use channel::{Channel, Predicates};
 pub use error::AddError;
 pub use id::{AnyId, ChannelId};
+pub use remote::Remote;
 pub use run::RunOptions;
 pub use state::StateId;
 pub use timers::TimerId;
@@ -38,8 +41,10 @@ use crate::error::Result;
 use crate::poller::{Backend, Deadline, Event, Interest, Poller};
 use id::{Key, Serial};
 use map::ChannelMap;
+use remote::{Call, Receiver};
 use run::{Awaited, Stop};
 use state::States;
+use timeouts::Timeouts;
 use timers::Timers;
 use watch::Watches;
 
@@ -85,8 +90,7 @@ use watch::Watches;
 /// A loop and its channels stay in one thread: `EventLoop` is not `Send`, so that handlers may
 /// hold what is not. To use several threads, make a loop in each, and send them what channels
 /// are made of: [`Socket`](crate::Socket), [`FileWrapper`](crate::FileWrapper) and
-/// [`Backend`] are `Send`. To reach a loop that waits, write to a pipe or a socket that one of
-/// its channels reads.
+/// [`Backend`] are `Send`. A [`Remote`] reaches a loop from other threads.
 ///
 /// ```compile_fail,E0277
 /// let mut event_loop = fdloop::EventLoop::new().unwrap();
@@ -126,6 +130,11 @@ pub struct EventLoop {
     /// in here once.
     touched: VecDeque<Key>,
     timers: Timers,
+    timeouts: Timeouts,
+    /// Calls of other threads that have arrived.
+    calls: VecDeque<Call>,
+    /// The loop's end of its remotes, once there is one.
+    receiver: Option<Receiver>,
     /// The schedule for asking channels whose predicates may look at anything.
     asking: Asking,
     /// The serial number of the next channel. Channels of the pass that is being
@@ -194,6 +203,9 @@ impl EventLoop {
             reserved: BTreeMap::new(),
             touched: VecDeque::new(),
             timers: Timers::default(),
+            timeouts: Timeouts::default(),
+            calls: VecDeque::new(),
+            receiver: None,
             asking: Asking::new(),
             next_serial: first_serial(),
             serving: None,
@@ -213,13 +225,19 @@ impl EventLoop {
     /// Returns the number of channels, including those whose methods run.
     #[must_use]
     pub fn len(&self) -> usize {
-        self.channels.len()
+        self.channels.len() - usize::from(self.has_inbox())
     }
 
     /// Checks whether the loop has no channels.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.channels.is_empty()
+        self.len() == 0
+    }
+
+    /// Checks whether one of the channels is the loop's own.
+    fn has_inbox(&self) -> bool {
+        let own = self.receiver.as_ref();
+        own.is_some_and(|own| self.watches.current(own.key).is_some())
     }
 
     /// Returns the id of the channel whose method runs, for a handler that passes it to others.
@@ -347,6 +365,7 @@ impl EventLoop {
 impl Drop for EventLoop {
     /// Closes all channels.
     fn drop(&mut self) {
+        self.receiver = None;
         for (_, channel) in mem::take(&mut self.channels) {
             self.discard(channel);
         }

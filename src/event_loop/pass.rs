@@ -1,4 +1,5 @@
-//! One pass, from top to bottom: settle, ask, wait, deliver, police, put back; then timers.
+//! One pass, from top to bottom: settle, ask, wait, deliver, police, put back; then timers and
+//! calls of other threads.
 //!
 //! After a system call every return is mispredicted (mitigations), and callgrind does not
 //! show that. So what lies between the loop and a handler is one function: each
@@ -27,6 +28,8 @@ pub(super) enum Errand<'a> {
     Deliver(Readiness),
     /// It was touched.
     Settle,
+    /// Its timeout is over.
+    Timeout,
     /// Its interest may have changed.
     Ask,
     /// The program called [`EventLoop::with`].
@@ -77,6 +80,9 @@ impl EventLoop {
         let served = self.serve(deadline)?;
         if !self.timers.is_empty() {
             self.fire_timers()?;
+        }
+        if !self.calls.is_empty() {
+            self.make_calls()?;
         }
         Ok(served)
     }
@@ -160,7 +166,7 @@ impl EventLoop {
     fn deadline_now(&self, deadline: Deadline) -> Deadline {
         match deadline {
             _ if self.running && (self.stop != Stop::Unasked || !self.has_work()) => Deadline::Now,
-            _ if !self.touched.is_empty() => Deadline::Now,
+            _ if !self.touched.is_empty() || !self.calls.is_empty() => Deadline::Now,
             Deadline::Never if self.channels.is_empty() && self.timers.is_empty() => Deadline::Now,
             deadline => deadline,
         }
@@ -289,6 +295,10 @@ impl EventLoop {
             Errand::Settle => {
                 let settled = channel.settle(self);
                 self.police(channel, settled)
+            }
+            Errand::Timeout => {
+                let result = channel.handle_timeout(self);
+                self.police(channel, result)
             }
             Errand::Ask => Ok(()),
             Errand::With(visit) => {

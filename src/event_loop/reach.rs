@@ -183,6 +183,9 @@ impl EventLoop {
     pub fn close_all(&mut self, ignore_all: bool) -> Result<()> {
         let mut result = Ok(());
         for key in self.watches.keys() {
+            if self.is_own(key) {
+                continue;
+            }
             let closed = self.close_key(key);
             if result.is_ok() && !ignore_all {
                 result = closed;

@@ -234,7 +234,7 @@ impl EventLoop {
 
     /// Checks whether the last wait found nothing, and nothing has become due since.
     fn found_nothing(&self) -> bool {
-        self.ready.is_empty() && self.touched.is_empty()
+        self.ready.is_empty() && self.touched.is_empty() && self.calls.is_empty()
     }
 
     /// Makes every channel that was touched since the last wait write its gathered output.

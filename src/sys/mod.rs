@@ -14,6 +14,7 @@ pub(crate) mod reopen;
 #[cfg(feature = "select")]
 pub(crate) mod select;
 pub(crate) mod socket;
+pub(crate) mod wake;
 
 /// Turns the `-1` of a system call into the error it left in `errno`.
 fn check(result: libc::c_int) -> std::io::Result<libc::c_int> {

@@ -12,6 +12,7 @@
 #![allow(clippy::print_stderr, reason = "a test says what it skips")]
 
 pub mod chat;
+pub mod clock;
 mod files;
 mod pollers;
 mod probe;

@@ -15,4 +15,5 @@ mod failed_sends;
 mod hangups;
 mod replace;
 mod shared_buffer;
+mod timeouts;
 mod what_is_next;

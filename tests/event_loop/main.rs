@@ -21,6 +21,7 @@ mod hints;
 mod leaving;
 mod panics;
 mod reach;
+mod remote;
 mod rules;
 mod running;
 mod shared_state;

@@ -1,59 +1,16 @@
 //! Timers: order, cancelling, and what else they may do.
 
 use std::cell::{Cell, RefCell};
-use std::io::{self, Write};
-use std::os::fd::RawFd;
+use std::io::Write;
 use std::os::unix::net::UnixStream;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
+use crate::common::clock::{Clocked, with_clocks};
 use crate::common::{Probe, on_every_backend, with_every_loop};
-use fdloop::{
-    Backend, ChannelId, Deadline, Dispatcher, Error, Event, EventLoop, Interest, Poller,
-    RunOptions, TimerId,
-};
+use fdloop::{Backend, ChannelId, Deadline, Dispatcher, Error, EventLoop, RunOptions, TimerId};
 
 const MS: Duration = Duration::from_millis(1);
-
-/// A poller whose clock advances only by waiting for it.
-#[derive(Debug)]
-struct Clocked {
-    poller: Box<dyn Poller + Send>,
-    now: Rc<Cell<Instant>>,
-    waits: Rc<Cell<usize>>,
-}
-
-impl Poller for Clocked {
-    fn set(&mut self, fd: RawFd, interest: Interest) -> io::Result<()> {
-        self.poller.set(fd, interest)
-    }
-    fn wait(&mut self, deadline: Deadline, ready: &mut Vec<Event>) -> io::Result<()> {
-        self.waits.set(self.waits.get() + 1);
-        self.poller.wait(Deadline::Now, ready)?;
-        if let (Deadline::At(at), true) = (deadline, ready.is_empty()) {
-            self.now.set(self.now.get().max(at));
-        }
-        Ok(())
-    }
-    fn now(&self) -> Instant {
-        self.now.get()
-    }
-}
-
-type Clock = Rc<Cell<Instant>>;
-
-/// Calls `test` with a loop over each backend whose time is simulated.
-fn with_clocks(test: impl Fn(&mut EventLoop, &Clock)) {
-    on_every_backend(|backend| {
-        let now = Rc::new(Cell::new(Instant::now()));
-        let poller = Clocked {
-            poller: backend.poller(),
-            now: Rc::clone(&now),
-            waits: Rc::default(),
-        };
-        test(&mut EventLoop::with_poller(poller), &now);
-    });
-}
 
 type Log = Rc<RefCell<Vec<u32>>>;
 
@@ -353,11 +310,7 @@ fn a_turn_ends_at_the_first_timer_and_an_idle_loop_sleeps_until_then() {
     on_every_backend(|backend: Backend| {
         let waits = Rc::new(Cell::new(0));
         let now = Rc::new(Cell::new(Instant::now()));
-        let poller = Clocked {
-            poller: backend.poller(),
-            now: Rc::clone(&now),
-            waits: Rc::clone(&waits),
-        };
+        let poller = Clocked::new(backend, &now, &waits);
         let mut event_loop = EventLoop::with_poller(poller);
         let log = Log::default();
         event_loop.call_later(900 * MS, note(&log, 1));

@@ -7,12 +7,13 @@ use super::Endpoint;
 use super::state::{Congestion, Ending, Flow, Input, Phase};
 use crate::error::Result;
 
-/// An event that the loop reports to a channel.
+/// An event that the loop reports to a channel, or the end of its timeout.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Event {
     Read,
     Write,
     Priority,
+    Timeout,
 }
 
 /// The progress of one event and of the calls that follow from it.
@@ -43,6 +44,7 @@ pub(crate) enum Call {
     Read,
     Write,
     Priority,
+    Timeout,
     Drain,
     Eof,
     Close,
@@ -67,7 +69,8 @@ impl Endpoint {
         }
         match self.phase {
             Phase::Announcing { .. } => return Ok(Some(Call::Connect)),
-            Phase::Connecting(_) if turn.event != Some(Event::Priority) => {}
+            Phase::Connecting(_)
+                if !matches!(turn.event, Some(Event::Priority | Event::Timeout)) => {}
             _ => {
                 let call = match turn.event.take() {
                     Some(event) if self.has_events() => self.call_for(event)?,
@@ -88,6 +91,7 @@ impl Endpoint {
             Event::Read if listens => Some(Call::Accept),
             Event::Read => (!self.input_ended()).then_some(Call::Read),
             Event::Write => (!listens).then_some(Call::Write),
+            Event::Timeout => Some(Call::Timeout),
             Event::Priority => match self.take_socket_error()? {
                 Some(error) => {
                     self.fail(error);
@@ -120,7 +124,7 @@ impl Endpoint {
             Call::Connect => self.begin_connect(),
             Call::Accept | Call::Read => self.begin_reader(),
             Call::Write => self.begin_write_event(),
-            Call::Priority | Call::Replace => {}
+            Call::Priority | Call::Timeout | Call::Replace => {}
             Call::Drain => self.congestion = Congestion::No,
             Call::Eof => self.input = Input::Over,
             Call::Close => self.ending = Ending::Begun,
@@ -138,7 +142,12 @@ impl Endpoint {
                 self.end_unread();
             }
             Call::Write => self.end_write_event()?,
-            Call::Priority | Call::Drain | Call::Eof | Call::Close | Call::Replace => {}
+            Call::Priority
+            | Call::Timeout
+            | Call::Drain
+            | Call::Eof
+            | Call::Close
+            | Call::Replace => {}
         }
         Ok(())
     }

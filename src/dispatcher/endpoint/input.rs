@@ -27,7 +27,10 @@ impl Endpoint {
         match (&self.link, &self.phase) {
             (Some(Link::Socket(socket)), Phase::Connected) if !buf.is_empty() => {
                 match socket.recv(buf) {
-                    Ok(n) if n > 0 => Ok(n),
+                    Ok(n) if n > 0 => {
+                        self.note_activity();
+                        Ok(n)
+                    }
                     Err(e) if e.kind() == io::ErrorKind::Interrupted => self.recv_unusual(buf),
                     result => self.received(result),
                 }
@@ -59,7 +62,10 @@ impl Endpoint {
                 self.end_input();
                 Ok(0)
             }
-            Ok(n) => Ok(n),
+            Ok(n) => {
+                self.note_activity();
+                Ok(n)
+            }
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => Err(error.into()),
             Err(error) => {
                 let verb = self.link.as_ref().map_or("receive", |link| link.verbs()[0]);
@@ -358,6 +364,7 @@ impl Endpoint {
     /// `WouldBlock` if none has arrived; `Unsupported` if the transport is not a socket;
     /// `NotConnected` if the channel is closed; else the errors of recvfrom(2).
     pub fn recv_from(&mut self, buf: &mut [u8]) -> Result<(usize, Address)> {
+        self.note_activity();
         let socket = self.socket_for("receive a datagram")?;
         socket
             .recv_from(buf)

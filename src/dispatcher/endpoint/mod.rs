@@ -8,6 +8,7 @@ mod leave;
 mod output;
 mod setup;
 mod state;
+mod timeout;
 
 use std::fmt;
 use std::os::fd::{AsRawFd, BorrowedFd, RawFd};
@@ -17,9 +18,12 @@ use super::socket::Socket;
 use super::transport::{Link, Transport};
 use crate::address::Address;
 use crate::error::{Error, Result};
-use state::{Congestion, Ending, Flow, Input, Listener, Phase};
+use state::{Activity, Congestion, Ending, Flow, Input, Listener, Phase};
+
+use timeout::Timeout;
 
 pub(crate) use calls::{Call, Event, Turn};
+pub(crate) use timeout::Alarm;
 
 /// A dispatcher without its handler: the descriptor, its phase and its output. It has
 /// all of asyncore's methods.
@@ -86,6 +90,7 @@ pub struct Endpoint {
     /// The descriptor's number; messages use it after the descriptor is gone, too.
     fd: RawFd,
     outlet: Outlet,
+    activity: Activity,
     /// Unhandled priority events in a row.
     unhandled_priority: u8,
     /// The running handler has sent something at once.
@@ -105,6 +110,8 @@ pub struct Endpoint {
     /// The error that closes the channel, if any.
     reason: Option<Error>,
     addr: Option<Address>,
+    /// Allocated if it is set, since most connections have none.
+    timeout: Option<Box<Timeout>>,
 }
 
 /// The output side.
@@ -195,6 +202,7 @@ impl Endpoint {
             ending: Ending::No,
             fd: -1,
             outlet: Outlet::new(buffered),
+            activity: Activity::Unwatched,
             unhandled_priority: 0,
             sent: false,
             received: false,
@@ -205,6 +213,7 @@ impl Endpoint {
             unread_events: 0,
             reason: None,
             addr: None,
+            timeout: None,
         }
     }
 

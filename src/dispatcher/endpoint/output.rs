@@ -5,7 +5,7 @@ use std::io;
 use super::super::producer::Producer;
 use super::super::queue::Mark;
 use super::super::transport::uninterrupted;
-use super::state::{Congestion, Ending, Flow, Phase};
+use super::state::{Activity, Congestion, Ending, Flow, Phase};
 use super::{Buffer, Endpoint, Outlet};
 use crate::address::Address;
 use crate::error::{Error, Result};
@@ -181,7 +181,10 @@ impl Endpoint {
         }
         let link = self.link_for("send")?;
         match uninterrupted(|| link.send(data)) {
-            Ok(n) => Ok(n),
+            Ok(n) => {
+                self.note_activity();
+                Ok(n)
+            }
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(0),
             Err(error) if connecting => {
                 self.sent_too_early(error);
@@ -240,6 +243,7 @@ impl Endpoint {
     /// `WouldBlock` if there is no room now; `Unsupported` if the transport is not
     /// a socket; `NotConnected` if the channel is closed; else the errors of sendto(2).
     pub fn send_to(&mut self, data: &[u8], to: &Address) -> Result<usize> {
+        self.note_activity();
         let socket = self.socket_for("send a datagram")?;
         socket
             .send_to(data, to)
@@ -280,6 +284,9 @@ impl Endpoint {
             return Ok(());
         };
         let written = buffer.queue.write_to(link, self.fd);
+        if written.is_ok() && self.activity == Activity::Quiet {
+            self.activity = Activity::Active;
+        }
         if buffer.queue.is_empty() {
             self.flow = Flow::Clear;
         }

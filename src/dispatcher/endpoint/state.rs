@@ -113,6 +113,18 @@ pub(super) enum Congestion {
     Drained,
 }
 
+/// The activity of the connection, for its timeout.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+pub(super) enum Activity {
+    /// There is no timeout.
+    Unwatched = 0,
+    /// No bytes were received or sent since the dispatcher last looked.
+    Quiet,
+    /// Bytes were received or sent, or the timeout was set: it begins anew.
+    Active,
+}
+
 /// The end of the channel.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u8)]

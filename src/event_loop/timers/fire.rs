@@ -6,9 +6,13 @@ use std::time::{Duration, Instant};
 
 use super::queue::Entry;
 use super::{Action, Slot, Timers};
-use crate::error::{Effect, Error, Result};
+use crate::error::{Error, Result};
 use crate::event_loop::EventLoop;
+use crate::event_loop::pass::Errand;
 use crate::poller::Deadline;
+
+/// The name in messages.
+const PERIODIC: &str = "a periodic timer";
 
 impl Timers {
     /// Moves the entries whose time has come to `due`.
@@ -92,9 +96,13 @@ impl EventLoop {
         self.timers.collect_due(now);
         while let Some((entry, action)) = self.timers.take_due() {
             match action {
-                Action::Once(act) => self.call_timer(|event_loop| act(event_loop))?,
+                Action::Once(act) => self.call_free("a timer", act)?,
                 Action::Every(act) => self.call_periodic(entry, act, now)?,
                 Action::Settle(key) => self.touch(key),
+                Action::Timeout(key) => {
+                    self.timeouts.take(key.fd);
+                    self.visit_apart(key, Errand::Timeout)?;
+                }
                 Action::Running => {}
             }
         }
@@ -106,24 +114,16 @@ impl EventLoop {
         match called {
             Ok(result) => {
                 self.timers.resume(entry, Action::Every(act), now);
-                heed(result)
+                self.call_free(PERIODIC, |_| result)
             }
             Err(panic) => {
                 self.timers.end_running(entry);
                 if !self.catch_panics {
                     resume_unwind(panic);
                 }
-                heed(Err(Error::panicked(&*panic)))
+                self.call_free(PERIODIC, |_| Err(Error::panicked(&*panic)))
             }
         }
-    }
-
-    fn call_timer(&mut self, act: impl FnOnce(&mut Self) -> Result<()>) -> Result<()> {
-        if !self.catch_panics {
-            return heed(act(self));
-        }
-        let called = catch_unwind(AssertUnwindSafe(|| act(self)));
-        heed(called.unwrap_or_else(|panic| Err(Error::panicked(&*panic))))
     }
 
     /// Schedules a call of [`Channel::settle`](crate::Channel::settle) after `delay`, for the
@@ -187,20 +187,5 @@ impl EventLoop {
         }
         let now: Instant = self.poller.now();
         self.add_timer(Action::Settle(key), now.checked_add(delay), now, 0);
-    }
-}
-
-/// Acts on the result of a timer's function. Returns errors that leave the loop.
-fn heed(result: Result<()>) -> Result<()> {
-    let Err(error) = result else {
-        return Ok(());
-    };
-    match error.effect(|_| false) {
-        Effect::Exit => Err(error),
-        Effect::Nothing => Ok(()),
-        Effect::End | Effect::Failure => {
-            log::error!("uncaptured error of a timer: {error}");
-            Ok(())
-        }
     }
 }

@@ -48,13 +48,15 @@ type Once = Box<dyn FnOnce(&mut EventLoop) -> Result<()>>;
 type Repeated = Box<dyn FnMut(&mut EventLoop) -> Result<()>>;
 
 /// The effect of a timer.
-enum Action {
+pub(super) enum Action {
     Once(Once),
     Every(Repeated),
     /// A periodic timer whose function runs.
     Running,
     /// A channel is settled: see [`EventLoop::settle_later`].
     Settle(Key),
+    /// A channel's timeout is over: see [`EventLoop::set_timeout`].
+    Timeout(Key),
 }
 
 /// The place of a timer.
@@ -409,13 +411,13 @@ impl EventLoop {
     /// ```
     #[must_use]
     pub fn next_deadline(&self) -> Deadline {
-        if !self.touched.is_empty() {
+        if !self.touched.is_empty() || !self.calls.is_empty() {
             return Deadline::Now;
         }
         self.timers.deadline()
     }
 
-    fn add_timer(
+    pub(super) fn add_timer(
         &mut self,
         action: Action,
         at: Option<Instant>,

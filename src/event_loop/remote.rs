@@ -1,0 +1,287 @@
+//! Reaching a loop from other threads.
+
+use std::collections::VecDeque;
+use std::fmt;
+use std::io;
+use std::mem;
+use std::os::fd::{AsFd, AsRawFd, RawFd};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use super::EventLoop;
+use super::channel::{Channel, Predicates};
+use super::id::{AnyId, Key};
+use crate::error::{Effect, Error, Result};
+use crate::sys::wake::Waker;
+
+pub(super) type Call = Box<dyn FnOnce(&mut EventLoop) -> Result<()> + Send>;
+
+/// A handle with which other threads reach a loop: [`EventLoop::remote`] returns it. It is `Send`
+/// and `Sync`, and cheap to clone.
+///
+/// The loop learns of calls and wakes through a descriptor. Many of them cost one write.
+///
+/// ```
+/// use fdloop::{EventLoop, Remote};
+///
+/// let mut event_loop = EventLoop::new()?;
+/// let sum = event_loop.keep(0);
+/// let remote: Remote = event_loop.remote()?;
+/// let worker = std::thread::spawn(move || {
+///     for number in 1..=4 {
+///         remote.call(move |event_loop| {
+///             *event_loop.state_mut(sum).unwrap() += number;
+///             Ok(())
+///         })?;
+///     }
+///     remote.stop()
+/// });
+/// while event_loop.state(sum) != Some(&10) {
+///     event_loop.turn(None)?;
+/// }
+/// worker.join().unwrap()?;
+/// # Ok::<(), fdloop::Error>(())
+/// ```
+///
+/// A remote does not keep [`run`](EventLoop::run) going. A program that waits only for calls of
+/// other threads makes [turns](EventLoop::turn), as above, or adds a timer or a channel.
+#[derive(Clone)]
+pub struct Remote(Arc<Shared>);
+
+struct Shared {
+    /// The loop was woken, and has not looked since.
+    woken: AtomicBool,
+    state: Mutex<State>,
+}
+
+struct State {
+    /// `None` once the loop is gone.
+    waker: Option<Waker>,
+    calls: Vec<Call>,
+}
+
+impl Shared {
+    fn lock(&self) -> MutexGuard<'_, State> {
+        // No code of the program's runs while it is locked.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn wake(&self) -> Result<()> {
+        if self.woken.swap(true, Ordering::AcqRel) {
+            return Ok(());
+        }
+        let state = self.lock();
+        let Some(waker) = &state.waker else {
+            self.woken.store(false, Ordering::Release);
+            return Err(gone());
+        };
+        let woken = waker.wake();
+        woken.map_err(|e| Error::system("wake the loop", Some(waker.as_fd().as_raw_fd()), e))
+    }
+
+    /// Takes the calls that have arrived.
+    fn take(&self) -> Vec<Call> {
+        if let Some(waker) = &self.lock().waker {
+            waker.clear();
+        }
+        // A wake from here on writes again.
+        self.woken.swap(false, Ordering::AcqRel);
+        mem::take(&mut self.lock().calls)
+    }
+}
+
+/// Returns the error of a call to a loop that was dropped.
+#[cold]
+fn gone() -> Error {
+    let message = "the loop of this remote is gone: it was dropped, and what it had not called \
+                   with it; end the thread that calls it";
+    Error::misuse(io::ErrorKind::BrokenPipe, message)
+}
+
+impl Remote {
+    /// Has the loop call `act`, at the end of a pass. Calls of one thread are made in order. Errors
+    /// and panics of `act` are treated as those of a [timer](EventLoop::call_later).
+    ///
+    /// # Errors
+    ///
+    /// `BrokenPipe` if the loop was dropped; `act` is dropped. If it is dropped before it has called
+    /// `act`, it drops that as well.
+    pub fn call(
+        &self,
+        act: impl FnOnce(&mut EventLoop) -> Result<()> + Send + 'static,
+    ) -> Result<()> {
+        let mut state = self.0.lock();
+        if state.waker.is_none() {
+            // `act` is dropped after the lock is released.
+            drop(state);
+            return Err(gone());
+        }
+        state.calls.push(Box::new(act));
+        drop(state);
+        self.0.wake()
+    }
+
+    /// Makes the loop end its current or next wait, so that it asks its channels again.
+    ///
+    /// # Errors
+    ///
+    /// `BrokenPipe` if the loop was dropped.
+    pub fn wake(&self) -> Result<()> {
+        self.0.wake()
+    }
+
+    /// Stops the loop, after the calls made before: see [`EventLoop::stop`].
+    ///
+    /// # Errors
+    ///
+    /// `BrokenPipe` if the loop was dropped.
+    pub fn stop(&self) -> Result<()> {
+        self.call(|event_loop| {
+            event_loop.stop();
+            Ok(())
+        })
+    }
+}
+
+impl fmt::Debug for Remote {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let gone = self.0.lock().waker.is_none();
+        f.debug_struct("Remote")
+            .field("gone", &gone)
+            .finish_non_exhaustive()
+    }
+}
+
+/// The channel that reads the descriptor.
+struct Inbox {
+    shared: Arc<Shared>,
+    number: RawFd,
+}
+
+impl AsRawFd for Inbox {
+    fn as_raw_fd(&self) -> RawFd {
+        self.number
+    }
+}
+
+impl Channel for Inbox {
+    fn predicates(&self) -> Predicates {
+        Predicates::OnChange
+    }
+
+    fn handle_read_event(&mut self, event_loop: &mut EventLoop) -> Result<()> {
+        event_loop.calls.extend(self.shared.take());
+        Ok(())
+    }
+
+    fn descriptor_lost(&mut self) {
+        if let Some(waker) = self.shared.lock().waker.take() {
+            waker.forget();
+        }
+    }
+}
+
+/// A loop's own end of its remotes.
+pub(super) struct Receiver {
+    shared: Arc<Shared>,
+    pub(super) key: Key,
+}
+
+impl Drop for Receiver {
+    /// Makes later calls fail, and drops those that were not made.
+    fn drop(&mut self) {
+        let mut state = self.shared.lock();
+        let calls = mem::take(&mut state.calls);
+        state.waker = None;
+        self.shared.woken.store(false, Ordering::Release);
+        drop(state);
+        // Their destructors are the program's.
+        drop(calls);
+    }
+}
+
+impl EventLoop {
+    /// Returns a handle with which other threads reach the loop. The first call makes the
+    /// descriptor through which they wake it: an eventfd on Linux, elsewhere a pipe.
+    ///
+    /// A remote does not keep [`run`](EventLoop::run) going.
+    ///
+    /// # Errors
+    ///
+    /// The errors of eventfd(2) or pipe(2), such as EMFILE.
+    pub fn remote(&mut self) -> Result<Remote> {
+        if let Some(receiver) = &self.receiver {
+            if receiver.shared.lock().waker.is_some() {
+                return Ok(Remote(Arc::clone(&receiver.shared)));
+            }
+            // Other code has closed its descriptor.
+            self.receiver = None;
+        }
+        let waker = Waker::new().map_err(|e| Error::system("make a remote", None, e))?;
+        let number = waker.as_fd().as_raw_fd();
+        let shared = Arc::new(Shared {
+            woken: AtomicBool::new(false),
+            state: Mutex::new(State {
+                waker: Some(waker),
+                calls: Vec::new(),
+            }),
+        });
+        let inbox = Inbox {
+            shared: Arc::clone(&shared),
+            number,
+        };
+        let key = AnyId::from(self.add_background(inbox)?).key;
+        self.receiver = Some(Receiver {
+            shared: Arc::clone(&shared),
+            key,
+        });
+        Ok(Remote(shared))
+    }
+
+    /// Checks whether the channel is the loop's own.
+    pub(super) fn is_own(&self, key: Key) -> bool {
+        self.receiver.as_ref().is_some_and(|own| own.key == key)
+    }
+
+    /// Makes the calls of other threads that have arrived.
+    #[inline(never)]
+    pub(super) fn make_calls(&mut self) -> Result<()> {
+        for _ in 0..self.calls.len() {
+            let Some(call) = self.calls.pop_front() else {
+                break;
+            };
+            self.call_free("a remote call", call)?;
+        }
+        if self.calls.is_empty() {
+            self.calls = VecDeque::new();
+        }
+        Ok(())
+    }
+
+    /// Calls a function that belongs to no channel. An error that does not leave the loop is
+    /// logged, and so is a panic in a loop that catches panics.
+    pub(super) fn call_free(
+        &mut self,
+        what: &str,
+        act: impl FnOnce(&mut Self) -> Result<()>,
+    ) -> Result<()> {
+        let result = if self.catch_panics {
+            catch_unwind(AssertUnwindSafe(|| act(self)))
+                .unwrap_or_else(|panic| Err(Error::panicked(&*panic)))
+        } else {
+            act(self)
+        };
+        let Err(error) = result else {
+            return Ok(());
+        };
+        match error.effect(|_| false) {
+            Effect::Exit => Err(error),
+            Effect::Nothing => Ok(()),
+            Effect::End | Effect::Failure => {
+                log::error!("uncaptured error of {what}: {error}");
+                Ok(())
+            }
+        }
+    }
+}

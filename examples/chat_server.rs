@@ -21,6 +21,7 @@
 mod common;
 
 use std::process::ExitCode;
+use std::time::Duration;
 
 use common::{Arguments, Failure};
 use fdloop::{
@@ -29,9 +30,10 @@ use fdloop::{
 };
 
 const USAGE: &str = "\
-usage: chat_server [--backend select|poll] [ADDR]
+usage: chat_server [--backend select|poll] [--timeout SECONDS] [ADDR]
   ADDR is HOST:PORT, IPV4:PORT, [IPV6]:PORT, a path with a slash, unix:PATH or @NAME;
-  127.0.0.1:8080 by default";
+  127.0.0.1:8080 by default
+  SECONDS is how long a connection may be silent both ways; for ever by default";
 
 const HELP: &str = "* /who lists the members, /nick NAME changes your name, /quit leaves";
 
@@ -56,6 +58,7 @@ type MemberId = ChannelId<AsyncChat<Member>>;
 struct Room {
     /// In the order in which they came.
     members: Vec<(String, MemberId)>,
+    timeout: Option<Duration>,
 }
 
 impl Room {
@@ -68,7 +71,7 @@ impl Room {
         self.members.iter().map(|(nick, _)| nick.as_str()).collect()
     }
 
-    fn open_door(io: &mut Io<'_>, socket: Socket) -> Result<()> {
+    fn open_door(&self, io: &mut Io<'_>, socket: Socket) -> Result<()> {
         // The channel whose handler runs is the listener.
         let room = io.event_loop().serving();
         let member = Member {
@@ -79,6 +82,7 @@ impl Room {
         chat.set_terminator("\n");
         chat.set_limit(LINE_LIMIT);
         chat.set_in_buffer_size(IN_BUFFER_SIZE);
+        chat.set_timeout(self.timeout);
         chat.push("* welcome; what is your nickname?\n")?;
         io.event_loop().add(chat)?;
         Ok(())
@@ -88,7 +92,7 @@ impl Room {
 impl Handler for Room {
     // An error here costs one connection and is logged.
     fn handle_accepted(&mut self, io: &mut Io<'_>, socket: Socket, _: Address) -> Result<()> {
-        Self::open_door(io, socket)
+        self.open_door(io, socket)
     }
 }
 
@@ -291,13 +295,18 @@ fn text(line: &[u8]) -> String {
 }
 
 fn main() -> ExitCode {
-    common::main(USAGE, &["--backend"], run)
+    common::main(USAGE, &["--backend", "--timeout"], run)
 }
 
 fn run(mut arguments: Arguments) -> Result<(), Failure> {
     let backend = arguments.backend()?;
+    let timeout = arguments.timeout()?;
     let address = arguments.operand()?;
     arguments.finish()?;
     let addresses = common::addresses(address.as_deref().unwrap_or("127.0.0.1:8080"))?;
-    common::serve(backend, &addresses, Room::default())
+    let room = Room {
+        timeout,
+        ..Room::default()
+    };
+    common::serve(backend, &addresses, room)
 }

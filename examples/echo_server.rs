@@ -18,14 +18,16 @@
 mod common;
 
 use std::process::ExitCode;
+use std::time::Duration;
 
 use common::{Arguments, Failure};
 use fdloop::{Address, DispatcherWithSend, Handler, Io, Predicates, Result, Socket};
 
 const USAGE: &str = "\
-usage: echo_server [--backend select|poll] [ADDR]
+usage: echo_server [--backend select|poll] [--timeout SECONDS] [ADDR]
   ADDR is HOST:PORT, IPV4:PORT, [IPV6]:PORT, a path with a slash, unix:PATH or @NAME;
-  127.0.0.1:8080 by default";
+  127.0.0.1:8080 by default
+  SECONDS is how long a connection may be silent; for ever by default";
 
 /// The most bytes that are received at once. In smaller pieces the system calls cost more than
 /// the copying; larger ones are no faster.
@@ -49,26 +51,30 @@ impl Handler for Echo {
 }
 
 /// The listener.
-struct Server;
+struct Server {
+    timeout: Option<Duration>,
+}
 
 impl Handler for Server {
     // An error here, such as a limit of the system, costs one connection and is logged:
     // that is the default of `handle_accept_error`.
     fn handle_accepted(&mut self, io: &mut Io<'_>, socket: Socket, _: Address) -> Result<()> {
-        let echo = DispatcherWithSend::new(socket, Echo)?;
+        let mut echo = DispatcherWithSend::new(socket, Echo)?;
+        echo.set_timeout(self.timeout);
         io.event_loop().add(echo.with_backpressure())?;
         Ok(())
     }
 }
 
 fn main() -> ExitCode {
-    common::main(USAGE, &["--backend"], run)
+    common::main(USAGE, &["--backend", "--timeout"], run)
 }
 
 fn run(mut arguments: Arguments) -> Result<(), Failure> {
     let backend = arguments.backend()?;
+    let timeout = arguments.timeout()?;
     let address = arguments.operand()?;
     arguments.finish()?;
     let addresses = common::addresses(address.as_deref().unwrap_or("127.0.0.1:8080"))?;
-    common::serve(backend, &addresses, Server)
+    common::serve(backend, &addresses, Server { timeout })
 }

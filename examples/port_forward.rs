@@ -27,6 +27,7 @@
 mod common;
 
 use std::process::ExitCode;
+use std::time::Duration;
 
 use common::{Arguments, Failure};
 use fdloop::{
@@ -34,8 +35,9 @@ use fdloop::{
 };
 
 const USAGE: &str = "\
-usage: port_forward [--backend select|poll] LISTEN REMOTE
-  each is HOST:PORT, IPV4:PORT, [IPV6]:PORT, a path with a slash, unix:PATH or @NAME";
+usage: port_forward [--backend select|poll] [--timeout SECONDS] LISTEN REMOTE
+  each is HOST:PORT, IPV4:PORT, [IPV6]:PORT, a path with a slash, unix:PATH or @NAME
+  SECONDS is how long a connection may be silent; for ever by default";
 
 /// The most bytes that wait for one side.
 const LIMIT: usize = 256 * 1024;
@@ -138,6 +140,7 @@ impl Handler for Half {
 /// The listener.
 struct Forwarder {
     remote: Vec<Address>,
+    timeout: Option<Duration>,
 }
 
 impl Forwarder {
@@ -146,9 +149,11 @@ impl Forwarder {
         let mut remote = DispatcherWithSend::connect(&self.remote, Half::new(None))?;
         // What it said is passed on, even if it takes nothing any more itself.
         remote.set_keep_unread(true);
+        remote.set_timeout(self.timeout);
         let remote = event_loop.add(remote)?;
         let mut client = DispatcherWithSend::new(client, Half::new(Some(remote)))?;
         client.set_keep_unread(true);
+        client.set_timeout(self.timeout);
         let client = event_loop.add(client)?;
         if let Some(remote) = event_loop.get_mut(remote) {
             remote.handler_mut().other = Some(client);
@@ -166,16 +171,17 @@ impl Handler for Forwarder {
 }
 
 fn main() -> ExitCode {
-    common::main(USAGE, &["--backend"], run)
+    common::main(USAGE, &["--backend", "--timeout"], run)
 }
 
 fn run(mut arguments: Arguments) -> Result<(), Failure> {
     let backend = arguments.backend()?;
+    let timeout = arguments.timeout()?;
     let listen = arguments.required("LISTEN")?;
     let remote = arguments.required("REMOTE")?;
     arguments.finish()?;
     let listen = common::addresses(&listen)?;
     // Once: a loop must not wait for a resolver while it serves.
     let remote = common::addresses(&remote)?;
-    common::serve(backend, &listen, Forwarder { remote })
+    common::serve(backend, &listen, Forwarder { remote, timeout })
 }

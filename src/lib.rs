@@ -68,7 +68,8 @@
 //!   longest line of your protocol. A longer piece is an [`Error::LineTooLong`], which by
 //!   default ends the chat. The limit does not apply to counts: check a length that a client
 //!   has announced before you give it to [`set_terminator`](ChatIo::set_terminator).
-//! - **Time.** A client may connect and say nothing, or one byte a minute. Record when a client
+//! - **Time.** A client may connect and say nothing: [`set_timeout`](Endpoint::set_timeout) ends a
+//!   connection on which no bytes move. It may also send a byte a minute. Record when a client
 //!   last completed something useful, and close the clients that are overdue from a periodic
 //!   timer ([`call_every`](EventLoop::call_every)).
 //! - **The number of connections.** Each takes a descriptor and memory. Count them, and drop
@@ -201,6 +202,7 @@ mod error;
 mod event_loop;
 mod file;
 mod poller;
+mod resolver;
 mod sys;
 
 pub use crate::{
@@ -217,6 +219,7 @@ pub use crate::{
     },
     file::{FileDispatcher, FileWrapper},
     poller::{Backend, Deadline, Event, Interest, Poller, Readiness},
+    resolver::{Lookup, Resolver},
 };
 
 #[cfg(feature = "poll")]

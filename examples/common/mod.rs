@@ -11,6 +11,7 @@ use std::io::{self, Write};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::time::Duration;
 
 use fdloop::{
     Address, Backend, ChannelId, Dispatcher, Error, EventLoop, Handler, Io, Predicates,
@@ -159,6 +160,21 @@ impl Arguments {
         };
         let backend = name.to_string_lossy().parse();
         backend.map_err(|error: Error| Failure::usage(format!("--backend: {error}")))
+    }
+
+    /// The value of `--timeout`, in seconds, if it was given.
+    pub fn timeout(&mut self) -> Result<Option<Duration>, Failure> {
+        let Some(text) = self.value("--timeout") else {
+            return Ok(None);
+        };
+        let seconds = text.to_str().and_then(|text| text.parse::<f64>().ok());
+        match seconds.map(Duration::try_from_secs_f64) {
+            Some(Ok(timeout)) if !timeout.is_zero() => Ok(Some(timeout)),
+            _ => Err(Failure::usage(format!(
+                "--timeout: {:?} is not a number of seconds above 0",
+                shown(&text)
+            ))),
+        }
     }
 
     /// Takes the next operand.

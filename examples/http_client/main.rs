@@ -42,9 +42,10 @@ use target::Target;
 use url::Url;
 
 const USAGE: &str = "\
-usage: http_client [--backend select|poll] [-o FILE] URL
+usage: http_client [--backend select|poll] [-o FILE] [--timeout SECONDS] URL
   URL is http://HOST[:PORT][/PATH] (HOST may be IPV4 or [IPV6]), or for a server
-  on a Unix socket http+unix:SOCKET:/PATH";
+  on a Unix socket http+unix:SOCKET:/PATH
+  SECONDS is how long the server may be silent; for ever by default";
 
 /// How many bytes may wait to be written to the output before no more are received.
 const LIMIT: usize = 256 * 1024;
@@ -53,12 +54,13 @@ const LIMIT: usize = 256 * 1024;
 const CHUNK: usize = 64 * 1024;
 
 fn main() -> ExitCode {
-    common::main(USAGE, &["--backend", "-o"], run)
+    common::main(USAGE, &["--backend", "-o", "--timeout"], run)
 }
 
 fn run(mut arguments: Arguments) -> Result<(), Failure> {
     let backend = arguments.backend()?;
     let file = arguments.value("-o");
+    let timeout = arguments.timeout()?;
     let url = Url::parse(&arguments.required("URL")?)?;
     arguments.finish()?;
     let addresses = common::addresses(&url.address)?;
@@ -70,7 +72,9 @@ fn run(mut arguments: Arguments) -> Result<(), Failure> {
     let mut event_loop = EventLoop::with_backend(backend)?;
     common::stop_on_signals(&mut event_loop)?;
     let (ending, ended) = mpsc::channel();
-    fetch(&mut event_loop, &url, &addresses, &target, ending)?;
+    let mut connection = fetch(&mut event_loop, &url, &addresses, &target, ending)?;
+    connection.set_timeout(timeout);
+    event_loop.add(connection)?;
     event_loop.run()?;
     drop(event_loop); // puts the flags of stdout back
     match ended.try_recv() {
@@ -81,14 +85,14 @@ fn run(mut arguments: Arguments) -> Result<(), Failure> {
     target.complete()
 }
 
-/// Makes the two channels.
+/// Makes the two channels, and returns that of the connection.
 fn fetch(
     event_loop: &mut EventLoop,
     url: &Url,
     addresses: &[Address],
     target: &Target,
     ending: Sender<Result<(), String>>,
-) -> Result<(), Failure> {
+) -> Result<DispatcherWithSend<Fetch>, Failure> {
     let sink = Sink {
         ending,
         result: Ok(()),
@@ -108,8 +112,7 @@ fn fetch(
         received: 0,
         progress: Progress::new(target.shows_body()),
     };
-    event_loop.add(DispatcherWithSend::connect(addresses, fetch)?)?;
-    Ok(())
+    Ok(DispatcherWithSend::connect(addresses, fetch)?)
 }
 
 // --- the connection --------------------------------------------------------------
@@ -165,6 +168,16 @@ impl Handler for Fetch {
     fn handle_eof(&mut self, io: &mut Io<'_>) -> Result<()> {
         let result = self.end_of_input();
         self.finish(io, result);
+        Ok(())
+    }
+
+    fn handle_timeout(&mut self, io: &mut Io<'_>) -> Result<()> {
+        // The server is not silent while the output holds it up.
+        if self.readable(&io.view()) {
+            io.fail(Error::other(
+                "the server was silent for the time of --timeout",
+            ));
+        }
         Ok(())
     }
 

@@ -29,6 +29,7 @@ mod session;
 use std::io::{self, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use common::{Arguments, Failure};
 use fdloop::{Address, AsyncChat, Handler, Io, Result, Socket};
@@ -38,13 +39,18 @@ use message::Delivered;
 use session::{COMMAND_LIMIT, Session};
 
 const USAGE: &str = "\
-usage: smtp_sink [--backend select|poll] [--maildir DIR] [--size-limit BYTES] [ADDR]
+usage: smtp_sink [--backend select|poll] [--maildir DIR] [--size-limit BYTES]
+                 [--timeout SECONDS] [ADDR]
   ADDR is HOST:PORT, IPV4:PORT, [IPV6]:PORT, a path with a slash, unix:PATH or @NAME;
   127.0.0.1:2525 by default
   DIR is made if it is not there
-  BYTES is how large a message may be; 33554432 by default";
+  BYTES is how large a message may be; 33554432 by default
+  SECONDS is how long a client may be silent; 300 by default, the least of RFC 5321";
 
 const SIZE_LIMIT: u64 = 32 << 20;
+
+/// RFC 5321, section 4.5.3.2.7: at least 5 minutes.
+const TIMEOUT: Duration = Duration::from_secs(300);
 
 /// The listener, and the state that all sessions share: they know it by its id.
 struct Server {
@@ -52,6 +58,7 @@ struct Server {
     name: String,
     maildir: Option<Maildir>,
     size_limit: u64,
+    timeout: Duration,
     delivered: u64,
 }
 
@@ -62,6 +69,7 @@ impl Server {
         let mut chat = AsyncChat::new(socket, Session::new(server))?;
         chat.set_terminator("\r\n");
         chat.set_limit(COMMAND_LIMIT);
+        chat.set_timeout(Some(self.timeout));
         chat.push(format!("220 {} smtp_sink takes everything\r\n", self.name))?;
         io.event_loop().add(chat)?;
         Ok(())
@@ -91,11 +99,16 @@ impl Handler for Server {
 }
 
 fn main() -> ExitCode {
-    common::main(USAGE, &["--backend", "--maildir", "--size-limit"], run)
+    common::main(
+        USAGE,
+        &["--backend", "--maildir", "--size-limit", "--timeout"],
+        run,
+    )
 }
 
 fn run(mut arguments: Arguments) -> Result<(), Failure> {
     let backend = arguments.backend()?;
+    let timeout = arguments.timeout()?.unwrap_or(TIMEOUT);
     let maildir = arguments.value("--maildir").map(PathBuf::from);
     let size_limit = match arguments.value("--size-limit") {
         Some(bytes) => bytes
@@ -121,6 +134,7 @@ fn run(mut arguments: Arguments) -> Result<(), Failure> {
         name: domain::own_name(),
         maildir,
         size_limit,
+        timeout,
         delivered: 0,
     };
     common::serve(backend, &addresses, server)

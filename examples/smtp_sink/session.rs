@@ -225,6 +225,20 @@ impl ChatHandler for Session {
         Ok(())
     }
 
+    fn handle_timeout(&mut self, io: &mut ChatIo<'_>) -> Result<()> {
+        if io.will_close() {
+            // Nor does it read.
+            io.close();
+            return Ok(());
+        }
+        answer(
+            io,
+            "421 the session is over, since nothing came for too long",
+        )?;
+        io.close_when_done();
+        Ok(())
+    }
+
     fn handle_error(&mut self, io: &mut ChatIo<'_>, error: Error) -> Result<()> {
         match error {
             // The rest of the line is dropped, and the next is a command again.

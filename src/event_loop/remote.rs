@@ -239,6 +239,53 @@ impl EventLoop {
         Ok(Remote(shared))
     }
 
+    /// Gives a child process that was made by fork(2) a loop of its own: call it in the child,
+    /// before anything else is done with the loop. The channels and timers are copies, and so are
+    /// the remotes of the thread that forked: from then on they reach the child's loop, and no
+    /// longer that of the parent. Calls that had not been made are left to the parent. Does nothing
+    /// if the loop has no remotes: select(2) and poll(2) keep no state in the kernel.
+    ///
+    /// Descriptors are shared with the parent. The child closes the channels that only the parent
+    /// is to serve.
+    ///
+    /// # Errors
+    ///
+    /// As for [`remote`](EventLoop::remote).
+    pub fn after_fork(&mut self) -> Result<()> {
+        let Some(receiver) = self.receiver.take() else {
+            return Ok(());
+        };
+        self.calls.clear();
+        self.remove_key(receiver.key);
+        let shared = Arc::clone(&receiver.shared);
+        // Another thread of the parent may have held the lock, and does not exist here.
+        let Ok(mut state) = shared.state.try_lock() else {
+            mem::forget(receiver);
+            return Ok(());
+        };
+        let calls = mem::take(&mut state.calls);
+        state.waker = None;
+        let waker = Waker::new().map_err(|e| Error::system("make a remote", None, e))?;
+        let number = waker.as_fd().as_raw_fd();
+        state.waker = Some(waker);
+        drop(state);
+        drop(calls);
+        shared.woken.store(false, Ordering::Release);
+        self.receiver = Some(receiver);
+        let inbox = Inbox { shared, number };
+        let key = AnyId::from(self.add_background(inbox)?).key;
+        if let Some(receiver) = &mut self.receiver {
+            receiver.key = key;
+        }
+        Ok(())
+    }
+
+    /// Checks whether a remote reaches this loop.
+    pub(crate) fn is_reached_by(&self, remote: &Remote) -> bool {
+        let own = self.receiver.as_ref();
+        own.is_some_and(|own| Arc::ptr_eq(&own.shared, &remote.0))
+    }
+
     /// Checks whether the channel is the loop's own.
     pub(super) fn is_own(&self, key: Key) -> bool {
         self.receiver.as_ref().is_some_and(|own| own.key == key)

@@ -22,6 +22,7 @@ mod leaving;
 mod panics;
 mod reach;
 mod remote;
+mod resolver;
 mod rules;
 mod running;
 mod shared_state;

@@ -19,4 +19,5 @@ mod http_client_file;
 mod port_forward;
 mod refuse;
 mod smtp;
+mod timeouts;
 mod usages;

@@ -1,38 +1,16 @@
 //! A child made by fork(2) that drops the loop it has inherited: the files of the parent
 //! stay as they are. Runs in a process of its own, which has one thread when it forks.
-#![allow(unsafe_code, reason = "fork")]
 
 use std::io;
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 
+use super::forks::in_a_child;
 use crate::common::{
     Probe, at_once, in_own_process, on_every_backend, raw_pty, settle, status_flags, this_test,
 };
 use fdloop::{EventLoop, FileDispatcher, FileWrapper};
 use nix::fcntl::OFlag;
-
-/// Forks, runs `act` in the child, and waits until the child has ended in order.
-#[track_caller]
-fn in_a_child(act: impl FnOnce()) {
-    // SAFETY: the child drops what it has inherited, which frees memory and makes system
-    // calls, and ends without unwinding into the harness or running its exit handlers. No
-    // other thread runs: the harness of this process has only this test, and runs it itself.
-    match unsafe { libc::fork() } {
-        0 => {
-            act();
-            // SAFETY: it takes a number and does not return.
-            unsafe { libc::_exit(0) }
-        }
-        child => {
-            assert!(child > 0, "{}", io::Error::last_os_error());
-            let mut status = -1;
-            // SAFETY: the pointer is to an int that is exclusively borrowed for the call.
-            let ended = unsafe { libc::waitpid(child, &raw mut status, 0) };
-            assert_eq!((ended, status), (child, 0));
-        }
-    }
-}
 
 /// What a parent may have as a channel: the master has its flags set and put back, the
 /// others are left alone.

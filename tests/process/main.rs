@@ -15,6 +15,7 @@ mod chat_memory;
 mod controlling_terminal;
 mod descriptor_limit;
 mod forked_files;
+mod forks;
 mod high_numbers;
 mod last_descriptor;
 mod no_hidden_state;

@@ -71,8 +71,13 @@ impl Default for Queue {
 
 impl Queue {
     #[cfg(test)]
-    fn len(&self) -> usize {
+    pub(super) fn len(&self) -> usize {
         self.near.len() + self.run.len() + self.far.len()
+    }
+
+    #[cfg(test)]
+    pub(super) fn capacity(&self) -> usize {
+        self.near.capacity() + self.run.capacity() + self.far.capacity()
     }
 
     /// Adds an entry.

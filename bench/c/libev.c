@@ -105,3 +105,61 @@ int libev_echo(int listener, const char *method)
     ev_io_start(loop, &watcher);
     return ev_run(loop, 0);
 }
+
+struct libev_timers {
+    struct ev_loop *loop;
+    size_t fired, room;
+    ev_timer *timers;
+};
+
+static void on_timer(struct ev_loop *loop, ev_timer *timer, int what)
+{
+    struct libev_timers *state = ev_userdata(loop);
+    (void)timer, (void)what;
+    state->fired++;
+}
+
+void *libev_timers_new(void)
+{
+    struct libev_timers *state = calloc(1, sizeof *state);
+    state->loop = libev_loop("poll");
+    ev_set_userdata(state->loop, state);
+    return state;
+}
+
+void libev_timers_make(void *argument, const double *seconds, size_t count)
+{
+    struct libev_timers *state = argument;
+    if (state->room < count) {
+        state->timers = realloc(state->timers, count * sizeof *state->timers);
+        state->room = count;
+    }
+    ev_now_update(state->loop);
+    for (size_t i = 0; i < count; i++) {
+        ev_timer_init(&state->timers[i], on_timer, seconds[i], 0.);
+        ev_timer_start(state->loop, &state->timers[i]);
+    }
+}
+
+void libev_timers_cancel(void *argument, const size_t *order, size_t count)
+{
+    struct libev_timers *state = argument;
+    for (size_t i = 0; i < count; i++)
+        ev_timer_stop(state->loop, &state->timers[order[i]]);
+}
+
+size_t libev_timers_fire(void *argument)
+{
+    struct libev_timers *state = argument;
+    state->fired = 0;
+    ev_run(state->loop, EVRUN_NOWAIT);
+    return state->fired;
+}
+
+void libev_timers_free(void *argument)
+{
+    struct libev_timers *state = argument;
+    ev_loop_destroy(state->loop);
+    free(state->timers);
+    free(state);
+}

@@ -110,3 +110,63 @@ int libevent_echo(int listener, const char *method)
     event_add(event_new(base, listener, EV_READ | EV_PERSIST, on_connection, base), NULL);
     return event_base_dispatch(base);
 }
+
+struct libevent_timers {
+    struct event_base *base;
+    size_t fired, room;
+    struct event **timers;
+};
+
+static void on_timer(evutil_socket_t fd, short what, void *argument)
+{
+    struct libevent_timers *state = argument;
+    (void)fd, (void)what;
+    state->fired++;
+}
+
+void *libevent_timers_new(void)
+{
+    struct libevent_timers *state = calloc(1, sizeof *state);
+    state->base = libevent_base("poll");
+    return state;
+}
+
+void libevent_timers_make(void *argument, const double *seconds, size_t count)
+{
+    struct libevent_timers *state = argument;
+    if (state->room < count) {
+        state->timers = realloc(state->timers, count * sizeof *state->timers);
+        for (; state->room < count; state->room++)
+            state->timers[state->room] = evtimer_new(state->base, on_timer, state);
+    }
+    for (size_t i = 0; i < count; i++) {
+        struct timeval delay = {(time_t)seconds[i],
+                                (suseconds_t)((seconds[i] - (time_t)seconds[i]) * 1e6)};
+        evtimer_add(state->timers[i], &delay);
+    }
+}
+
+void libevent_timers_cancel(void *argument, const size_t *order, size_t count)
+{
+    struct libevent_timers *state = argument;
+    for (size_t i = 0; i < count; i++)
+        evtimer_del(state->timers[order[i]]);
+}
+
+size_t libevent_timers_fire(void *argument)
+{
+    struct libevent_timers *state = argument;
+    state->fired = 0;
+    event_base_loop(state->base, EVLOOP_NONBLOCK);
+    return state->fired;
+}
+
+void libevent_timers_free(void *argument)
+{
+    struct libevent_timers *state = argument;
+    for (size_t i = 0; i < state->room; i++)
+        event_free(state->timers[i]);
+    free(state->timers);
+    event_base_free(state->base);
+    free(state);
+}

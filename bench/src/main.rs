@@ -14,6 +14,7 @@ mod peers;
 mod plots;
 mod report;
 mod ring;
+mod timers;
 
 use std::env;
 use std::error::Error;
@@ -38,6 +39,7 @@ and each part of it, as in `all` (`--short` behind it: as in `short`):
   memory         bytes of user space per idle connection
   calls          system calls per event (needs strace)
   instructions   user-space instructions per event (needs valgrind)
+  timers         nanoseconds for a timer, beside other loops
   plots          draws what was measured last";
 
 /// What one of the commands measures.
@@ -51,6 +53,7 @@ const PARTS: &[(&str, Part)] = &[
     ("memory", memory::run),
     ("calls", calls::run),
     ("instructions", instructions::run),
+    ("timers", timers::run),
 ];
 
 fn main() -> ExitCode {

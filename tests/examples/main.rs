@@ -14,6 +14,7 @@ mod command_lines;
 mod compare;
 mod conformance_usage;
 mod echo_server;
+mod embed;
 mod http_client;
 mod http_client_file;
 mod port_forward;

@@ -20,6 +20,7 @@ fn every_example_has_a_usage() {
         "chat_server",
         "smtp_sink",
         "compare",
+        "embed",
         "conformance",
     ] {
         for ask in ["-h", "--help"] {

@@ -17,21 +17,25 @@ const PERIODIC: &str = "a periodic timer";
 impl Timers {
     /// Moves the entries whose time has come to `due`.
     fn collect_due(&mut self, now: u64) {
-        let before = self.due.len();
-        while let Some(first) = self.queue.first() {
-            if first.at > now || first.at == super::NEVER {
-                break;
-            }
-            self.queue.remove_first();
-            if let Some(Slot::Taken(timer)) = self.slots.get_mut(first.slot as usize) {
-                timer.queued = false;
-            }
-            self.due.push(first);
-            self.skip_stale();
+        let Some(first) = self.queue.first() else {
+            return;
+        };
+        if first.at > now {
+            return;
         }
+        let mut new = Vec::new();
+        self.queue.take_until(now, &mut new);
+        for entry in &new {
+            match self.slots.get_mut(entry.slot as usize) {
+                Some(Slot::Taken(timer)) if timer.seq == entry.seq => timer.queued = false,
+                _ => self.stale -= 1,
+            }
+        }
+        self.skip_stale();
         // Those of an earlier pass, which an error has left, come first.
-        let new = self.due.split_off(before);
-        self.due.splice(0..0, new.into_iter().rev());
+        new.reverse();
+        new.append(&mut self.due);
+        self.due = new;
     }
 
     /// Takes the next due timer out, if there is one. A periodic one stays in its place without

@@ -24,6 +24,9 @@ const LONG: usize = 4096;
 /// The part of `far` that becomes `run`: one in so many.
 const PART: usize = 16;
 
+/// As many due entries as this are taken one after the other.
+const FEW: usize = 16;
+
 /// The number of children of a node in the heap.
 const ARITY: usize = 4;
 
@@ -115,6 +118,32 @@ impl Queue {
                 self.near.swap_remove(0);
                 sink(&mut self.near, 0);
             }
+        }
+    }
+
+    /// Moves the entries up to time `now` to `due`, in their order.
+    pub(super) fn take_until(&mut self, now: u64, due: &mut Vec<Entry>) {
+        for _ in 0..FEW {
+            match self.first() {
+                Some(first) if first.at <= now => {
+                    due.push(first);
+                    self.remove_first();
+                    self.refill();
+                }
+                _ => return,
+            }
+        }
+        // Many are due: sorting them together is faster than taking one after the other.
+        while self.first().is_some_and(|first| first.at <= now) {
+            let mut some = take_if(&mut self.near, |entry| entry.at <= now);
+            for node in (0..self.near.len()).rev() {
+                sink(&mut self.near, node);
+            }
+            let left = self.run.partition_point(|entry| entry.at > now);
+            some.extend(self.run.drain(left..));
+            some.sort_unstable_by(Entry::compare);
+            due.append(&mut some);
+            self.refill();
         }
     }
 
@@ -269,6 +298,14 @@ mod tests {
             queue.push(entry);
             let place = list.partition_point(|other| entry.is_before(other));
             list.insert(place, entry);
+            if seq % 4096 == 4095 {
+                let now = list.last().map_or(0, |first| first.at + times / 10);
+                let left = list.partition_point(|entry| entry.at > now);
+                let mut due = Vec::new();
+                queue.refill();
+                queue.take_until(now, &mut due);
+                assert!(list.drain(left..).rev().eq(due));
+            }
             if (seed >> 20) % 100 < u64::from(removals) {
                 queue.refill();
                 assert_eq!(queue.first(), list.pop());

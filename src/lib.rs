@@ -214,8 +214,8 @@ pub use crate::{
     },
     error::{Error, Misuse, Panic, Result, SystemError},
     event_loop::{
-        AddError, AnyId, Builder, Channel, ChannelId, EventLoop, Predicates, Remote, RunOptions,
-        StateId, TimerId,
+        AddError, AnyId, Builder, Channel, ChannelId, Ended, EventLoop, Predicates, Remote,
+        RunOptions, StateId, TimerId,
     },
     file::{FileDispatcher, FileWrapper},
     poller::{Backend, Deadline, Event, Interest, Poller, Readiness},

@@ -43,6 +43,11 @@ impl Attempts {
         Some(address)
     }
 
+    /// Checks whether there is another address to try.
+    pub(super) fn has_more(&self) -> bool {
+        self.left.len() > 0
+    }
+
     /// Records the error of the last attempt.
     pub(super) fn failed(&mut self, failure: io::Error) {
         self.failure = Some(failure);

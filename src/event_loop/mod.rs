@@ -31,7 +31,7 @@ pub use channel::{Channel, Predicates};
 pub use error::AddError;
 pub use id::{AnyId, ChannelId};
 pub use remote::Remote;
-pub use run::RunOptions;
+pub use run::{Ended, RunOptions};
 pub use state::StateId;
 pub use timers::TimerId;
 
@@ -150,6 +150,8 @@ pub struct EventLoop {
     running: bool,
     /// The request to end `run`, or, while it does not run, the next one.
     stop: Stop,
+    /// The reason for which the last run ended.
+    ended_by: Option<Ended>,
     /// The channel that `run_until_closed` waits for.
     awaited: Option<Awaited>,
     catch_panics: bool,
@@ -213,6 +215,7 @@ impl EventLoop {
             ends: false,
             running: false,
             stop: Stop::Unasked,
+            ended_by: None,
             awaited: None,
             catch_panics,
             ready: Vec::new(),

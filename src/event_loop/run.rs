@@ -49,6 +49,24 @@ impl RunOptions {
     }
 }
 
+/// The reason for which a run ended: [`EventLoop::ended_by`] returns it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Ended {
+    /// No channel, timer or other work was left that keeps a run going.
+    NoWork,
+    /// [`EventLoop::stop`].
+    Stopped,
+    /// [`EventLoop::stop_when_idle`], and a wait that found nothing.
+    Idle,
+    /// As many passes were made as [`RunOptions::count`] permits.
+    Count,
+    /// The channel of [`EventLoop::run_until_closed`] was closed or removed.
+    Closed,
+    /// An error, which the run returned, or a panic.
+    Error,
+}
+
 /// A request to end `run`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(super) enum Stop {
@@ -108,7 +126,53 @@ impl EventLoop {
     pub fn run_with(&mut self, options: RunOptions) -> Result<()> {
         self.check_not_in_pass()?;
         self.running = true;
-        Run(self).0.make_passes(options)
+        self.ended_by = Some(Ended::Error);
+        let ended = Run(self).0.make_passes(options)?;
+        self.ended_by = Some(ended);
+        Ok(())
+    }
+
+    /// Returns the reason for which the last run ended, and `None` before the first.
+    ///
+    /// ```
+    /// use fdloop::{Ended, EventLoop};
+    /// use std::time::Duration;
+    ///
+    /// let mut event_loop = EventLoop::new()?;
+    /// event_loop.call_later(Duration::ZERO, |event_loop| {
+    ///     event_loop.stop();
+    ///     Ok(())
+    /// });
+    /// event_loop.run()?;
+    /// assert_eq!(event_loop.ended_by(), Some(Ended::Stopped));
+    /// # Ok::<(), fdloop::Error>(())
+    /// ```
+    #[must_use]
+    pub fn ended_by(&self) -> Option<Ended> {
+        self.ended_by
+    }
+
+    /// Checks whether [`stop`](EventLoop::stop) or [`stop_when_idle`](EventLoop::stop_when_idle)
+    /// was called and no run has ended since: for a program that makes
+    /// [turns](EventLoop::turn) in a loop of its own.
+    ///
+    /// ```
+    /// use fdloop::EventLoop;
+    /// use std::time::Duration;
+    ///
+    /// let mut event_loop = EventLoop::new()?;
+    /// event_loop.call_later(Duration::ZERO, |event_loop| {
+    ///     event_loop.stop();
+    ///     Ok(())
+    /// });
+    /// while !event_loop.is_stopping() {
+    ///     event_loop.turn(None)?;
+    /// }
+    /// # Ok::<(), fdloop::Error>(())
+    /// ```
+    #[must_use]
+    pub fn is_stopping(&self) -> bool {
+        self.stop != Stop::Unasked
     }
 
     /// Makes passes until a channel is closed, and returns it, so that the program gets its
@@ -161,29 +225,37 @@ impl EventLoop {
         let run = Run(self);
         let channel = None;
         run.0.awaited = Some(Awaited { key, channel });
-        run.0.make_passes(RunOptions::new())?;
+        run.0.ended_by = Some(Ended::Error);
+        let ended = run.0.make_passes(RunOptions::new())?;
         let awaited = run.0.awaited.take();
+        let gone = awaited
+            .as_ref()
+            .is_none_or(|awaited| awaited.channel.is_some());
+        run.0.ended_by = Some(if gone { Ended::Closed } else { ended });
         let closed = awaited.and_then(|awaited| awaited.channel);
         let closed = closed.map(|channel| channel.into_any());
         Ok(closed.and_then(|closed| closed.downcast().ok().map(|channel| *channel)))
     }
 
-    fn make_passes(&mut self, options: RunOptions) -> Result<()> {
+    fn make_passes(&mut self, options: RunOptions) -> Result<Ended> {
         let mut left = options.count;
         while left != Some(0) {
             // A handler that closes the last channel, or stops the loop, before
             // the wait must not be made to wait.
             self.prepare_pass()?;
-            if !self.has_work() || self.stop == Stop::Now {
-                break;
+            if self.stop == Stop::Now {
+                return Ok(Ended::Stopped);
+            }
+            if !self.has_work() {
+                return Ok(Ended::NoWork);
             }
             self.one_pass(Deadline::after(options.timeout))?;
             if self.stop == Stop::WhenIdle && self.found_nothing() {
-                break;
+                return Ok(Ended::Idle);
             }
             left = left.map(|left| left - 1);
         }
-        Ok(())
+        Ok(Ended::Count)
     }
 
     /// Makes [`run`](EventLoop::run) return at the end of the current pass, or, outside of one,

@@ -2,6 +2,7 @@
 
 use std::cell::Cell;
 use std::io::{ErrorKind, Write};
+use std::net::TcpListener;
 use std::os::unix::net::UnixStream;
 use std::rc::Rc;
 use std::time::Duration;
@@ -9,8 +10,8 @@ use std::time::Duration;
 use crate::common::clock::with_clocks;
 use crate::common::{Probe, settle};
 use fdloop::{
-    AsyncChat, ChatHandler, ChatIo, Deadline, Dispatcher, DispatcherWithSend, EventLoop, Family,
-    Handler, Io, Result, SocketType,
+    Address, AsyncChat, ChatHandler, ChatIo, Deadline, Dispatcher, DispatcherWithSend, EventLoop,
+    Family, Handler, Io, Result, SocketType,
 };
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -166,35 +167,55 @@ fn a_chat_that_says_a_byte_now_and_then_goes_on_and_a_silent_one_ends() {
     });
 }
 
+/// A listener whose queue is full: further connects to it hang. With what has to live on for that.
+fn black_hole() -> (Address, impl Sized) {
+    let (probe, _) = Probe::new();
+    let mut listener = Dispatcher::unconnected(probe);
+    listener
+        .create_socket(Family::Inet, SocketType::Stream)
+        .unwrap();
+    listener.bind("127.0.0.1:0").unwrap();
+    listener.listen(0).unwrap();
+    let address = listener.local_addr().unwrap();
+    let connect = |_| Dispatcher::connect(&address, Probe::new().0).unwrap();
+    let queued: Vec<_> = (0..3).map(connect).collect();
+    (address, (listener, queued))
+}
+
 #[test]
 fn a_connect_that_hangs_ends_by_the_timeout() {
     with_clocks(|event_loop, clock| {
         let begin = clock.get();
-        // A queue that is full: the next connect waits.
-        let (probe, _) = Probe::new();
-        let mut listener = Dispatcher::unconnected(probe);
-        listener
-            .create_socket(Family::Inet, SocketType::Stream)
-            .unwrap();
-        listener.bind("127.0.0.1:0").unwrap();
-        listener.listen(0).unwrap();
-        let address = listener.local_addr().unwrap();
-        let queued: Vec<_> = (0..3)
-            .map(|_| {
-                let (probe, _) = Probe::new();
-                Dispatcher::connect(&address, probe).unwrap()
-            })
-            .collect();
+        let (address, _full) = black_hole();
         let (probe, seen) = Probe::new();
         let mut channel = Dispatcher::connect(&address, probe).unwrap();
         channel.set_timeout(Some(2 * SECOND));
         let id = event_loop.add(channel).unwrap();
         event_loop.run().unwrap();
-        if seen.count("connect") == 0 {
-            assert_eq!(clock.get() - begin, 2 * SECOND);
-            assert_eq!(seen.count("close"), 1);
-        }
+        assert_eq!(clock.get() - begin, 2 * SECOND);
+        assert_eq!((seen.count("connect"), seen.count("close")), (0, 1));
         assert!(!event_loop.contains(id));
-        drop(queued);
+    });
+}
+
+#[test]
+fn an_address_that_hangs_does_not_hide_the_next() {
+    with_clocks(|event_loop, clock| {
+        let begin = clock.get();
+        let (hole, _full) = black_hole();
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let good = Address::from(listener.local_addr().unwrap());
+        let (probe, seen) = Probe::new();
+        let probe = probe.on_connect(|io| {
+            io.close();
+            Ok(())
+        });
+        let addresses = [hole.clone(), hole, good];
+        let mut channel = Dispatcher::connect(addresses.as_slice(), probe).unwrap();
+        channel.set_timeout(Some(2 * SECOND));
+        event_loop.add(channel).unwrap();
+        event_loop.run().unwrap();
+        assert_eq!(clock.get() - begin, 4 * SECOND);
+        assert_eq!((seen.count("connect"), seen.count("error")), (1, 0));
     });
 }

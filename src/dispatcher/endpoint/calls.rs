@@ -67,6 +67,9 @@ impl Endpoint {
         if matches!(turn.event, Some(Event::Read | Event::Write)) {
             self.check_connection()?;
         }
+        if turn.event == Some(Event::Timeout) && self.give_up_address()? {
+            turn.event = None;
+        }
         match self.phase {
             Phase::Announcing { .. } => return Ok(Some(Call::Connect)),
             Phase::Connecting(_)

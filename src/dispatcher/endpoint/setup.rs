@@ -275,6 +275,23 @@ impl Endpoint {
         }
     }
 
+    /// Handles the end of the time that the current address has: the next one is tried. Returns
+    /// false if it is the last, or no connect is in progress.
+    ///
+    /// # Errors
+    ///
+    /// If all the others fail at once, the error of the last one.
+    pub(super) fn give_up_address(&mut self) -> Result<bool> {
+        if !matches!(&self.phase, Phase::Connecting(attempts) if attempts.has_more()) {
+            return Ok(false);
+        }
+        if let Phase::Connecting(mut attempts) = mem::replace(&mut self.phase, Phase::IDLE) {
+            attempts.failed(io::Error::from_raw_os_error(libc::ETIMEDOUT));
+            self.connect_next(attempts)?;
+        }
+        Ok(true)
+    }
+
     /// Begins `handle_connect`. The connection is in use from here on.
     pub(crate) fn begin_connect(&mut self) {
         self.phase = Phase::Announcing { begun: true };

@@ -30,7 +30,8 @@ pub(crate) enum Alarm {
 impl Endpoint {
     /// Sets the time after which [`handle_timeout`](crate::Handler::handle_timeout) is called if
     /// no bytes were received or sent, `None` for never. By default that ends the channel with
-    /// ETIMEDOUT. While a connect is in progress, the time counts from the call of this method.
+    /// ETIMEDOUT. While a connect is in progress, each address has that time before the next one is
+    /// tried, so that an unreachable one does not hide the others.
     ///
     /// ```
     /// use fdloop::{Dispatcher, EventLoop, Handler, Io, Result, Socket};

@@ -17,6 +17,7 @@ mod echo_server;
 mod embed;
 mod http_client;
 mod http_client_file;
+mod multi_client;
 mod port_forward;
 mod refuse;
 mod smtp;

@@ -21,6 +21,7 @@ fn every_example_has_a_usage() {
         "smtp_sink",
         "compare",
         "embed",
+        "multi_client",
         "conformance",
     ] {
         for ask in ["-h", "--help"] {

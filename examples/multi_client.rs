@@ -1,0 +1,146 @@
+//! A server in which each client has a worker thread of its own.
+//!
+//! A client sends numbers, a line each, and gets their prime factors. That may take long, so a
+//! thread computes them, and the loop goes on serving the others. The results come back through a
+//! [`Remote`]. The thread ends with the client.
+//!
+//! Try it, in two terminals at the same time:
+//!
+//! ```text
+//! cargo run --release --example multi_client &
+//! nc 127.0.0.1 8080        # and then: 999998727899999
+//! nc 127.0.0.1 8080        # and then: 12
+//! ```
+
+mod common;
+
+use std::process::ExitCode;
+use std::sync::mpsc::{self, Receiver, Sender};
+use std::thread;
+
+use common::{Arguments, Failure};
+use fdloop::{
+    Address, AsyncChat, ChannelId, ChatHandler, ChatIo, Handler, Io, Predicates, Remote, Result,
+    Socket,
+};
+
+const USAGE: &str = "\
+usage: multi_client [--backend select|poll] [ADDR]
+  ADDR is HOST:PORT, IPV4:PORT, [IPV6]:PORT, a path with a slash, unix:PATH or @NAME;
+  127.0.0.1:8080 by default";
+
+/// The longest line, in bytes.
+const LINE_LIMIT: usize = 100;
+
+type Id = ChannelId<AsyncChat<Client>>;
+
+/// The largest number. It takes a fraction of a second, so that a client that has left does not keep
+/// its worker for long.
+const MOST: u64 = 1_000_000_000_000_000;
+
+/// A connection. Its worker ends when this is dropped.
+struct Client {
+    jobs: Sender<u64>,
+    /// Numbers whose factors are not computed yet.
+    waiting: usize,
+}
+
+impl ChatHandler for Client {
+    fn predicates(&self) -> Predicates {
+        Predicates::OnChange
+    }
+
+    fn found_terminator(&mut self, io: &mut ChatIo<'_>) -> Result<()> {
+        let line = io.take_data();
+        let number = std::str::from_utf8(&line)
+            .ok()
+            .map(str::trim)
+            .map(str::parse);
+        match number {
+            Some(Ok(number @ 1..=MOST)) => {
+                self.waiting += 1;
+                // It fails only if the worker has panicked.
+                self.jobs.send(number).map_err(fdloop::Error::other)
+            }
+            _ => io.push(format!("send a number from 1 to {MOST}\n")),
+        }
+    }
+
+    fn handle_eof(&mut self, io: &mut ChatIo<'_>) -> Result<()> {
+        // A client that has only ended its output still reads.
+        if self.waiting == 0 {
+            io.close_when_done();
+        }
+        Ok(())
+    }
+}
+
+/// Computes until the client is gone, or the loop.
+fn work(jobs: &Receiver<u64>, remote: &Remote, id: Id) {
+    for number in jobs {
+        let factors = factors(number);
+        let told = remote.call(move |event_loop| {
+            let Some(chat) = event_loop.get_mut(id) else {
+                return Ok(());
+            };
+            chat.push(format!("{number}:{factors}\n"))?;
+            chat.handler_mut().waiting -= 1;
+            if chat.input_ended() && chat.handler().waiting == 0 {
+                chat.close_when_done();
+            }
+            Ok(())
+        });
+        if told.is_err() {
+            return;
+        }
+    }
+}
+
+/// The prime factors of `number`, each after a space.
+fn factors(mut number: u64) -> String {
+    let mut factors = String::new();
+    let mut divisor = 2;
+    while divisor <= number / divisor {
+        if number % divisor == 0 {
+            factors += &format!(" {divisor}");
+            number /= divisor;
+        } else {
+            divisor += 1;
+        }
+    }
+    if number > 1 {
+        factors += &format!(" {number}");
+    }
+    factors
+}
+
+/// The listener.
+struct Server;
+
+impl Handler for Server {
+    fn handle_accepted(&mut self, io: &mut Io<'_>, socket: Socket, _: Address) -> Result<()> {
+        let event_loop = io.event_loop();
+        let remote = event_loop.remote()?;
+        event_loop.add_with(|_, id| {
+            let (jobs, waiting) = mpsc::channel();
+            thread::Builder::new().spawn(move || work(&waiting, &remote, id))?;
+            let mut chat = AsyncChat::new(socket, Client { jobs, waiting: 0 })?;
+            chat.set_terminator("\n");
+            chat.set_limit(LINE_LIMIT);
+            Ok(chat)
+        })?;
+        Ok(())
+    }
+}
+
+fn main() -> ExitCode {
+    common::main(USAGE, &["--backend"], run)
+}
+
+fn run(mut arguments: Arguments) -> Result<(), Failure> {
+    let backend = arguments.backend()?;
+    let address = arguments.operand()?;
+    arguments.finish()?;
+    let addresses = common::addresses(address.as_deref().unwrap_or("127.0.0.1:8080"))?;
+    common::serve(backend, &addresses, Server)
+}

@@ -31,7 +31,7 @@ pub use channel::{Channel, Predicates};
 pub use error::AddError;
 pub use id::{AnyId, ChannelId};
 pub use remote::Remote;
-pub use run::{Ended, RunOptions};
+pub use run::{Ended, Hold, RunOptions};
 pub use state::StateId;
 pub use timers::TimerId;
 
@@ -43,7 +43,7 @@ use id::{Key, Serial};
 use map::ChannelMap;
 use remote::{Call, Receiver};
 use run::{Awaited, Stop};
-use state::States;
+use state::{Extensions, States};
 use timeouts::Timeouts;
 use timers::Timers;
 use watch::Watches;
@@ -154,6 +154,8 @@ pub struct EventLoop {
     ended_by: Option<Ended>,
     /// The channel that `run_until_closed` waits for.
     awaited: Option<Awaited>,
+    /// Shared with everything that keeps `run` going without being a channel or a timer.
+    hold: Hold,
     catch_panics: bool,
     /// The events of the last wait. Only a pass uses them.
     ready: Vec<Event>,
@@ -163,6 +165,8 @@ pub struct EventLoop {
     buffer: Vec<u8>,
     /// Values of the program's, of which the loop makes no use. Dropped after the channels.
     states: States,
+    /// Values of the libraries over the loop. Dropped after the channels.
+    extensions: Extensions,
 }
 
 impl EventLoop {
@@ -217,11 +221,13 @@ impl EventLoop {
             stop: Stop::Unasked,
             ended_by: None,
             awaited: None,
+            hold: Hold::default(),
             catch_panics,
             ready: Vec::new(),
             changes: Vec::new(),
             buffer: Vec::new(),
             states: States::default(),
+            extensions: Extensions::default(),
         }
     }
 
@@ -261,9 +267,11 @@ impl EventLoop {
 
     /// Checks whether something is left that keeps `run` going.
     pub(super) fn has_work(&self) -> bool {
+        let can_end_a_wait = !self.channels.is_empty() || !self.timers.is_empty();
         self.channels.len() > self.background
             || self.timers.has_one_shots()
             || self.awaited.is_some()
+            || (can_end_a_wait && self.hold.is_shared())
     }
 
     /// Lends a buffer of at least `size` bytes, for a channel that receives into it, to be

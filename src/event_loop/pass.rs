@@ -167,6 +167,7 @@ impl EventLoop {
         match deadline {
             _ if self.running && (self.stop != Stop::Unasked || !self.has_work()) => Deadline::Now,
             _ if !self.touched.is_empty() || !self.calls.is_empty() => Deadline::Now,
+            // Nothing would ever end the wait.
             Deadline::Never if self.channels.is_empty() && self.timers.is_empty() => Deadline::Now,
             deadline => deadline,
         }

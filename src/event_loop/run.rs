@@ -1,6 +1,7 @@
 //! Running the loop to its end.
 
 use std::io;
+use std::rc::Rc;
 use std::time::Duration;
 
 use super::EventLoop;
@@ -65,6 +66,19 @@ pub enum Ended {
     Closed,
     /// An error, which the run returned, or a panic.
     Error,
+}
+
+/// Keeps a loop's [`run`](EventLoop::run) going until it and its clones are dropped:
+/// [`EventLoop::hold`] returns it.
+#[derive(Debug, Clone, Default)]
+#[must_use = "dropping it ends the hold"]
+pub struct Hold(Rc<()>);
+
+impl Hold {
+    /// Checks whether there is another clone.
+    pub(super) fn is_shared(&self) -> bool {
+        Rc::strong_count(&self.0) > 1
+    }
 }
 
 /// A request to end `run`.
@@ -235,6 +249,32 @@ impl EventLoop {
         let closed = awaited.and_then(|awaited| awaited.channel);
         let closed = closed.map(|channel| channel.into_any());
         Ok(closed.and_then(|closed| closed.downcast().ok().map(|channel| *channel)))
+    }
+
+    /// Keeps [`run`](EventLoop::run) going until the returned value is dropped, for work with an
+    /// end of its own that is neither a channel nor a timer: a request to another thread, a child
+    /// process. Something that the loop waits for must end it: dropping it does not wake a loop that
+    /// waits, and a loop without any channel or timer returns from [`run`](EventLoop::run) all the
+    /// same, since nothing could end its wait.
+    ///
+    /// ```
+    /// use fdloop::EventLoop;
+    ///
+    /// let mut event_loop = EventLoop::new()?;
+    /// let remote = event_loop.remote()?;
+    /// let hold = event_loop.keep(event_loop.hold());
+    /// let worker = std::thread::spawn(move || {
+    ///     remote.call(move |event_loop| {
+    ///         event_loop.take(hold); // the work is done
+    ///         Ok(())
+    ///     })
+    /// });
+    /// event_loop.run()?;
+    /// worker.join().unwrap()?;
+    /// # Ok::<(), fdloop::Error>(())
+    /// ```
+    pub fn hold(&self) -> Hold {
+        self.hold.clone()
     }
 
     fn make_passes(&mut self, options: RunOptions) -> Result<Ended> {

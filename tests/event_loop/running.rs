@@ -42,6 +42,32 @@ fn run_returns_when_the_last_channel_is_closed() {
 }
 
 #[test]
+fn a_hold_keeps_run_going_until_its_last_clone_is_dropped() {
+    with_every_loop(|event_loop| {
+        let hold = event_loop.hold();
+        event_loop.run().unwrap(); // nothing could end a wait
+        let (ours, mut theirs) = UnixStream::pair().unwrap();
+        let (probe, seen) = Probe::new();
+        event_loop
+            .add_background(Dispatcher::new(ours, probe).unwrap())
+            .unwrap();
+        let first = event_loop.keep(hold.clone());
+        let second = event_loop.keep(hold);
+        let release = event_loop.call_every(Duration::from_millis(1), move |event_loop| {
+            if event_loop.take(first).is_none() {
+                event_loop.take(second);
+            }
+            Ok(())
+        });
+        theirs.write_all(b"read meanwhile").unwrap();
+        event_loop.run().unwrap();
+        assert!(event_loop.state(second).is_none());
+        assert_eq!(seen.events()[0], "read");
+        assert!(event_loop.cancel(release));
+    });
+}
+
+#[test]
 fn run_makes_as_many_passes_as_it_was_told() {
     on_every_backend(|backend| {
         let (poller, heard) = Counting::new(backend);

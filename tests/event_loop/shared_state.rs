@@ -177,3 +177,18 @@ fn run_until_closed_ends_for_other_reasons_without_the_channel() {
         assert!(event_loop.run_until_closed(id).unwrap().is_some());
     });
 }
+
+#[test]
+fn a_loop_has_one_extension_of_each_type() {
+    #[derive(Default, PartialEq, Debug)]
+    struct One(u32);
+    #[derive(Default, PartialEq, Debug)]
+    struct Other(u32);
+    with_every_loop(|event_loop| {
+        event_loop.extension::<One>().0 = 1;
+        event_loop.extension::<Other>().0 = 2;
+        assert_eq!(*event_loop.extension::<One>(), One(1));
+        assert_eq!(*event_loop.extension::<Other>(), Other(2));
+        assert_eq!(*EventLoop::new().unwrap().extension::<One>(), One(0));
+    });
+}

@@ -115,10 +115,10 @@ impl Asking {
 
     /// Begins a pass that asks all. Those that were not ready in the last two periods no longer
     /// count as active.
-    pub(super) fn begin_all(&mut self, watches: &mut Watches) {
+    pub(super) fn begin_all(&mut self, watches: &mut Watches, now: impl FnOnce() -> Instant) {
         self.all = true;
         self.passes = 0;
-        self.all_asked = (self.is_costly() && self.trial.is_due_next()).then(Instant::now);
+        self.all_asked = (self.is_costly() && self.trial.is_due_next()).then(now);
         self.active.retain(|key| {
             watches.current_mut(*key).is_some_and(|watch| {
                 watch.warmth -= 1;
@@ -133,7 +133,8 @@ impl EventLoop {
     /// passes to the poller what changed.
     #[inline(never)]
     pub(super) fn ask_channels(&mut self) -> Result<()> {
-        self.asking.begin_all(&mut self.watches);
+        let poller = &self.poller;
+        self.asking.begin_all(&mut self.watches, || poller.now());
         self.ask_each(|event_loop, asking, changes| {
             let all = event_loop.channels.iter();
             event_loop.find_changes(all, asking, changes);
@@ -214,7 +215,7 @@ impl EventLoop {
     /// made.
     #[inline(never)]
     pub(super) fn pass_of_active(&mut self, deadline: Deadline) -> Result<Option<usize>> {
-        let now = Instant::now();
+        let now = self.now();
         if deadline == Deadline::Now || !self.touched.is_empty() || !self.asking.can_wait(now) {
             return Ok(None);
         }

@@ -346,12 +346,12 @@ impl EventLoop {
     /// [`Error::ExitNow`]: crate::Error::ExitNow
     /// [`Error::fatal`]: crate::Error::fatal
     pub fn turn(&mut self, timeout: Option<Duration>) -> Result<usize> {
-        self.one_pass(Deadline::after(timeout))
+        self.one_pass(self.deadline_after(timeout))
     }
 
     /// Makes one pass as [`turn`](EventLoop::turn) does, which waits until `deadline` at
-    /// most. For a program that makes several passes up to one point in time, which then
-    /// need not compute each one's timeout.
+    /// most, on the clock of [`now`](EventLoop::now). For a program that makes several passes up
+    /// to one point in time, which then need not compute each one's timeout.
     ///
     /// ```
     /// use fdloop::{Deadline, EventLoop};

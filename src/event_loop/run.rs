@@ -8,7 +8,6 @@ use super::EventLoop;
 use super::channel::Channel;
 use super::id::{ChannelId, Key};
 use crate::error::{Error, Result};
-use crate::poller::Deadline;
 
 /// The options of [`EventLoop::run_with`]: the arguments of asyncore's `loop`.
 ///
@@ -289,7 +288,7 @@ impl EventLoop {
             if !self.has_work() {
                 return Ok(Ended::NoWork);
             }
-            self.one_pass(Deadline::after(options.timeout))?;
+            self.one_pass(self.deadline_after(options.timeout))?;
             if self.stop == Stop::WhenIdle && self.found_nothing() {
                 return Ok(Ended::Idle);
             }

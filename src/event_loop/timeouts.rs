@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use super::EventLoop;
 use super::id::Key;
 use super::timers::{Action, TimerId};
+use crate::poller::Deadline;
 
 /// The timer of each channel that has a timeout, by number. As long as the highest such number.
 #[derive(Default)]
@@ -31,11 +32,16 @@ impl Timeouts {
 }
 
 impl EventLoop {
-    /// Returns the time by which timers fire: that of the monotonic clock, or of the
-    /// [poller](crate::Poller::now).
+    /// Returns the time by which timers fire and waits end: that of the monotonic clock, or of
+    /// the [poller](crate::Poller::now).
     #[must_use]
     pub fn now(&self) -> Instant {
         self.poller.now()
+    }
+
+    /// Returns the deadline `timeout` from now.
+    pub(super) fn deadline_after(&self, timeout: Option<Duration>) -> Deadline {
+        Deadline::from_now(timeout, || self.poller.now())
     }
 
     /// Sets the time after which [`Channel::handle_timeout`](crate::Channel::handle_timeout) is

@@ -118,9 +118,9 @@ pub trait Poller: fmt::Debug {
     /// loop's `turn` and `run` return them.
     fn wait(&mut self, deadline: Deadline, ready: &mut Vec<Event>) -> io::Result<()>;
 
-    /// Returns the time by which the loop's timers fire. A simulated poller can return one of its
-    /// own, which then advances as the poller decides. By default that of the system's monotonic
-    /// clock.
+    /// Returns the time of the loop, by which timers fire and timeouts end. A simulated poller can
+    /// return one of its own, which then advances as the poller decides: the deadlines that it
+    /// gets are on that clock. By default the time of the system's monotonic clock.
     fn now(&self) -> Instant {
         Instant::now()
     }

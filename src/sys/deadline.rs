@@ -38,11 +38,14 @@ impl Deadline {
     /// is past the end of the clock.
     #[must_use]
     pub fn after(timeout: Option<Duration>) -> Self {
+        Self::from_now(timeout, Instant::now)
+    }
+
+    /// Returns the deadline `timeout` from `now`, which is called only if it is needed.
+    pub(crate) fn from_now(timeout: Option<Duration>, now: impl FnOnce() -> Instant) -> Self {
         match timeout {
             Some(Duration::ZERO) => Self::Now,
-            Some(timeout) => Instant::now()
-                .checked_add(timeout)
-                .map_or(Self::Never, Self::At),
+            Some(timeout) => now().checked_add(timeout).map_or(Self::Never, Self::At),
             None => Self::Never,
         }
     }

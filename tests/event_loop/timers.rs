@@ -359,3 +359,19 @@ fn an_id_finds_nothing_in_another_loop_or_after_its_timer() {
     let next = one.call_later(MS, |_| Ok(()));
     assert!(id != next && !one.cancel(id) && one.cancel(next));
 }
+
+#[test]
+fn the_timeouts_of_turns_and_runs_are_on_the_clock_of_the_poller() {
+    with_clocks(|event_loop, clock| {
+        // Far from the system's clock, where the two cannot be confused.
+        let begin = clock.get() + 1_000_000 * MS;
+        clock.set(begin);
+        event_loop.call_every(60_000 * MS, |_| Ok(()));
+        assert_eq!(event_loop.turn(Some(5 * MS)).unwrap(), 0);
+        assert_eq!(clock.get() - begin, 5 * MS);
+        event_loop.call_later(60_000 * MS, |_| Ok(()));
+        let options = RunOptions::new().timeout(7 * MS).count(3);
+        event_loop.run_with(options).unwrap();
+        assert_eq!(clock.get() - begin, 26 * MS);
+    });
+}

@@ -2,7 +2,7 @@
 //! choose one at run time.
 
 use std::io::{self, IoSlice};
-use std::os::fd::BorrowedFd;
+use std::os::fd::{BorrowedFd, RawFd};
 
 use log::Level;
 
@@ -76,8 +76,20 @@ impl<T: Transport + ?Sized> Transport for Box<T> {
     fn recv(&mut self, buf: &mut [u8]) -> io::Result<usize> {
         (**self).recv(buf)
     }
+    fn raw_fd(&self) -> RawFd {
+        (**self).raw_fd()
+    }
     fn holds_input(&self) -> bool {
         (**self).holds_input()
+    }
+    fn has_unread(&self) -> bool {
+        (**self).has_unread()
+    }
+    fn outlives_input(&self) -> bool {
+        (**self).outlives_input()
+    }
+    fn take_error(&mut self) -> io::Result<Option<io::Error>> {
+        (**self).take_error()
     }
     fn send(&mut self, data: &[u8]) -> io::Result<usize> {
         (**self).send(data)
@@ -87,6 +99,9 @@ impl<T: Transport + ?Sized> Transport for Box<T> {
     }
     fn shutdown_write(&mut self) -> io::Result<()> {
         (**self).shutdown_write()
+    }
+    fn reset_on_close(&mut self) -> io::Result<()> {
+        (**self).reset_on_close()
     }
     fn rearm(&mut self) -> io::Result<()> {
         (**self).rearm()

@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::io::{self, IoSlice};
-use std::os::fd::BorrowedFd;
+use std::os::fd::{BorrowedFd, RawFd};
 
 use super::endpoint::Outlet;
 use super::queue::Mark;
@@ -42,7 +42,7 @@ impl Connection {
 
     /// Writes the pending output, which comes before any other.
     fn write_pending(&mut self) -> io::Result<()> {
-        let fd = self.raw_fd();
+        let fd = self.link.raw_fd();
         let Some(queue) = self.outlet.queue_mut() else {
             return Ok(());
         };
@@ -54,16 +54,15 @@ impl Connection {
         }
         Ok(())
     }
-
-    fn raw_fd(&self) -> i32 {
-        use std::os::fd::AsRawFd;
-        self.link.as_fd().map_or(-1, |fd| fd.as_raw_fd())
-    }
 }
 
 impl Transport for Connection {
     fn as_fd(&self) -> Option<BorrowedFd<'_>> {
         self.link.as_fd()
+    }
+
+    fn raw_fd(&self) -> RawFd {
+        self.link.raw_fd()
     }
 
     /// Receives after it has written what it can of the pending output, since the peer may wait
@@ -77,6 +76,18 @@ impl Transport for Connection {
 
     fn holds_input(&self) -> bool {
         self.link.holds_input()
+    }
+
+    fn has_unread(&self) -> bool {
+        self.link.has_unread()
+    }
+
+    fn outlives_input(&self) -> bool {
+        self.link.outlives_input()
+    }
+
+    fn take_error(&mut self) -> io::Result<Option<io::Error>> {
+        Ok(self.link.take_error())
     }
 
     fn send(&mut self, data: &[u8]) -> io::Result<usize> {
@@ -94,6 +105,11 @@ impl Transport for Connection {
         self.link.shutdown_write()
     }
 
+    fn reset_on_close(&mut self) -> io::Result<()> {
+        self.link.reset_on_close();
+        Ok(())
+    }
+
     fn close(self: Box<Self>) -> io::Result<()> {
         self.link.close()
     }
@@ -106,7 +122,7 @@ impl Transport for Connection {
 impl fmt::Debug for Connection {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Connection")
-            .field("fd", &self.raw_fd())
+            .field("fd", &self.link.raw_fd())
             .field("addr", &self.addr)
             .finish_non_exhaustive()
     }

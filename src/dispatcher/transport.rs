@@ -1,7 +1,7 @@
 //! Transports, over which dispatchers read and write.
 
 use std::io::{self, IoSlice};
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
 
 use super::socket::Socket;
 use crate::sys;
@@ -24,6 +24,16 @@ pub trait Transport: 'static {
     /// Returns the descriptor to wait for; `None` if it is closed.
     fn as_fd(&self) -> Option<BorrowedFd<'_>>;
 
+    /// Returns the number by which the loop knows the transport; -1 if it is closed. By default
+    /// that of the descriptor.
+    ///
+    /// Override this only for a transport without a descriptor, in a loop over a
+    /// [`Poller`](crate::Poller) of your own that reports events for such numbers. The feature
+    /// `sim` has both.
+    fn raw_fd(&self) -> RawFd {
+        self.as_fd().map_or(-1, |fd| fd.as_raw_fd())
+    }
+
     /// Reads at most `buf.len()` bytes. Returns the number read, and 0 only at end of file: the
     /// dispatcher never passes an empty buffer. `buf` initially holds bytes of earlier uses.
     ///
@@ -41,6 +51,34 @@ pub trait Transport: 'static {
     /// `readable`, and the loop does not wait. By default false.
     fn holds_input(&self) -> bool {
         false
+    }
+
+    /// Returns true if input has arrived that was not received yet. If a send finds the
+    /// connection lost, such input is read before the channel closes. By default true if the
+    /// transport [holds input](Transport::holds_input) or the descriptor has unread input
+    /// (`FIONREAD`).
+    fn has_unread(&self) -> bool {
+        self.holds_input() || self.as_fd().is_some_and(sys::fd::has_unread)
+    }
+
+    /// Returns true if the connection goes on after the end of its input, as that of a stream
+    /// socket does: the peer has ended its output, and still reads. While the channel waits for
+    /// nothing else, the loop then watches for a reset ([`Interest::HANGUP`]). By default false,
+    /// as for a pipe, whose hang-up is the end of its input.
+    ///
+    /// [`Interest::HANGUP`]: crate::Interest::HANGUP
+    fn outlives_input(&self) -> bool {
+        false
+    }
+
+    /// Takes the pending error of a connection that was reset after the end of its input, when
+    /// no receive reports it. By default the descriptor's `SO_ERROR`, if that is a socket.
+    ///
+    /// # Errors
+    ///
+    /// Those of asking for it. They are ignored.
+    fn take_error(&mut self) -> io::Result<Option<io::Error>> {
+        self.as_fd().map_or(Ok(None), sys::socket::take_error)
     }
 
     /// Writes at most `data.len()` bytes. Returns the number written.
@@ -74,6 +112,16 @@ pub trait Transport: 'static {
             "it is not a socket, which alone can end its output and stay open; close it when \
              done instead",
         ))
+    }
+
+    /// Makes closing the transport reset the connection, so that the peer gets ECONNRESET.
+    /// [`Endpoint::abort`](crate::Endpoint::abort) calls this.
+    ///
+    /// # Errors
+    ///
+    /// `Unsupported`, by default.
+    fn reset_on_close(&mut self) -> io::Result<()> {
+        Err(io::ErrorKind::Unsupported.into())
     }
 
     /// Prepares the descriptor to be waited for and read after its input has ended: see
@@ -156,6 +204,14 @@ impl Link {
         }
     }
 
+    pub(super) fn raw_fd(&self) -> RawFd {
+        match self {
+            Self::Socket(socket) => socket.as_raw_fd(),
+            Self::Other(transport) => transport.raw_fd(),
+            Self::Replay(replay) => replay.link.raw_fd(),
+        }
+    }
+
     pub(super) fn socket(&self) -> Option<&Socket> {
         match self {
             Self::Socket(socket) => Some(socket),
@@ -228,8 +284,35 @@ impl Link {
     pub(super) fn has_unread(&self) -> bool {
         match self {
             Self::Socket(socket) => socket.has_unread(),
-            Self::Other(transport) => transport.as_fd().is_some_and(sys::fd::has_unread),
+            Self::Other(transport) => transport.has_unread(),
             Self::Replay(replay) => !replay.is_spent() || replay.link.has_unread(),
+        }
+    }
+
+    /// Checks whether a reset may still arrive after the end of the input.
+    pub(super) fn outlives_input(&self) -> bool {
+        match self {
+            Self::Socket(socket) => socket.is_stream(),
+            Self::Other(transport) => transport.outlives_input(),
+            Self::Replay(replay) => replay.link.outlives_input(),
+        }
+    }
+
+    /// Takes the error of a connection whose input has ended, if any.
+    pub(super) fn take_error(&mut self) -> Option<io::Error> {
+        match self {
+            Self::Socket(socket) => socket.take_error().ok().flatten(),
+            Self::Other(transport) => transport.take_error().ok().flatten(),
+            Self::Replay(replay) => replay.link.take_error(),
+        }
+    }
+
+    /// Makes closing reset the connection. One that cannot be reset is only closed.
+    pub(super) fn reset_on_close(&mut self) {
+        match self {
+            Self::Socket(socket) => drop(socket.set_reset_on_close()),
+            Self::Other(transport) => drop(transport.reset_on_close()),
+            Self::Replay(replay) => replay.link.reset_on_close(),
         }
     }
 

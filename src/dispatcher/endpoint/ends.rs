@@ -114,11 +114,11 @@ impl Endpoint {
     }
 
     /// Closes the channel and resets the connection: the peer gets ECONNRESET, and pending
-    /// output is discarded. If the transport is not a TCP connection, it is only closed.
+    /// output is discarded. A transport that cannot
+    /// [reset](crate::Transport::reset_on_close) the connection is only closed.
     pub fn abort(&mut self) {
-        if let Some(socket) = self.socket() {
-            // A socket that cannot be reset is closed.
-            let _ = socket.set_reset_on_close();
+        if let Some(link) = &mut self.link {
+            link.reset_on_close();
         }
         self.close_now();
     }

@@ -2,7 +2,6 @@
 
 use std::io;
 
-use super::super::socket::Socket;
 use super::super::transport::{Link, uninterrupted};
 use super::state::{Ending, Flow, Input, Phase};
 use super::{Endpoint, UNREAD_EVENTS};
@@ -289,7 +288,7 @@ impl Endpoint {
     pub(crate) fn may_still_be_reset(&self) -> bool {
         matches!(self.phase, Phase::Connected)
             && self.input_ended()
-            && self.socket().is_some_and(Socket::is_stream)
+            && self.link.as_ref().is_some_and(Link::outlives_input)
     }
 
     /// Handles a hang-up of the peer while the channel does not read. Returns true if it ends
@@ -299,7 +298,7 @@ impl Endpoint {
             return true;
         }
         if self.may_still_be_reset() {
-            if let Some(Ok(Some(error))) = self.socket().map(Socket::take_error) {
+            if let Some(error) = self.link.as_mut().and_then(Link::take_error) {
                 let error = Error::system("keep the connection", Some(self.fd), error);
                 self.reason.get_or_insert(error);
             }

@@ -11,7 +11,7 @@ mod state;
 mod timeout;
 
 use std::fmt;
-use std::os::fd::{AsRawFd, BorrowedFd, RawFd};
+use std::os::fd::{BorrowedFd, RawFd};
 
 use super::queue::Queue;
 use super::socket::Socket;
@@ -271,7 +271,7 @@ impl Endpoint {
     }
 
     fn set_link(&mut self, link: Link) {
-        self.fd = link.as_fd().map_or(-1, |fd| fd.as_raw_fd());
+        self.fd = link.raw_fd();
         self.link = Some(link);
         self.check_held();
     }

@@ -13,6 +13,9 @@
 //!   dropped. It is not reset: that would discard data that the kernel has yet to deliver.
 //! - If the remote cannot be reached, the client's connection is closed.
 //!
+//! The name of REMOTE is resolved for each connection, by threads, so that the loop serves the
+//! others meanwhile. What a client sends by then waits.
+//!
 //! It holds at most 256 KiB for each side, however slow it is: one side is not
 //! read while too much waits to be written to the other.
 //!
@@ -31,13 +34,17 @@ use std::time::Duration;
 
 use common::{Arguments, Failure};
 use fdloop::{
-    Address, ChannelId, DispatcherWithSend, EventLoop, Handler, Io, Result, Socket, View,
+    Address, ChannelId, DispatcherWithSend, EventLoop, Handler, Io, Resolver, Result, Socket, View,
 };
 
 const USAGE: &str = "\
 usage: port_forward [--backend select|poll] [--timeout SECONDS] LISTEN REMOTE
   each is HOST:PORT, IPV4:PORT, [IPV6]:PORT, a path with a slash, unix:PATH or @NAME
-  SECONDS is how long a connection may be silent; for ever by default";
+  SECONDS is how long a connection may be silent, or connecting to REMOTE may take;
+  for ever by default";
+
+/// The number of names that are resolved at a time.
+const RESOLVERS: usize = 4;
 
 /// The most bytes that wait for one side.
 const LIMIT: usize = 256 * 1024;
@@ -115,8 +122,11 @@ impl Handler for Half {
     fn handle_close(&mut self, io: &mut Io<'_>) -> Result<()> {
         let never_stood = !io.connected();
         if let Some(reason) = io.reason().filter(|_| never_stood) {
-            // Refused, unreachable, timed out.
-            common::complain(&format!("cannot reach the remote: {reason}"));
+            // Not resolved, refused, unreachable, timed out.
+            let reason = reason.to_string();
+            let client = self.other(io).and_then(|client| client.addr().cloned());
+            let client = client.map_or_else(|| "a client".to_owned(), |it| it.to_string());
+            common::complain(&format!("cannot reach the remote for {client}: {reason}"));
         }
         if self.resets {
             io.abort();
@@ -139,14 +149,16 @@ impl Handler for Half {
 
 /// The listener.
 struct Forwarder {
-    remote: Vec<Address>,
+    resolver: Resolver,
+    remote: String,
     timeout: Option<Duration>,
 }
 
 impl Forwarder {
     /// Makes the two channels of a connection.
     fn forward(&self, event_loop: &mut EventLoop, client: Socket) -> Result<()> {
-        let mut remote = DispatcherWithSend::connect(&self.remote, Half::new(None))?;
+        let half = Half::new(None);
+        let mut remote = DispatcherWithSend::connect_by_name(&self.resolver, &self.remote, half)?;
         // What it said is passed on, even if it takes nothing any more itself.
         remote.set_keep_unread(true);
         remote.set_timeout(self.timeout);
@@ -163,8 +175,8 @@ impl Forwarder {
 }
 
 impl Handler for Forwarder {
-    // An error here costs one connection and is logged: the remote refused at once, or there
-    // are too many descriptors. The client's connection is closed by then.
+    // An error here costs one connection and is logged: there are too many descriptors. The
+    // client's connection is closed by then.
     fn handle_accepted(&mut self, io: &mut Io<'_>, client: Socket, _: Address) -> Result<()> {
         self.forward(io.event_loop(), client)
     }
@@ -181,7 +193,15 @@ fn run(mut arguments: Arguments) -> Result<(), Failure> {
     let remote = arguments.required("REMOTE")?;
     arguments.finish()?;
     let listen = common::addresses(&listen)?;
-    // Once: a loop must not wait for a resolver while it serves.
-    let remote = common::addresses(&remote)?;
-    common::serve(backend, &listen, Forwarder { remote, timeout })
+    common::serve_with(backend, &listen, |event_loop| {
+        let resolver = Resolver::start(event_loop, RESOLVERS)?;
+        // Now, and not when the first client connects, it turns out that REMOTE is no address.
+        let trial = DispatcherWithSend::connect_by_name(&resolver, &remote, Half::new(None));
+        drop(trial.map_err(common::of_address)?);
+        Ok(Forwarder {
+            resolver,
+            remote,
+            timeout,
+        })
+    })
 }

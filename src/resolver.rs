@@ -3,7 +3,7 @@
 use std::fmt;
 use std::io;
 use std::sync::mpsc::{self, Receiver, Sender};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::thread;
 use std::time::Duration;
 
@@ -14,32 +14,30 @@ use crate::event_loop::{EventLoop, Remote, StateId, TimerId};
 /// Threads that resolve names, since getaddrinfo(3) blocks: a loop that called it would serve no
 /// channel meanwhile.
 ///
-/// The program starts the threads, and they end after the resolver was dropped. A thread that is
-/// in the middle of a lookup ends when getaddrinfo returns.
+/// The program starts the threads, and they end after the resolver and its clones were dropped. A
+/// thread that is in the middle of a lookup ends when getaddrinfo returns. A forked child has no
+/// threads, and starts a resolver of its own.
+///
+/// [`Dispatcher::connect_by_name`](crate::Dispatcher::connect_by_name) connects with one. To use the
+/// addresses in another way:
 ///
 /// ```
-/// use fdloop::{Dispatcher, EventLoop, Handler, Io, Resolver, Result};
+/// use fdloop::{EventLoop, Resolver};
 /// use std::time::Duration;
 ///
-/// struct Greeter;
-/// impl Handler for Greeter {
-///     fn handle_connect(&mut self, io: &mut Io<'_>) -> Result<()> {
-///         io.close();
-///         Ok(())
-///     }
-/// }
-///
-/// let listener = std::net::TcpListener::bind("127.0.0.1:0")?;
-/// let name = format!("localhost:{}", listener.local_addr()?.port());
 /// let mut event_loop = EventLoop::new()?;
 /// let resolver = Resolver::start(&mut event_loop, 1)?;
-/// resolver.resolve(&mut event_loop, name, Duration::from_secs(10), |event_loop, addresses| {
-///     event_loop.add(Dispatcher::connect(addresses?, Greeter)?)?;
+/// let patience = Duration::from_secs(10);
+/// resolver.resolve(&mut event_loop, "localhost:80", patience, |_, addresses| {
+///     for address in addresses? {
+///         println!("{address}");
+///     }
 ///     Ok(())
 /// })?;
-/// event_loop.run()?; // until the name is resolved and the connection is closed
+/// event_loop.run()?; // until the name is resolved
 /// # Ok::<(), fdloop::Error>(())
 /// ```
+#[derive(Clone)]
 pub struct Resolver {
     jobs: Sender<Job>,
     remote: Remote,
@@ -47,16 +45,32 @@ pub struct Resolver {
 
 struct Job {
     name: String,
-    lookup: Lookup,
+    /// Dead once the request is withdrawn.
+    wanted: Weak<()>,
     remote: Remote,
+    then: Deliver,
 }
 
+/// Takes the result of a lookup, on the loop's thread.
+type Deliver = Box<dyn FnOnce(&mut EventLoop, Result<Vec<Address>>) -> Result<()> + Send>;
+
+/// A request for a lookup. Dropping it withdraws the request: a thread that has not begun with it
+/// skips it, and the result of one that has is dropped.
+#[derive(Debug, Default)]
+pub(crate) struct Request(Arc<()>);
+
 type Then = Box<dyn FnOnce(&mut EventLoop, Result<Vec<Address>>) -> Result<()>>;
+
+/// The function of the program's that waits for a lookup.
+struct Waiting {
+    then: Then,
+    _request: Request,
+}
 
 /// A lookup in progress: [`Resolver::resolve`] returns it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Lookup {
-    then: StateId<Then>,
+    waiting: StateId<Waiting>,
     timer: TimerId,
 }
 
@@ -97,34 +111,79 @@ impl Resolver {
         timeout: Duration,
         then: impl FnOnce(&mut EventLoop, Result<Vec<Address>>) -> Result<()> + 'static,
     ) -> Result<Lookup> {
-        if !event_loop.is_reached_by(&self.remote) {
-            let message = "the resolver was started for another loop: start one for this loop";
-            return Err(Error::misuse(io::ErrorKind::InvalidInput, message));
-        }
+        self.check_loop(event_loop)?;
         let name = name.into();
-        let then: StateId<Then> = event_loop.keep(Box::new(then));
+        let request = Request::default();
+        let wanted = Arc::downgrade(&request.0);
+        let waiting = event_loop.keep(Waiting {
+            then: Box::new(then),
+            _request: request,
+        });
         let late = name.clone();
         let timer = event_loop.call_later(timeout, move |event_loop| {
-            let Some(then) = event_loop.take(then) else {
+            let Some(waiting) = event_loop.take(waiting) else {
                 return Ok(());
             };
             let error = io::Error::from_raw_os_error(libc::ETIMEDOUT);
             let action = format!("resolve {late:?} within {timeout:?}");
-            then(event_loop, Err(Error::system(action, None, error)))
+            (waiting.then)(event_loop, Err(Error::system(action, None, error)))
         });
-        let lookup = Lookup { then, timer };
-        let remote = self.remote.clone();
+        let lookup = Lookup { waiting, timer };
+        let sent = self.send(name, wanted, move |event_loop, addresses| {
+            event_loop.cancel(timer);
+            match event_loop.take(waiting) {
+                Some(waiting) => (waiting.then)(event_loop, addresses),
+                None => Ok(()),
+            }
+        });
+        if sent.is_err() {
+            lookup.cancel(event_loop);
+        }
+        sent.map(|()| lookup)
+    }
+
+    /// Asks for the addresses of `name`. `then` is called on the loop's thread, unless the request
+    /// is withdrawn.
+    ///
+    /// # Errors
+    ///
+    /// As for [`resolve`](Self::resolve).
+    pub(crate) fn request(
+        &self,
+        event_loop: &EventLoop,
+        name: &str,
+        then: impl FnOnce(&mut EventLoop, Result<Vec<Address>>) -> Result<()> + Send + 'static,
+    ) -> Result<Request> {
+        self.check_loop(event_loop)?;
+        let request = Request::default();
+        self.send(name.to_owned(), Arc::downgrade(&request.0), then)?;
+        Ok(request)
+    }
+
+    fn check_loop(&self, event_loop: &EventLoop) -> Result<()> {
+        if event_loop.is_reached_by(&self.remote) {
+            return Ok(());
+        }
+        let message = "the resolver was started for another loop: start one for this loop";
+        Err(Error::misuse(io::ErrorKind::InvalidInput, message))
+    }
+
+    fn send(
+        &self,
+        name: String,
+        wanted: Weak<()>,
+        then: impl FnOnce(&mut EventLoop, Result<Vec<Address>>) -> Result<()> + Send + 'static,
+    ) -> Result<()> {
         let job = Job {
             name,
-            lookup,
-            remote,
+            wanted,
+            remote: self.remote.clone(),
+            then: Box::new(then),
         };
-        if self.jobs.send(job).is_err() {
-            lookup.cancel(event_loop);
+        self.jobs.send(job).map_err(|_| {
             let message = "the threads of the resolver have ended: start another resolver";
-            return Err(Error::misuse(io::ErrorKind::BrokenPipe, message));
-        }
-        Ok(lookup)
+            Error::misuse(io::ErrorKind::BrokenPipe, message)
+        })
     }
 }
 
@@ -140,7 +199,7 @@ impl Lookup {
     /// Cancels the lookup. Returns false if its function was called already.
     pub fn cancel(self, event_loop: &mut EventLoop) -> bool {
         event_loop.cancel(self.timer);
-        event_loop.take(self.then).is_some()
+        event_loop.take(self.waiting).is_some()
     }
 }
 
@@ -151,22 +210,19 @@ fn work(waiting: &Mutex<Receiver<Job>>) {
             let waiting = waiting.lock().unwrap_or_else(PoisonError::into_inner);
             waiting.recv()
         };
-        let Ok(Job {
-            name,
-            lookup,
-            remote,
-        }) = job
-        else {
+        let Ok(job) = job else {
             return;
         };
-        let addresses = name.as_str().to_addresses();
-        let finished = remote.call(move |event_loop| {
-            event_loop.cancel(lookup.timer);
-            match event_loop.take(lookup.then) {
-                Some(then) => then(event_loop, addresses),
-                None => Ok(()),
-            }
-        });
+        if job.wanted.strong_count() == 0 {
+            continue;
+        }
+        let addresses = job.name.as_str().to_addresses();
+        let finished = job
+            .remote
+            .call(move |event_loop| match job.wanted.strong_count() {
+                0 => Ok(()),
+                _ => (job.then)(event_loop, addresses),
+            });
         if finished.is_err() {
             return;
         }

@@ -207,13 +207,18 @@ fn unexpected(argument: &OsStr) -> Failure {
     Failure::usage(format!("unexpected argument {:?}", shown(argument)))
 }
 
-/// The addresses that `text` stands for. A malformed one is a mistake in the arguments; a name
-/// that cannot be resolved may be a failure of the network.
+/// The addresses that `text` stands for.
 pub fn addresses(text: &str) -> Result<Vec<Address>, Failure> {
-    text.to_addresses().map_err(|error| match error.kind() {
+    text.to_addresses().map_err(of_address)
+}
+
+/// Why an address cannot be used. A malformed one is a mistake in the arguments; a name that cannot
+/// be resolved may be a failure of the network.
+pub fn of_address(error: Error) -> Failure {
+    match error.kind() {
         io::ErrorKind::InvalidInput => Failure::usage(error.to_string()),
         _ => Failure::operation(error.to_string()),
-    })
+    }
 }
 
 /// Stops the loop on a signal and closes itself, which `serve` checks.
@@ -279,8 +284,18 @@ pub fn serve(
     on: &[Address],
     server: impl Handler + 'static,
 ) -> Result<(), Failure> {
+    serve_with(backend, on, |_| Ok(server))
+}
+
+/// Runs the server that `make` returns for the loop: see [`serve`].
+pub fn serve_with<H: Handler + 'static>(
+    backend: Backend,
+    on: &[Address],
+    make: impl FnOnce(&mut EventLoop) -> Result<H, Failure>,
+) -> Result<(), Failure> {
     let mut event_loop = EventLoop::with_backend(backend)?;
     let stopper = stop_on_signals(&mut event_loop)?;
+    let server = make(&mut event_loop)?;
     let listener = event_loop.add(Dispatcher::listen(on, server)?)?;
     let Some(channel) = event_loop.get(listener) else {
         return Err(Failure::operation("the listener has closed"));

@@ -32,8 +32,8 @@ use std::sync::mpsc::{self, Sender};
 
 use common::{Arguments, Failure};
 use fdloop::{
-    Address, ChannelId, DispatcherWithSend, Error, EventLoop, FileDispatcher, Handler, Io,
-    Predicates, Result, View,
+    ChannelId, DispatcherWithSend, Error, EventLoop, FileDispatcher, Handler, Io, Predicates,
+    Resolver, Result, View,
 };
 
 use header::Incoming;
@@ -63,7 +63,6 @@ fn run(mut arguments: Arguments) -> Result<(), Failure> {
     let timeout = arguments.timeout()?;
     let url = Url::parse(&arguments.required("URL")?)?;
     arguments.finish()?;
-    let addresses = common::addresses(&url.address)?;
     let target = match &file {
         Some(path) => Target::file(path.as_ref())?,
         None => Target::Stdout,
@@ -72,7 +71,7 @@ fn run(mut arguments: Arguments) -> Result<(), Failure> {
     let mut event_loop = EventLoop::with_backend(backend)?;
     common::stop_on_signals(&mut event_loop)?;
     let (ending, ended) = mpsc::channel();
-    let mut connection = fetch(&mut event_loop, &url, &addresses, &target, ending)?;
+    let mut connection = fetch(&mut event_loop, &url, &target, ending)?;
     connection.set_timeout(timeout);
     event_loop.add(connection)?;
     event_loop.run()?;
@@ -89,7 +88,6 @@ fn run(mut arguments: Arguments) -> Result<(), Failure> {
 fn fetch(
     event_loop: &mut EventLoop,
     url: &Url,
-    addresses: &[Address],
     target: &Target,
     ending: Sender<Result<(), String>>,
 ) -> Result<DispatcherWithSend<Fetch>, Failure> {
@@ -112,7 +110,9 @@ fn fetch(
         received: 0,
         progress: Progress::new(target.shows_body()),
     };
-    Ok(DispatcherWithSend::connect(addresses, fetch)?)
+    // A thread resolves the name, so that a signal ends the program meanwhile.
+    let resolver = Resolver::start(event_loop, 1)?;
+    DispatcherWithSend::connect_by_name(&resolver, &url.address, fetch).map_err(common::of_address)
 }
 
 // --- the connection --------------------------------------------------------------
@@ -173,7 +173,11 @@ impl Handler for Fetch {
 
     fn handle_timeout(&mut self, io: &mut Io<'_>) -> Result<()> {
         // The server is not silent while the output holds it up.
-        if self.readable(&io.view()) {
+        if !io.connected() {
+            io.fail(Error::other(
+                "the server could not be reached in the time of --timeout",
+            ));
+        } else if self.readable(&io.view()) {
             io.fail(Error::other(
                 "the server was silent for the time of --timeout",
             ));

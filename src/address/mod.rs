@@ -12,6 +12,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 
 pub use resolve::ToAddresses;
+pub(crate) use resolve::parse_unless_name;
 
 /// The address of a socket: IPv4, IPv6 with its scope, or Unix.
 ///

@@ -13,7 +13,7 @@ use crate::error::Result;
 ///
 /// Text is first parsed as an [`Address`]. Any other `HOST:PORT` is resolved, which may return
 /// several addresses and blocks for as long as the system's resolver does. Programs that cannot
-/// wait resolve elsewhere and pass the addresses.
+/// wait use a [`Resolver`](crate::Resolver).
 ///
 /// ```
 /// use fdloop::{Address, ToAddresses};
@@ -47,21 +47,32 @@ fn resolve(target: impl ToSocketAddrs, text: &str) -> Result<Vec<Address>> {
     Ok(addresses)
 }
 
+/// Parses `text` as an address. Returns `None` for a host name with a port, which only a resolver
+/// turns into addresses.
+///
+/// # Errors
+///
+/// `InvalidInput` if it is neither.
+pub(crate) fn parse_unless_name(text: &str) -> Result<Option<Address>> {
+    if let Some(address) = parse::parse(text)? {
+        return Ok(Some(address));
+    }
+    match text.rsplit_once(':') {
+        // Text with brackets is a malformed IPv6 address, not a host name.
+        Some((host, port))
+            if !host.is_empty() && !host.starts_with('[') && parse::parse_port(port).is_some() =>
+        {
+            Ok(None)
+        }
+        _ => Err(parse::refuse(text, "HOST:PORT").into()),
+    }
+}
+
 impl ToAddresses for str {
     fn to_addresses(&self) -> Result<Vec<Address>> {
-        if let Some(address) = parse::parse(self)? {
-            return Ok(vec![address]);
-        }
-        match self.rsplit_once(':') {
-            // Text with brackets is a malformed IPv6 address, not a host name.
-            Some((host, port))
-                if !host.is_empty()
-                    && !host.starts_with('[')
-                    && parse::parse_port(port).is_some() =>
-            {
-                resolve(self, self)
-            }
-            _ => Err(parse::refuse(self, "HOST:PORT").into()),
+        match parse_unless_name(self)? {
+            Some(address) => Ok(vec![address]),
+            None => resolve(self, self),
         }
     }
 }

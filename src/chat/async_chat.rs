@@ -15,6 +15,7 @@ use crate::dispatcher::{
 };
 use crate::error::Result;
 use crate::event_loop::{EventLoop, forward_channel};
+use crate::resolver::Resolver;
 
 /// A channel for a conversation: its input arrives in pieces that end with a terminator,
 /// and its output is queued. asynchat's `async_chat`.
@@ -95,6 +96,21 @@ impl<H: ChatHandler> AsyncChat<H> {
     /// As for [`Endpoint::connect`].
     pub fn connect(address: impl ToAddresses, handler: H) -> Result<Self> {
         DispatcherWithSend::connect(address, Chat::new(handler)).map(Self::from_dispatcher)
+    }
+
+    /// Makes a chat that connects to a name, which a thread resolves: see
+    /// [`Endpoint::connect_by_name`].
+    ///
+    /// # Errors
+    ///
+    /// As for [`Endpoint::connect_by_name`].
+    pub fn connect_by_name(
+        resolver: &Resolver,
+        name: impl Into<String>,
+        handler: H,
+    ) -> Result<Self> {
+        let chat = Chat::new(handler);
+        DispatcherWithSend::connect_by_name(resolver, name, chat).map(Self::from_dispatcher)
     }
 
     /// Makes a chat over any other transport, such as a

@@ -12,6 +12,7 @@ use super::transport::Transport;
 use crate::address::ToAddresses;
 use crate::error::{Error, Result};
 use crate::event_loop::EventLoop;
+use crate::resolver::Resolver;
 
 /// Default limit of connections that are not accepted yet.
 const BACKLOG: u32 = 1024;
@@ -99,6 +100,22 @@ impl<H: Handler> Dispatcher<H> {
     pub fn connect(address: impl ToAddresses, handler: H) -> Result<Self> {
         let mut endpoint = Endpoint::unconnected(false);
         endpoint.connect(address)?;
+        Ok(Self { endpoint, handler })
+    }
+
+    /// Makes a dispatcher that connects a new stream socket to a name, which a thread resolves: see
+    /// [`Endpoint::connect_by_name`].
+    ///
+    /// # Errors
+    ///
+    /// As for [`Endpoint::connect_by_name`].
+    pub fn connect_by_name(
+        resolver: &Resolver,
+        name: impl Into<String>,
+        handler: H,
+    ) -> Result<Self> {
+        let mut endpoint = Endpoint::unconnected(false);
+        endpoint.connect_by_name(resolver, name)?;
         Ok(Self { endpoint, handler })
     }
 

@@ -43,6 +43,9 @@ impl<H: Handler> Dispatcher<H> {
         if self.has_held_input(event_loop) {
             event_loop.settle_later(Duration::ZERO);
         }
+        if self.endpoint.is_resolving() {
+            self.endpoint.request_addresses(event_loop)?;
+        }
         if self.endpoint.is_active() {
             self.begin_timeout(event_loop);
         }

@@ -13,6 +13,7 @@ use super::transport::Transport;
 use crate::address::ToAddresses;
 use crate::error::Result;
 use crate::event_loop::forward_channel;
+use crate::resolver::Resolver;
 
 /// A [`Dispatcher`] with an output buffer. asyncore's `dispatcher_with_send`.
 ///
@@ -70,6 +71,22 @@ impl<H: Handler> DispatcherWithSend<H> {
     pub fn connect(address: impl ToAddresses, handler: H) -> Result<Self> {
         let mut endpoint = Endpoint::unconnected(true);
         endpoint.connect(address)?;
+        Ok(Self(Dispatcher::from_endpoint(endpoint, handler)))
+    }
+
+    /// Makes a dispatcher as [`Dispatcher::connect_by_name`] does, with a buffer: data sent before
+    /// the connection is established is buffered.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Endpoint::connect_by_name`].
+    pub fn connect_by_name(
+        resolver: &Resolver,
+        name: impl Into<String>,
+        handler: H,
+    ) -> Result<Self> {
+        let mut endpoint = Endpoint::unconnected(true);
+        endpoint.connect_by_name(resolver, name)?;
         Ok(Self(Dispatcher::from_endpoint(endpoint, handler)))
     }
 

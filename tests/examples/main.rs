@@ -20,6 +20,7 @@ mod http_client_file;
 mod multi_client;
 mod port_forward;
 mod refuse;
+mod slow_names;
 mod smtp;
 mod timeouts;
 mod usages;

@@ -21,4 +21,5 @@ mod last_descriptor;
 mod no_hidden_state;
 mod redirections;
 mod signals_and_waits;
+mod slow_names;
 mod standard_streams;

@@ -9,6 +9,7 @@
 #[path = "../common/mod.rs"]
 mod common;
 
+mod by_name;
 mod connecting;
 mod datagrams;
 mod kinds;

@@ -144,9 +144,11 @@ impl Endpoint {
         if self.link.is_some() { self.fd } else { -1 }
     }
 
-    /// Checks whether the channel takes events. One that is over, idle or paused does not.
+    /// Checks whether the channel takes events. One that is over, paused or without a connection in
+    /// the making does not.
     pub(crate) fn has_events(&self) -> bool {
-        !self.is_over() && !matches!(self.phase, Phase::Idle { .. }) && !self.is_paused()
+        let idle = matches!(self.phase, Phase::Idle { .. } | Phase::Resolving(_));
+        !self.is_over() && !idle && !self.is_paused()
     }
 
     /// Checks whether the connection is in use: from the call of `handle_connect` on, if it

@@ -5,6 +5,7 @@ mod calls;
 mod ends;
 mod input;
 mod leave;
+mod naming;
 mod output;
 mod setup;
 mod state;
@@ -290,10 +291,11 @@ impl Endpoint {
         matches!(self.phase, Phase::Listening(_))
     }
 
-    /// Returns true while a connect is in progress. asyncore's attribute of that name.
+    /// Returns true while a connect is in progress, or the name to connect to is being resolved.
+    /// asyncore's attribute of that name.
     #[must_use]
     pub fn connecting(&self) -> bool {
-        matches!(self.phase, Phase::Connecting(_))
+        matches!(self.phase, Phase::Connecting(_) | Phase::Resolving(_))
     }
 
     /// Returns true once the channel is closed, or another one takes its
@@ -432,11 +434,14 @@ impl fmt::Display for Endpoint {
         let phase = match self.phase {
             Phase::Idle { .. } | Phase::Unconnected => "unconnected",
             Phase::Listening(_) => "listening on",
-            Phase::Connecting(_) => "connecting to",
+            Phase::Connecting(_) | Phase::Resolving(_) => "connecting to",
             Phase::Announcing { .. } | Phase::Connected => "connected to",
             Phase::Leaving(_) | Phase::Closed => "closed",
         };
         write!(f, "fd {}", self.fd)?;
+        if let Some(name) = self.name_in_question() {
+            return write!(f, ", {phase} {name:?}");
+        }
         match (&self.addr, self.socket()) {
             (Some(addr), _) => write!(f, ", {phase} {addr}"),
             (None, Some(_)) => write!(f, ", {}", phase.trim_end_matches(" to")),

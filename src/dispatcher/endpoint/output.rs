@@ -95,7 +95,11 @@ impl Endpoint {
 
     /// Checks whether there is a transport that can send now.
     pub(super) fn has_peer(&self) -> bool {
-        self.link.is_some() && !matches!(self.phase, Phase::Idle { .. } | Phase::Connecting(_))
+        let unconnected = matches!(
+            self.phase,
+            Phase::Idle { .. } | Phase::Resolving(_) | Phase::Connecting(_)
+        );
+        self.link.is_some() && !unconnected
     }
 
     /// Refuses a send in the wrong phase. With a buffer, one can send before there is a socket.

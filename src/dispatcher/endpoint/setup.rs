@@ -57,7 +57,7 @@ impl Endpoint {
             Phase::Idle { .. } | Phase::Unconnected => return Ok(()),
             Phase::Leaving(_) | Phase::Closed => return Err(self.no_link(action, "create_socket")),
             Phase::Listening(_) => "it is listening already",
-            Phase::Connecting(_) => "it is connecting already",
+            Phase::Connecting(_) | Phase::Resolving(_) => "it is connecting already",
             Phase::Announcing { .. } | Phase::Connected if self.socket().is_none() => {
                 "it is not a socket"
             }
@@ -179,7 +179,8 @@ impl Endpoint {
     /// Begins to connect, and makes the socket if the channel has none. If `address`
     /// resolves to several addresses, they are tried one after the other. `handle_connect`
     /// is called when the connection is established. If every address fails, `handle_error`
-    /// is called once. A host name is resolved before this returns.
+    /// is called once. A host name is resolved before this returns, which may take long:
+    /// [`connect_by_name`](Endpoint::connect_by_name) does not wait for that.
     ///
     /// # Errors
     ///
@@ -196,6 +197,12 @@ impl Endpoint {
             addresses.retain(|address| address.family() == family);
         }
         let spent = matches!(self.phase, Phase::Idle { spent: true });
+        self.connect_to(addresses, spent)
+    }
+
+    /// Connects to the first of the addresses that can be connected to. `spent` says that the socket
+    /// cannot be used.
+    pub(super) fn connect_to(&mut self, addresses: Vec<Address>, spent: bool) -> Result<()> {
         self.connect_next(Box::new(Attempts::new(addresses, spent)))
     }
 

@@ -14,7 +14,8 @@
 //! ```
 //!
 //! `Unconnected` has the same transitions as `Idle`. An immediate connect leads from either
-//! to `Announcing`. An adopted socket begins in `Connected`, `Listening` or `Unconnected`,
+//! to `Announcing`. A connect by name leads from either through `Resolving`, and from there on
+//! as `connect` does, or back to `Idle`. An adopted socket begins in `Connected`, `Listening` or `Unconnected`,
 //! and every other transport in `Connected`. `close` leads from every phase to `Closed`,
 //! which is final. `replace` leads from `Connected` to `Leaving`, and from there to `Closed`
 //! when the handler has returned.
@@ -27,6 +28,7 @@ use std::os::fd::OwnedFd;
 
 use super::super::attempts::Attempts;
 use super::leave::Leave;
+use super::naming::Naming;
 
 /// The phase of a channel.
 #[derive(Debug)]
@@ -41,6 +43,8 @@ pub(super) enum Phase {
     /// socket, or one that was adopted in this state.
     Unconnected,
     Listening(Box<Listener>),
+    /// The name of the peer is being resolved.
+    Resolving(Box<Naming>),
     Connecting(Box<Attempts>),
     /// The connection is established, and `handle_connect` is due or has begun.
     Announcing {

@@ -84,6 +84,10 @@ const FACTS: &[Fact] = &[
         "tells_pty_masters",
         &[LINUX, ANDROID, &["freebsd"], NETBSD, APPLE],
     ),
+    // posix_openpt(3) takes O_CLOEXEC, and ptsname_r(3) names the terminal. Elsewhere openpty(3)
+    // opens both sides, which become close-on-exec afterwards: illumos needs more than the
+    // steps, and libc binds ptsname_r of few others.
+    ("opens_ptys_in_steps", &[LINUX, ANDROID]),
     // The kernel takes bit sets longer than FD_SETSIZE. On Apple systems only
     // the variant `select$DARWIN_EXTSN` does (see sys/select.rs); illumos and
     // Solaris answer EINVAL past FD_SETSIZE, which is 65,536 there.

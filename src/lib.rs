@@ -183,6 +183,8 @@
 //!
 //! `select` and `poll`, both on by default, build the two backends in; a loop
 //! chooses between them at run time, with [`Backend`].
+//!
+//! `tty`, on by default, adds terminals: `RawMode`, `WindowSize` and `Pty`.
 
 // With one backend built in, the documentation's links to the other lead nowhere.
 #![cfg_attr(
@@ -204,6 +206,8 @@ mod file;
 mod poller;
 mod resolver;
 mod sys;
+#[cfg(feature = "tty")]
+mod tty;
 
 pub use crate::{
     address::{Address, Family, ToAddresses},
@@ -226,6 +230,9 @@ pub use crate::{
 pub use crate::poller::PollPoller;
 #[cfg(feature = "select")]
 pub use crate::poller::SelectPoller;
+
+#[cfg(feature = "tty")]
+pub use crate::tty::{Pty, RawMode, WindowSize, is_tty};
 
 /// The levels that [`Handler::log_info`] takes, from the `log` facade.
 pub use log::Level;

@@ -106,6 +106,9 @@ impl<T: Transport + ?Sized> Transport for Box<T> {
     fn rearm(&mut self) -> io::Result<()> {
         (**self).rearm()
     }
+    fn end_when_empty(&mut self) -> io::Result<()> {
+        (**self).end_when_empty()
+    }
     fn close(self: Box<Self>) -> io::Result<()> {
         (*self).close()
     }

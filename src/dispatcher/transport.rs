@@ -135,6 +135,18 @@ pub trait Transport: 'static {
         Err(cannot_rearm())
     }
 
+    /// Makes [`recv`](Transport::recv) return 0 from now on where it would return `WouldBlock`:
+    /// see [`Endpoint::end_input_when_empty`](crate::Endpoint::end_input_when_empty).
+    /// [`holds_input`](Transport::holds_input) must return true from then on, since the descriptor
+    /// does not report that end.
+    ///
+    /// # Errors
+    ///
+    /// `Unsupported`, by default.
+    fn end_when_empty(&mut self) -> io::Result<()> {
+        Err(cannot_end_when_empty())
+    }
+
     /// Closes the descriptor, and returns the errors of close(2). By default drops the
     /// transport.
     ///
@@ -342,6 +354,14 @@ impl Link {
         }
     }
 
+    pub(super) fn end_when_empty(&mut self) -> io::Result<()> {
+        match self {
+            Self::Socket(_) => Err(cannot_end_when_empty()),
+            Self::Other(transport) => transport.end_when_empty(),
+            Self::Replay(replay) => replay.link.end_when_empty(),
+        }
+    }
+
     pub(super) fn close(self) -> io::Result<()> {
         match self {
             Self::Socket(socket) => socket.close(),
@@ -379,6 +399,14 @@ fn cannot_rearm() -> io::Error {
     io::Error::new(
         io::ErrorKind::Unsupported,
         "only FIFOs and terminals have input after an end of file; make a new channel",
+    )
+}
+
+fn cannot_end_when_empty() -> io::Error {
+    io::Error::new(
+        io::ErrorKind::Unsupported,
+        "what a peer has sent may still be on its way; only a file, such as a pipe or a terminal, \
+         has all of it at once",
     )
 }
 

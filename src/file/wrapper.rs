@@ -64,6 +64,8 @@ pub struct FileWrapper {
     blocking: Blocking,
     /// A terminal's last read failed with EIO: its input is not to be waited for again.
     hung_up: AtomicBool,
+    /// A read that finds nothing is the end of the input.
+    ends_when_empty: bool,
 }
 
 impl FileWrapper {
@@ -133,6 +135,7 @@ impl FileWrapper {
                 access,
                 blocking,
                 hung_up: AtomicBool::new(false),
+                ends_when_empty: false,
             })
         };
         duplicate().map_err(|e| Error::system("wrap a file", Some(file.as_raw_fd()), e))
@@ -205,7 +208,13 @@ impl FileWrapper {
         let result = self.blocking.read(fd, buf);
         let hung_up = self.is_hang_up(&result);
         self.hung_up.store(hung_up, Ordering::Relaxed);
-        if hung_up { Ok(0) } else { result }
+        match result {
+            _ if hung_up => Ok(0),
+            Err(error) if self.ends_when_empty && error.kind() == io::ErrorKind::WouldBlock => {
+                Ok(0)
+            }
+            result => result,
+        }
     }
 
     /// Runs a write, if the file is open for that.
@@ -254,6 +263,7 @@ impl FileWrapper {
         self.blocking.restore(fd);
         fd::replace(fd, fresh)?;
         self.blocking = Blocking::OwnDescription;
+        self.ends_when_empty = false;
         Ok(())
     }
 
@@ -416,6 +426,7 @@ impl Transport for FileWrapper {
                     let message = "the terminal has hung up";
                     return Err(io::Error::new(io::ErrorKind::BrokenPipe, message));
                 }
+                self.ends_when_empty = false;
                 Ok(())
             }
             FileKind::AlwaysReady => Err(unsupported(
@@ -426,6 +437,17 @@ impl Transport for FileWrapper {
                 "only FIFOs and terminals have input after an end of file; make a new channel",
             )),
         }
+    }
+
+    fn end_when_empty(&mut self) -> io::Result<()> {
+        self.open_fd()?;
+        self.ends_when_empty = true;
+        Ok(())
+    }
+
+    /// Returns true once a read that finds nothing is the end of the input.
+    fn holds_input(&self) -> bool {
+        self.ends_when_empty
     }
 
     fn close(mut self: Box<Self>) -> io::Result<()> {

@@ -136,7 +136,7 @@ pub(crate) fn kind(fd: BorrowedFd<'_>) -> io::Result<FileKind> {
 }
 
 /// Calls isatty(3). Fails with its error if `fd` is not a terminal.
-pub(super) fn check_terminal(fd: BorrowedFd<'_>) -> io::Result<()> {
+pub(crate) fn check_terminal(fd: BorrowedFd<'_>) -> io::Result<()> {
     // SAFETY: the call takes no pointer, and the descriptor is borrowed for it.
     match unsafe { libc::isatty(fd.as_raw_fd()) } {
         1 => Ok(()),

@@ -10,10 +10,14 @@ pub(crate) mod deadline;
 pub(crate) mod fd;
 pub(crate) mod poll;
 pub(crate) mod prefetch;
+#[cfg(feature = "tty")]
+pub(crate) mod raw_mode;
 pub(crate) mod reopen;
 #[cfg(feature = "select")]
 pub(crate) mod select;
 pub(crate) mod socket;
+#[cfg(feature = "tty")]
+pub(crate) mod terminal;
 pub(crate) mod wake;
 
 /// Turns the `-1` of a system call into the error it left in `errno`.

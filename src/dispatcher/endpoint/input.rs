@@ -197,6 +197,58 @@ impl Endpoint {
         Ok(())
     }
 
+    /// Ends the input as soon as nothing more can be read at once, as if the last writer had
+    /// left: what was written before this call is read, and `handle_eof` follows. For the output
+    /// of a program that has exited, when another process, such as a daemon that it has started,
+    /// still holds the other side of the pipe or terminal.
+    ///
+    /// Without this call, the input ends with the last process that holds the other side.
+    ///
+    /// ```
+    /// use fdloop::{EventLoop, FileDispatcher, Handler, Io, Result};
+    /// use std::io::Write;
+    ///
+    /// struct Output(Vec<u8>);
+    /// impl Handler for Output {
+    ///     fn handle_read(&mut self, io: &mut Io<'_>) -> Result<()> {
+    ///         let mut buf = [0; 512];
+    ///         let n = io.recv(&mut buf)?;
+    ///         self.0.extend_from_slice(&buf[..n]);
+    ///         Ok(())
+    ///     }
+    ///     fn handle_close(&mut self, _: &mut Io<'_>) -> Result<()> {
+    ///         assert_eq!(self.0, b"the last words");
+    ///         Ok(())
+    ///     }
+    /// }
+    ///
+    /// let (reader, mut writer) = os_pipe::pipe()?;
+    /// writer.write_all(b"the last words")?;
+    /// let mut event_loop = EventLoop::new()?;
+    /// let output = event_loop.add(FileDispatcher::reader(reader, Output(Vec::new()))?)?;
+    /// if let Some(output) = event_loop.get_mut(output) {
+    ///     output.end_input_when_empty()?;
+    /// }
+    /// event_loop.run()?; // `writer` is still open
+    /// # Ok::<(), fdloop::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// `Unsupported` for sockets, whose data may still be on its way, and for transports that
+    /// do not implement [`end_when_empty`](crate::Transport::end_when_empty). `NotConnected` if
+    /// the channel is closed.
+    pub fn end_input_when_empty(&mut self) -> Result<()> {
+        let fd = self.fd;
+        let link = self.link_for("end the input")?;
+        link.end_when_empty().map_err(|error| {
+            let message = format!("cannot end the input of fd {fd}: {error}");
+            Error::misuse(error.kind(), message)
+        })?;
+        self.check_held();
+        Ok(())
+    }
+
     fn rearm_link(&mut self) -> Result<()> {
         let fd = self.fd;
         match self.link_for("re-arm the input")?.rearm() {

@@ -1,0 +1,237 @@
+//! Raw mode: whichever way the program goes, the terminal is put back.
+
+use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use crate::common::{TempDir, in_own_process, this_test};
+use crate::on_a_terminal::{OnATerminal, part, say, wait_for_the_end};
+use fdloop::{Pty, RawMode};
+use nix::sys::termios::tcgetattr;
+use signal_hook::consts::{SIGABRT, SIGHUP, SIGINT, SIGQUIT, SIGTERM};
+
+/// Sets raw mode, and then goes out in the way of its part.
+fn play(part: &str) {
+    let raw = RawMode::new(io::stdin()).unwrap();
+    say("in raw mode");
+    let mut line = String::new();
+    if part != "signal" {
+        // In raw mode, the end of a line is what Enter sends.
+        let mut key = [0];
+        io::Read::read_exact(&mut io::stdin(), &mut key).unwrap();
+        line.push(key[0].into());
+    }
+    match part {
+        "return" => drop(raw),
+        "panic" => panic!("with the terminal in raw mode"),
+        "exit" => std::process::exit(3),
+        "abort" => std::process::abort(),
+        _ => wait_for_the_end(),
+    }
+}
+
+/// Plays a part to its end, and looks at the terminal.
+#[track_caller]
+fn assert_put_back(test: &str, part: &str, signal: Option<(&str, i32)>, code: Option<i32>) {
+    let mut program = OnATerminal::test(test, part);
+    program.wait_for("in raw mode");
+    assert!(program.is_raw());
+    match signal {
+        Some((name, number)) => {
+            program.signal(name);
+            program.assert_killed_by(number);
+        }
+        None => {
+            program.type_in("x");
+            let status = program.wait();
+            assert_eq!(status.code(), code, "{}", program.shown());
+        }
+    }
+    program.assert_as_before();
+}
+
+#[test]
+fn the_terminal_is_put_back_on_every_way_out() {
+    if let Some(part) = part() {
+        return play(&part);
+    }
+    let test = this_test!();
+    assert_put_back(test, "return", None, Some(0));
+    // The code with which the harness ends for a test that has panicked.
+    assert_put_back(test, "panic", None, Some(101));
+    assert_put_back(test, "exit", None, Some(3));
+    assert_put_back(test, "abort", None, None);
+    for (name, number) in [
+        ("TERM", SIGTERM),
+        ("INT", SIGINT),
+        ("HUP", SIGHUP),
+        ("QUIT", SIGQUIT),
+        ("ABRT", SIGABRT),
+    ] {
+        assert_put_back(test, "signal", Some((name, number)), None);
+    }
+}
+
+/// The program handles SIGTERM itself, with a handler that was there before the guard or after.
+fn handle(part: &str) {
+    let came = Arc::new(AtomicBool::new(false));
+    let register = || signal_hook::flag::register(SIGTERM, Arc::clone(&came)).unwrap();
+    if part == "before" {
+        register();
+    }
+    let raw = RawMode::new(io::stdin()).unwrap();
+    if part == "after" {
+        register();
+    }
+    say("in raw mode");
+    while !came.load(Ordering::SeqCst) {
+        std::thread::yield_now();
+    }
+    say("has handled it");
+    let mut key = [0];
+    io::Read::read_exact(&mut io::stdin(), &mut key).unwrap();
+    drop(raw);
+    // With its handler on top, ours is still below it; another guard must not make a loop of them.
+    drop(RawMode::new(io::stdin()).unwrap());
+    came.store(false, Ordering::SeqCst);
+    signal_hook::low_level::raise(SIGTERM).unwrap();
+    assert!(came.load(Ordering::SeqCst));
+}
+
+#[test]
+fn a_signal_that_the_program_handles_is_left_to_it() {
+    if let Some(part) = part() {
+        return handle(&part);
+    }
+    for part in ["before", "after"] {
+        let mut program = OnATerminal::test(this_test!(), part);
+        program.wait_for("in raw mode");
+        program.signal("TERM");
+        program.wait_for("has handled it");
+        assert!(program.is_raw(), "it goes on");
+        program.type_in("x");
+        assert!(program.wait().success(), "{}", program.shown());
+        program.assert_as_before();
+    }
+}
+
+#[test]
+fn an_ignored_signal_stays_ignored() {
+    if part().is_some() {
+        return play("signal");
+    }
+    let script = "trap '' HUP; \"$@\"";
+    let mut program = OnATerminal::shell(script, this_test!(), "signal");
+    program.wait_for("in raw mode");
+    program.signal("HUP");
+    // The one after it ends the program.
+    program.signal("TERM");
+    assert_eq!(program.wait().code(), Some(128 + SIGTERM));
+    program.assert_as_before();
+}
+
+/// What the signals do without a guard.
+fn dispositions() -> String {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let masks = status.lines().filter(|line| line.starts_with("Sig"));
+    masks.collect::<Vec<_>>().join("\n")
+}
+
+#[test]
+fn no_handler_is_left_behind_by_the_last_guard() {
+    in_own_process(this_test!(), || {
+        let before = dispositions();
+        let pty = Pty::open().unwrap();
+        let first = RawMode::new(pty.terminal()).unwrap();
+        let during = dispositions();
+        if cfg!(target_os = "linux") {
+            assert_ne!(during, before);
+        }
+        let second = RawMode::new(pty.master()).unwrap();
+        drop(first);
+        assert_eq!(dispositions(), during);
+        drop(second);
+        assert_eq!(dispositions(), before);
+    });
+}
+
+#[test]
+fn guards_of_several_terminals_are_put_back_one_by_one() {
+    let terminals: Vec<Pty> = (0..5).map(|_| Pty::open().unwrap()).collect();
+    let before: Vec<_> = terminals
+        .iter()
+        .map(|pty| tcgetattr(pty.terminal()).unwrap())
+        .collect();
+    for _ in 0..3 {
+        let guards: Vec<_> = terminals
+            .iter()
+            .map(|pty| RawMode::new(pty.terminal()).unwrap())
+            .collect();
+        for (i, guard) in guards.into_iter().enumerate() {
+            assert_ne!(tcgetattr(terminals[i].terminal()).unwrap(), before[i]);
+            drop(guard);
+            assert_eq!(tcgetattr(terminals[i].terminal()).unwrap(), before[i]);
+        }
+    }
+}
+
+#[test]
+fn a_panic_puts_the_terminal_back() {
+    let pty = Pty::open().unwrap();
+    let before = tcgetattr(pty.terminal()).unwrap();
+    catch_unwind(AssertUnwindSafe(|| {
+        let _raw = RawMode::new(pty.terminal()).unwrap();
+        assert_ne!(tcgetattr(pty.terminal()).unwrap(), before);
+        panic!("unwinds");
+    }))
+    .unwrap_err();
+    assert_eq!(tcgetattr(pty.terminal()).unwrap(), before);
+}
+
+#[test]
+fn raw_mode_can_be_left_for_a_while() {
+    let pty = Pty::open().unwrap();
+    let before = tcgetattr(pty.terminal()).unwrap();
+    let raw = RawMode::new(pty.terminal()).unwrap();
+    let during = tcgetattr(pty.terminal()).unwrap();
+    raw.pause().unwrap();
+    assert_eq!(tcgetattr(pty.terminal()).unwrap(), before);
+    raw.resume().unwrap();
+    assert_eq!(tcgetattr(pty.terminal()).unwrap(), during);
+    raw.pause().unwrap();
+    // An editor may have its own settings, which are not ours to put back.
+    let editor = RawMode::new(pty.terminal()).unwrap();
+    drop(raw);
+    assert_eq!(tcgetattr(pty.terminal()).unwrap(), during);
+    drop(editor);
+    assert_eq!(tcgetattr(pty.terminal()).unwrap(), before);
+}
+
+#[test]
+fn what_is_not_a_terminal_is_refused_with_advice() {
+    let (reader, _writer) = os_pipe::pipe().unwrap();
+    let directory = TempDir::new();
+    let file = std::fs::File::create(directory.join("file")).unwrap();
+    for error in [
+        RawMode::new(&reader).unwrap_err(),
+        RawMode::new(&file).unwrap_err(),
+    ] {
+        assert_eq!(error.raw_os_error(), Some(libc::ENOTTY));
+        let message = error.to_string();
+        assert!(message.starts_with("set raw mode (fd "), "{message}");
+        assert!(message.contains("open /dev/tty"), "{message}");
+    }
+}
+
+#[test]
+fn a_terminal_that_vanishes_leaves_a_guard_with_nothing_to_do() {
+    let (master, terminal) = Pty::open().unwrap().into_parts();
+    let raw = RawMode::new(&terminal).unwrap();
+    drop(master);
+    let error = raw.pause().unwrap_err();
+    assert_eq!(error.raw_os_error(), Some(libc::EIO), "{error}");
+    drop(raw);
+    let error = RawMode::new(&terminal).unwrap_err();
+    assert_eq!(error.raw_os_error(), Some(libc::EIO), "{error}");
+}

@@ -218,7 +218,7 @@ pub use crate::{
     },
     error::{Error, Misuse, Panic, Result, SystemError},
     event_loop::{
-        AddError, AnyId, Builder, Channel, ChannelId, Ended, EventLoop, Hold, Predicates, Remote,
+        AddError, AnyId, Builder, Cancel, Channel, ChannelId, Ended, EventLoop, Hold, Predicates, Remote,
         RunOptions, StateId, TimerId,
     },
     file::{FileDispatcher, FileWrapper},

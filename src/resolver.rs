@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use crate::address::{Address, ToAddresses};
 use crate::error::{Error, Result};
-use crate::event_loop::{EventLoop, Remote, StateId, TimerId};
+use crate::event_loop::{Cancel, EventLoop, Remote, StateId, TimerId};
 
 /// Threads that resolve names, since getaddrinfo(3) blocks: a loop that called it would serve no
 /// channel meanwhile.
@@ -67,7 +67,7 @@ struct Waiting {
     _request: Request,
 }
 
-/// A lookup in progress: [`Resolver::resolve`] returns it.
+/// A lookup in progress: [`Resolver::resolve`] returns it, and [`EventLoop::cancel`] takes it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Lookup {
     waiting: StateId<Waiting>,
@@ -195,9 +195,8 @@ impl fmt::Debug for Resolver {
     }
 }
 
-impl Lookup {
-    /// Cancels the lookup. Returns false if its function was called already.
-    pub fn cancel(self, event_loop: &mut EventLoop) -> bool {
+impl Cancel for Lookup {
+    fn cancel(self, event_loop: &mut EventLoop) -> bool {
         event_loop.cancel(self.timer);
         event_loop.take(self.waiting).is_some()
     }

@@ -11,6 +11,17 @@ use super::watch::Watch;
 use crate::error::{Error, Result};
 use crate::poller::{Interest, check_number};
 
+/// The part that a channel has in the loop.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    /// It keeps `run` going.
+    Program,
+    /// It does not.
+    Background,
+    /// It is the crate's own, and does not either.
+    Own,
+}
+
 impl EventLoop {
     /// Adds a channel, which the loop then owns, and returns its id. The next wait
     /// watches it.
@@ -45,7 +56,7 @@ impl EventLoop {
     /// As for [`add`](EventLoop::add). The [`AddError`] holds the channel, open as it was.
     pub fn try_add<C: Channel>(&mut self, channel: C) -> Result<ChannelId<C>, AddError<C>> {
         let serial = self.take_serial();
-        self.insert(serial, channel, false)
+        self.insert(serial, channel, Kind::Program)
     }
 
     /// Adds a channel that does not keep [`run`](EventLoop::run) going: `run` returns when
@@ -71,7 +82,7 @@ impl EventLoop {
     /// As for [`add`](EventLoop::add).
     pub fn add_background<C: Channel>(&mut self, channel: C) -> Result<ChannelId<C>> {
         let serial = self.take_serial();
-        Ok(self.insert(serial, channel, true)?)
+        Ok(self.insert(serial, channel, Kind::Background)?)
     }
 
     /// Adds the channel that `make` returns, which gets the id that the channel will have:
@@ -130,9 +141,16 @@ impl EventLoop {
     ) -> Result<ChannelId<C>> {
         let serial = self.take_serial();
         let channel = make(self, ChannelId::new(Key::reserved(serial)))?;
-        let id = self.insert(serial, channel, false)?;
+        let id = self.insert(serial, channel, Kind::Program)?;
         self.reserved.insert(serial, id.fd());
         Ok(id)
+    }
+
+    /// Adds a channel of the crate's own. It does not keep [`run`](EventLoop::run) going,
+    /// [`len`](EventLoop::len) does not count it, and [`close_all`](EventLoop::close_all) leaves it.
+    pub(crate) fn add_own<C: Channel>(&mut self, channel: C) -> Result<ChannelId<C>> {
+        let serial = self.take_serial();
+        Ok(self.insert(serial, channel, Kind::Own)?)
     }
 
     pub(super) fn take_serial(&mut self) -> Serial {
@@ -145,7 +163,7 @@ impl EventLoop {
         &mut self,
         serial: Serial,
         channel: C,
-        background: bool,
+        kind: Kind,
     ) -> Result<ChannelId<C>, AddError<C>> {
         // Read once: safe code may return another number the next time.
         let fd = channel.as_raw_fd();
@@ -155,9 +173,13 @@ impl EventLoop {
         };
         let asked = channel.predicates() == Predicates::EveryPass;
         self.asking.add(asked);
+        let background = kind != Kind::Program;
+        let own = kind == Kind::Own;
         self.background += usize::from(background);
+        self.own += usize::from(own);
         let watch = Watch {
             background,
+            own,
             ..Watch::new(serial, interest, asked)
         };
         self.watches.insert(fd, watch);

@@ -267,6 +267,19 @@ pub trait Channel: AsRawFd + Upcast {
     /// owns the number must not close it, since it may belong to another owner soon. The loop
     /// then calls `handle_close`, and removes the channel.
     fn descriptor_lost(&mut self) {}
+
+    /// Gives the channel a state of its own in a child process that fork(2) has made:
+    /// [`EventLoop::after_fork`] calls this for every channel. By default does nothing, since the
+    /// child shares the descriptor with its parent. Override it for a descriptor whose state
+    /// belongs to one process, and put the new one under the same number, with dup2(2).
+    ///
+    /// # Errors
+    ///
+    /// Those of making the descriptor. `after_fork` returns the first one.
+    fn after_fork(&mut self, event_loop: &mut EventLoop) -> Result<()> {
+        let _ = event_loop;
+        Ok(())
+    }
 }
 
 /// The times at which a channel must be asked for its interest.
@@ -359,6 +372,9 @@ macro_rules! forward_channel {
             }
             fn descriptor_lost(&mut self) {
                 self.0.descriptor_lost();
+            }
+            fn after_fork(&mut self, event_loop: &mut $crate::EventLoop) -> $crate::Result<()> {
+                $crate::Channel::after_fork(&mut self.0, event_loop)
             }
         }
     };

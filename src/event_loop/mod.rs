@@ -3,6 +3,7 @@
 mod add;
 mod asking;
 mod builder;
+mod cancel;
 mod channel;
 mod error;
 mod id;
@@ -26,6 +27,7 @@ use std::os::fd::RawFd;
 use std::time::Duration;
 
 pub use builder::Builder;
+pub use cancel::Cancel;
 pub(crate) use channel::forward_channel;
 pub use channel::{Channel, Predicates};
 pub use error::AddError;
@@ -124,6 +126,8 @@ pub struct EventLoop {
     poller: Box<dyn Poller>,
     /// The number of channels that do not keep `run` going.
     background: usize,
+    /// The number of these that are the crate's own.
+    own: usize,
     /// The numbers of the channels whose ids were given out before they were made.
     reserved: BTreeMap<Serial, RawFd>,
     /// Channels to settle and ask before the next wait. Each is marked so in its watch, and is
@@ -206,6 +210,7 @@ impl EventLoop {
             watches: Watches::default(),
             poller,
             background: 0,
+            own: 0,
             reserved: BTreeMap::new(),
             touched: VecDeque::new(),
             timers: Timers::default(),
@@ -234,19 +239,13 @@ impl EventLoop {
     /// Returns the number of channels, including those whose methods run.
     #[must_use]
     pub fn len(&self) -> usize {
-        self.channels.len() - usize::from(self.has_inbox())
+        self.channels.len() - self.own
     }
 
     /// Checks whether the loop has no channels.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.len() == 0
-    }
-
-    /// Checks whether one of the channels is the loop's own.
-    fn has_inbox(&self) -> bool {
-        let own = self.receiver.as_ref();
-        own.is_some_and(|own| self.watches.current(own.key).is_some())
     }
 
     /// Returns the id of the channel whose method runs, for a handler that passes it to others.

@@ -183,7 +183,7 @@ impl EventLoop {
     pub fn close_all(&mut self, ignore_all: bool) -> Result<()> {
         let mut result = Ok(());
         for key in self.watches.keys() {
-            if self.is_own(key) {
+            if self.watches.current(key).is_some_and(|watch| watch.own) {
                 continue;
             }
             let closed = self.close_key(key);

@@ -11,7 +11,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::EventLoop;
 use super::channel::{Channel, Predicates};
-use super::id::{AnyId, Key};
+use super::pass::Errand;
 use crate::error::{Effect, Error, Result};
 use crate::sys::wake::Waker;
 
@@ -175,6 +175,22 @@ impl Channel for Inbox {
         Ok(())
     }
 
+    fn after_fork(&mut self, event_loop: &mut EventLoop) -> Result<()> {
+        let Ok(mut state) = self.shared.state.try_lock() else {
+            // Another thread of the parent held the lock, and does not exist here. The next
+            // `remote` makes everything anew.
+            mem::forget(event_loop.receiver.take());
+            event_loop.vacate();
+            return Ok(());
+        };
+        let calls = mem::take(&mut state.calls);
+        let renewed = state.waker.as_ref().map_or(Ok(()), Waker::renew);
+        drop(state);
+        drop(calls);
+        self.shared.woken.store(false, Ordering::Release);
+        renewed.map_err(|e| Error::system("make a remote", Some(self.number), e))
+    }
+
     fn descriptor_lost(&mut self) {
         if let Some(waker) = self.shared.lock().waker.take() {
             waker.forget();
@@ -183,18 +199,15 @@ impl Channel for Inbox {
 }
 
 /// A loop's own end of its remotes.
-pub(super) struct Receiver {
-    shared: Arc<Shared>,
-    pub(super) key: Key,
-}
+pub(super) struct Receiver(Arc<Shared>);
 
 impl Drop for Receiver {
     /// Makes later calls fail, and drops those that were not made.
     fn drop(&mut self) {
-        let mut state = self.shared.lock();
+        let mut state = self.0.lock();
         let calls = mem::take(&mut state.calls);
         state.waker = None;
-        self.shared.woken.store(false, Ordering::Release);
+        self.0.woken.store(false, Ordering::Release);
         drop(state);
         // Their destructors are the program's.
         drop(calls);
@@ -212,8 +225,8 @@ impl EventLoop {
     /// The errors of eventfd(2) or pipe(2), such as EMFILE.
     pub fn remote(&mut self) -> Result<Remote> {
         if let Some(receiver) = &self.receiver {
-            if receiver.shared.lock().waker.is_some() {
-                return Ok(Remote(Arc::clone(&receiver.shared)));
+            if receiver.0.lock().waker.is_some() {
+                return Ok(Remote(Arc::clone(&receiver.0)));
             }
             // Other code has closed its descriptor.
             self.receiver = None;
@@ -231,64 +244,56 @@ impl EventLoop {
             shared: Arc::clone(&shared),
             number,
         };
-        let key = AnyId::from(self.add_background(inbox)?).key;
-        self.receiver = Some(Receiver {
-            shared: Arc::clone(&shared),
-            key,
-        });
+        self.add_own(inbox)?;
+        self.receiver = Some(Receiver(Arc::clone(&shared)));
         Ok(Remote(shared))
     }
 
     /// Gives a child process that was made by fork(2) a loop of its own: call it in the child,
-    /// before anything else is done with the loop. The channels and timers are copies, and so are
-    /// the remotes of the thread that forked: from then on they reach the child's loop, and no
-    /// longer that of the parent. Calls that had not been made are left to the parent. Does nothing
-    /// if the loop has no remotes: select(2) and poll(2) keep no state in the kernel.
+    /// before anything else is done with the loop. The channels, timers and callbacks are copies,
+    /// and so are the remotes of the thread that forked: from then on they reach the child's loop,
+    /// and no longer that of the parent. Calls that had not been made are left to the parent, and so
+    /// are signals and children that the loop had not reported.
     ///
     /// Descriptors are shared with the parent. The child closes the channels that only the parent
-    /// is to serve.
+    /// is to serve. A channel of your own whose descriptor cannot be shared implements
+    /// [`Channel::after_fork`].
     ///
     /// # Errors
     ///
-    /// As for [`remote`](EventLoop::remote).
+    /// The first error of a channel's [`after_fork`](Channel::after_fork); those of making the
+    /// descriptors of remotes and signals, such as EMFILE. Every channel is called in any case.
     pub fn after_fork(&mut self) -> Result<()> {
-        let Some(receiver) = self.receiver.take() else {
-            return Ok(());
-        };
         self.calls.clear();
-        self.remove_key(receiver.key);
-        let shared = Arc::clone(&receiver.shared);
-        // Another thread of the parent may have held the lock, and does not exist here.
-        let Ok(mut state) = shared.state.try_lock() else {
-            mem::forget(receiver);
-            return Ok(());
-        };
-        let calls = mem::take(&mut state.calls);
-        state.waker = None;
-        let waker = Waker::new().map_err(|e| Error::system("make a remote", None, e))?;
-        let number = waker.as_fd().as_raw_fd();
-        state.waker = Some(waker);
-        drop(state);
-        drop(calls);
-        shared.woken.store(false, Ordering::Release);
-        self.receiver = Some(receiver);
-        let inbox = Inbox { shared, number };
-        let key = AnyId::from(self.add_background(inbox)?).key;
-        if let Some(receiver) = &mut self.receiver {
-            receiver.key = key;
+        let mut result = Ok(());
+        for key in self.watches.keys() {
+            let mut renewed = Ok(());
+            let visited = self.visit_apart(
+                key,
+                Errand::With(&mut |channel, event_loop| {
+                    renewed = channel.after_fork(event_loop);
+                    Ok(())
+                }),
+            );
+            result = result.and(visited).and(renewed);
         }
-        Ok(())
+        result
     }
 
     /// Checks whether a remote reaches this loop.
     pub(crate) fn is_reached_by(&self, remote: &Remote) -> bool {
         let own = self.receiver.as_ref();
-        own.is_some_and(|own| Arc::ptr_eq(&own.shared, &remote.0))
+        own.is_some_and(|own| Arc::ptr_eq(&own.0, &remote.0))
     }
 
-    /// Checks whether the channel is the loop's own.
-    pub(super) fn is_own(&self, key: Key) -> bool {
-        self.receiver.as_ref().is_some_and(|own| own.key == key)
+    /// Has `call` made at the end of the pass, after those that were made before. It sees itself
+    /// to the errors that are not to be those of a remote call.
+    #[cfg(feature = "signals")]
+    pub(crate) fn defer(
+        &mut self,
+        call: impl FnOnce(&mut EventLoop) -> Result<()> + Send + 'static,
+    ) {
+        self.calls.push_back(Box::new(call));
     }
 
     /// Makes the calls of other threads that have arrived.
@@ -308,9 +313,9 @@ impl EventLoop {
 
     /// Calls a function that belongs to no channel. An error that does not leave the loop is
     /// logged, and so is a panic in a loop that catches panics.
-    pub(super) fn call_free(
+    pub(crate) fn call_free(
         &mut self,
-        what: &str,
+        what: impl fmt::Display,
         act: impl FnOnce(&mut Self) -> Result<()>,
     ) -> Result<()> {
         let result = if self.catch_panics {

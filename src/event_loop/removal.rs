@@ -218,6 +218,7 @@ impl EventLoop {
         let watch = self.watches.remove(key)?;
         self.asking.remove(watch.asked);
         self.background -= usize::from(watch.background);
+        self.own -= usize::from(watch.own);
         self.forget_timeout(key);
         if !self.reserved.is_empty() {
             self.reserved.remove(&key.serial);

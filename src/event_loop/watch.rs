@@ -19,6 +19,8 @@ pub(super) struct Watch {
     pub(super) warmth: u8,
     /// It does not keep `run` going.
     pub(super) background: bool,
+    /// It is the crate's own, which the program does not see.
+    pub(super) own: bool,
     /// It is in `EventLoop::touched`.
     pub(super) touched: bool,
     /// One of its methods runs.
@@ -49,6 +51,7 @@ impl Watch {
             asked,
             warmth: 0,
             background: false,
+            own: false,
             touched: false,
             in_service: false,
             life: Life::Going,

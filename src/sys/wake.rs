@@ -59,6 +59,14 @@ impl Waker {
         let _ = fd::read(self.reader.as_fd(), &mut [0; 512]);
     }
 
+    /// Puts another descriptor under the same number, one that a parent process does not share.
+    pub(crate) fn renew(&self) -> io::Result<()> {
+        let new = Self::new()?;
+        #[cfg(not(has_eventfd))]
+        fd::replace(self.writer.as_fd(), new.writer)?;
+        fd::replace(self.reader.as_fd(), new.reader)
+    }
+
     /// Gives up the descriptor without closing its number, because other code has closed it.
     pub(crate) fn forget(self) {
         fd::forget(self.reader);

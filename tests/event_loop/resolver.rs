@@ -55,7 +55,7 @@ fn a_lookup_is_cancelled_or_times_out() {
     with_every_loop(|event_loop| {
         let resolver = Resolver::start(event_loop, 1).unwrap();
         let (lookup, cancelled) = resolve(&resolver, event_loop, "localhost:80", PATIENCE);
-        assert!(lookup.cancel(event_loop) && !lookup.cancel(event_loop));
+        assert!(event_loop.cancel(lookup) && !event_loop.cancel(lookup));
         event_loop.run().unwrap();
         assert!(cancelled.borrow().is_none());
         // The time is over before the loop looks.
@@ -65,7 +65,7 @@ fn a_lookup_is_cancelled_or_times_out() {
             assert_eq!(error.kind(), ErrorKind::TimedOut);
             assert!(error.to_string().contains("localhost:80"), "{error}");
         }
-        assert!(!lookup.cancel(event_loop));
+        assert!(!event_loop.cancel(lookup));
     });
 }
 

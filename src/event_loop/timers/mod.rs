@@ -9,6 +9,7 @@ use std::mem;
 use std::time::{Duration, Instant};
 
 use super::EventLoop;
+use super::cancel::Cancel;
 use super::id::{Key, Serial};
 use crate::error::Result;
 use crate::poller::Deadline;
@@ -22,6 +23,15 @@ use queue::{Entry, Queue};
 pub struct TimerId {
     slot: u32,
     serial: Serial,
+}
+
+impl Cancel for TimerId {
+    fn cancel(self, event_loop: &mut EventLoop) -> bool {
+        if event_loop.timers.get_mut(self).is_none() {
+            return false;
+        }
+        event_loop.timers.remove(self.slot).is_some()
+    }
 }
 
 impl PartialEq for TimerId {
@@ -353,16 +363,6 @@ impl EventLoop {
         let nanos = u64::try_from(period.as_nanos()).unwrap_or(NEVER).max(1);
         let first = now.checked_add(Duration::from_nanos(nanos));
         self.add_timer(Action::Every(Box::new(act)), first, now, nanos)
-    }
-
-    /// Cancels a timer, and drops its function. Returns false if it has fired for the last time,
-    /// or was cancelled before. Any handler and any timer may cancel any timer, also one whose time
-    /// has come in the same pass.
-    pub fn cancel(&mut self, id: TimerId) -> bool {
-        if self.timers.get_mut(id).is_none() {
-            return false;
-        }
-        self.timers.remove(id.slot).is_some()
     }
 
     /// Changes the time of a timer to `delay` from now. The further calls of a periodic timer

@@ -62,6 +62,10 @@ const FACTS: &[Fact] = &[
     // eventfd(2): one descriptor wakes a loop, where a pipe takes two. FreeBSD 13 and
     // NetBSD 10 have it, and Rust programs run on older ones.
     ("has_eventfd", &[LINUX, ANDROID]),
+    // The values of a signal's `si_code`, of which libc binds only Linux's: negative ones for
+    // what a program caused, or those of FreeBSD, from 0x10001 on.
+    ("si_codes_of_linux", &[LINUX, ANDROID]),
+    ("si_codes_above_64k", &[&["freebsd"], APPLE]),
     // Opening /proc/self/fd/N makes a new open file description of the same file, also
     // of a pipe without a name. Elsewhere /dev/fd/N duplicates the descriptor.
     ("opens_through_proc", &[LINUX, ANDROID]),

@@ -44,6 +44,8 @@
 //!   kind of file, which a [`FileWrapper`] makes look like a socket.
 //! - An [`AsyncChat`] is a channel for a conversation: a [`ChatHandler`] gets its
 //!   input cut into pieces, at a [`Terminator`].
+//! - Functions are called at a time ([`EventLoop::call_later`]), for a signal
+//!   ([`EventLoop::on_signal`]) and by other threads ([`Remote`]).
 //! - A [`ChannelId`] identifies a channel as long as it exists. With it, every handler reaches
 //!   every channel.
 //!
@@ -181,14 +183,16 @@
 //!
 //! # Features
 //!
-//! `select` and `poll`, both on by default, build the two backends in; a loop
-//! chooses between them at run time, with [`Backend`].
+//! All are on by default.
 //!
-//! `tty`, on by default, adds terminals: `RawMode`, `WindowSize` and `Pty`.
+//! - `select` and `poll` build the two backends in; a loop chooses between them at run time, with
+//!   [`Backend`]. One of them is needed.
+//! - `signals`: callbacks for signals, [`EventLoop::on_signal`] and [`EventLoop::stop_on`].
+//! - `tty`: terminals, `RawMode`, `WindowSize` and `Pty`.
 
-// With one backend built in, the documentation's links to the other lead nowhere.
+// Without a feature, the documentation's links to what it adds lead nowhere.
 #![cfg_attr(
-    not(all(feature = "select", feature = "poll")),
+    not(all(feature = "select", feature = "poll", feature = "signals")),
     allow(rustdoc::broken_intra_doc_links)
 )]
 
@@ -205,6 +209,8 @@ mod event_loop;
 mod file;
 mod poller;
 mod resolver;
+#[cfg(feature = "signals")]
+mod signals;
 mod sys;
 #[cfg(feature = "tty")]
 mod tty;
@@ -218,13 +224,16 @@ pub use crate::{
     },
     error::{Error, Misuse, Panic, Result, SystemError},
     event_loop::{
-        AddError, AnyId, Builder, Cancel, Channel, ChannelId, Ended, EventLoop, Hold, Predicates, Remote,
-        RunOptions, StateId, TimerId,
+        AddError, AnyId, Builder, Cancel, Channel, ChannelId, Ended, EventLoop, Hold, Predicates,
+        Remote, RunOptions, StateId, TimerId,
     },
     file::{FileDispatcher, FileWrapper},
     poller::{Backend, Deadline, Event, Interest, Poller, Readiness},
     resolver::{Lookup, Resolver},
 };
+
+#[cfg(feature = "signals")]
+pub use crate::signals::{Sender, SignalId, SignalInfo};
 
 #[cfg(feature = "poll")]
 pub use crate::poller::PollPoller;

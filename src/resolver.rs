@@ -137,7 +137,7 @@ impl Resolver {
             }
         });
         if sent.is_err() {
-            lookup.cancel(event_loop);
+            event_loop.cancel(lookup);
         }
         sent.map(|()| lookup)
     }

@@ -1,4 +1,4 @@
-//! Code that the examples share: arguments, messages, and an end on SIGINT and SIGTERM.
+//! Code that the examples share: arguments, messages, servers.
 
 // Every example compiles its own copy of this file, and none uses all of it.
 #![allow(dead_code)]
@@ -8,20 +8,17 @@ use std::ffi::{OsStr, OsString};
 use std::fmt;
 use std::fs;
 use std::io::{self, Write};
-use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
-use fdloop::{
-    Address, Backend, ChannelId, Dispatcher, Error, EventLoop, Handler, Io, Predicates,
-    ToAddresses, View,
-};
-use signal_hook::consts::{SIGINT, SIGTERM};
-use signal_hook::low_level::pipe;
+use fdloop::{Address, Backend, Dispatcher, Error, EventLoop, Handler, ToAddresses};
 
 /// The program, for its messages.
 const NAME: &str = env!("CARGO_CRATE_NAME");
+
+/// The signals that end a program.
+pub const STOPPING: &[i32] = &[libc::SIGINT, libc::SIGTERM];
 
 /// Why a program failed.
 #[derive(Debug)]
@@ -221,39 +218,6 @@ pub fn of_address(error: Error) -> Failure {
     }
 }
 
-/// Stops the loop on a signal and closes itself, which `serve` checks.
-#[derive(Debug)]
-pub struct Stopper;
-
-impl Handler for Stopper {
-    fn writable(&self, _: &View<'_>) -> bool {
-        false
-    }
-
-    fn predicates(&self) -> Predicates {
-        Predicates::OnChange
-    }
-
-    fn handle_read(&mut self, io: &mut Io<'_>) -> fdloop::Result<()> {
-        // Which signal it was does not matter, so nothing needs to be read.
-        io.close();
-        io.event_loop().stop();
-        Ok(())
-    }
-}
-
-/// Makes SIGINT and SIGTERM stop the loop. The signal handler writes a byte to a
-/// socket, whose other end is a channel like any other; when that is gone, a
-/// signal has come.
-pub fn stop_on_signals(
-    event_loop: &mut EventLoop,
-) -> fdloop::Result<ChannelId<Dispatcher<Stopper>>> {
-    let (read, write) = UnixStream::pair()?;
-    pipe::register(SIGINT, write.try_clone()?)?;
-    pipe::register(SIGTERM, write)?;
-    event_loop.add(Dispatcher::new(read, Stopper)?)
-}
-
 /// Removes the file of a Unix socket at the end.
 struct SocketFile(Option<PathBuf>);
 
@@ -294,7 +258,7 @@ pub fn serve_with<H: Handler + 'static>(
     make: impl FnOnce(&mut EventLoop) -> Result<H, Failure>,
 ) -> Result<(), Failure> {
     let mut event_loop = EventLoop::with_backend(backend)?;
-    let stopper = stop_on_signals(&mut event_loop)?;
+    event_loop.stop_on(STOPPING)?;
     let server = make(&mut event_loop)?;
     let listener = event_loop.add(Dispatcher::listen(on, server)?)?;
     let Some(channel) = event_loop.get(listener) else {
@@ -306,7 +270,7 @@ pub fn serve_with<H: Handler + 'static>(
     print(&format!("listening on {address}\n"))?;
     // Until a signal comes. Not `run`: while connections last, it would go on without the
     // listener.
-    while event_loop.get(stopper).is_some() {
+    while !event_loop.is_stopping() {
         if event_loop.get(listener).is_none() {
             let message = format!("stopped listening on {address}");
             return Err(Failure::operation(message));

@@ -69,7 +69,7 @@ fn run(mut arguments: Arguments) -> Result<(), Failure> {
     };
 
     let mut event_loop = EventLoop::with_backend(backend)?;
-    common::stop_on_signals(&mut event_loop)?;
+    event_loop.stop_on(common::STOPPING)?;
     let (ending, ended) = mpsc::channel();
     let mut connection = fetch(&mut event_loop, &url, &target, ending)?;
     connection.set_timeout(timeout);

@@ -15,6 +15,8 @@ pub(crate) mod raw_mode;
 pub(crate) mod reopen;
 #[cfg(feature = "select")]
 pub(crate) mod select;
+#[cfg(feature = "signals")]
+pub(crate) mod signal;
 pub(crate) mod socket;
 #[cfg(feature = "tty")]
 pub(crate) mod terminal;

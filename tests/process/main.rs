@@ -20,6 +20,8 @@ mod high_numbers;
 mod last_descriptor;
 mod no_hidden_state;
 mod redirections;
+#[cfg(feature = "signals")]
+mod signals;
 mod signals_and_waits;
 mod slow_names;
 mod standard_streams;

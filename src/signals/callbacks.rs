@@ -1,0 +1,183 @@
+//! The callbacks of a loop's signals.
+
+use std::collections::BTreeMap;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::sync::Arc;
+
+use libc::c_int;
+
+use super::channel::SignalChannel;
+use super::info::SignalInfo;
+use crate::error::{Error, Result};
+use crate::event_loop::{Cancel, ChannelId, EventLoop, StateId};
+use crate::sys::signal::{Caught, Mailbox, catch};
+
+pub(super) type Callback = Box<dyn FnMut(&mut EventLoop, SignalInfo) -> Result<()>>;
+
+/// The id of a signal's callback: [`EventLoop::on_signal`] returns it, and [`EventLoop::cancel`]
+/// takes it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct SignalId {
+    signal: c_int,
+    /// `None` while the callback runs.
+    callback: StateId<Option<Callback>>,
+}
+
+/// The signals that a loop follows. Each has a callback.
+#[derive(Default)]
+struct Signals {
+    followed: BTreeMap<c_int, Followed>,
+    /// `None` if no signal is followed, or the descriptor was lost and cannot be made anew.
+    source: Option<Source>,
+}
+
+struct Followed {
+    /// In the order in which they are called.
+    callbacks: Vec<SignalId>,
+    /// `None` if there is no source.
+    caught: Option<Caught>,
+}
+
+struct Source {
+    mailbox: Arc<Mailbox>,
+    channel: ChannelId<SignalChannel>,
+}
+
+/// Makes what brings signals to the loop, unless there is one, and catches those that are
+/// followed.
+fn connect(event_loop: &mut EventLoop) -> Result<Arc<Mailbox>> {
+    if let Some(source) = &event_loop.extension::<Signals>().source {
+        return Ok(Arc::clone(&source.mailbox));
+    }
+    let mailbox = Mailbox::new().map_err(|e| Error::system("follow signals", None, e))?;
+    let mailbox = Arc::new(mailbox);
+    let channel = event_loop.add_own(SignalChannel(Arc::clone(&mailbox)))?;
+    let signals = event_loop.extension::<Signals>();
+    signals.source = Some(Source {
+        mailbox: Arc::clone(&mailbox),
+        channel,
+    });
+    for (signal, followed) in &mut signals.followed {
+        followed.caught = Some(catch_into(*signal, &mailbox)?);
+    }
+    Ok(mailbox)
+}
+
+fn catch_into(signal: c_int, mailbox: &Arc<Mailbox>) -> Result<Caught> {
+    let caught = catch(signal, Arc::clone(mailbox));
+    caught.map_err(|e| Error::system(format!("catch signal {signal}"), None, e))
+}
+
+/// Adds a callback, and what it needs.
+pub(super) fn add(event_loop: &mut EventLoop, signal: c_int, act: Callback) -> Result<SignalId> {
+    let mailbox = connect(event_loop)?;
+    if !event_loop
+        .extension::<Signals>()
+        .followed
+        .contains_key(&signal)
+    {
+        let caught = match catch_into(signal, &mailbox) {
+            Ok(caught) => Some(caught),
+            Err(error) => {
+                end_if_unused(event_loop);
+                return Err(error);
+            }
+        };
+        let callbacks = Vec::new();
+        let followed = Followed { callbacks, caught };
+        let signals = event_loop.extension::<Signals>();
+        signals.followed.insert(signal, followed);
+    }
+    let callback = event_loop.keep(Some(act));
+    let id = SignalId { signal, callback };
+    let signals = event_loop.extension::<Signals>();
+    if let Some(followed) = signals.followed.get_mut(&signal) {
+        followed.callbacks.push(id);
+    }
+    Ok(id)
+}
+
+impl Cancel for SignalId {
+    fn cancel(self, event_loop: &mut EventLoop) -> bool {
+        let Some(callback) = event_loop.take(self.callback) else {
+            return false;
+        };
+        let signals = event_loop.extension::<Signals>();
+        if let Some(followed) = signals.followed.get_mut(&self.signal) {
+            followed.callbacks.retain(|id| *id != self);
+            if followed.callbacks.is_empty() {
+                signals.followed.remove(&self.signal);
+            }
+        }
+        end_if_unused(event_loop);
+        // Its destructor is the program's.
+        drop(callback);
+        true
+    }
+}
+
+/// Gives up the descriptor if no signal is followed.
+fn end_if_unused(event_loop: &mut EventLoop) {
+    let signals = event_loop.extension::<Signals>();
+    if !signals.followed.is_empty() {
+        return;
+    }
+    if let Some(source) = signals.source.take() {
+        event_loop.remove(source.channel);
+    }
+}
+
+/// Has the callbacks of the signals in `mailbox` called at the end of the pass.
+pub(super) fn schedule(event_loop: &mut EventLoop, mailbox: &Mailbox) {
+    let mut calls = Vec::new();
+    for (signal, followed) in &event_loop.extension::<Signals>().followed {
+        if let Some(origin) = mailbox.take(*signal) {
+            let info = SignalInfo::new(*signal, origin);
+            calls.extend(followed.callbacks.iter().map(|id| (*id, info)));
+        }
+    }
+    for (id, info) in calls {
+        event_loop.defer(move |event_loop| call(event_loop, id, info));
+    }
+}
+
+/// Calls a callback, unless it was cancelled.
+fn call(event_loop: &mut EventLoop, id: SignalId, info: SignalInfo) -> Result<()> {
+    let callback = event_loop.state_mut(id.callback).and_then(Option::take);
+    let Some(mut callback) = callback else {
+        return Ok(());
+    };
+    let what = format_args!("a callback of {info}");
+    match catch_unwind(AssertUnwindSafe(|| callback(event_loop, info))) {
+        Ok(result) => {
+            if let Some(kept) = event_loop.state_mut(id.callback) {
+                *kept = Some(callback);
+            }
+            event_loop.call_free(what, |_| result)
+        }
+        Err(panic) => {
+            event_loop.cancel(id);
+            if !event_loop.catches_panics() {
+                resume_unwind(panic);
+            }
+            event_loop.call_free(what, |_| Err(Error::panicked(&*panic)))
+        }
+    }
+}
+
+/// Makes a descriptor in place of that of `old`, which other code has closed.
+pub(super) fn reconnect(event_loop: &mut EventLoop, old: &Arc<Mailbox>) -> Result<()> {
+    let signals = event_loop.extension::<Signals>();
+    let current = signals
+        .source
+        .take_if(|source| Arc::ptr_eq(&source.mailbox, old));
+    if current.is_none() {
+        return Ok(());
+    }
+    for followed in signals.followed.values_mut() {
+        followed.caught = None;
+    }
+    // Those that arrived while nothing woke the loop.
+    schedule(event_loop, old);
+    connect(event_loop).map(drop)
+}

@@ -35,16 +35,32 @@ pub trait ToAddresses {
 
 /// Resolves `target`, which is `text` in an error.
 fn resolve(target: impl ToSocketAddrs, text: &str) -> Result<Vec<Address>> {
-    let addresses: Vec<Address> = target
+    let addresses: Vec<SocketAddr> = target
         .to_socket_addrs()
         .map_err(|e| io::Error::new(e.kind(), format!("cannot resolve {text:?}: {e}")))?
-        .map(Address::Inet)
         .collect();
     if addresses.is_empty() {
         let message = format!("cannot resolve {text:?}: the resolver found no address");
         return Err(io::Error::new(io::ErrorKind::NotFound, message).into());
     }
-    Ok(addresses)
+    Ok(interleaved(addresses))
+}
+
+/// Returns the addresses in the order in which RFC 8305 (section 4) tries them: both families by
+/// turns, so that a network without one of them costs one attempt. The resolver has put the family
+/// first that the system prefers (RFC 6724), which is IPv6 where it can be used.
+pub(super) fn interleaved(addresses: Vec<SocketAddr>) -> Vec<Address> {
+    let first = addresses.first().is_some_and(SocketAddr::is_ipv6);
+    let (preferred, other): (Vec<_>, Vec<_>) =
+        addresses.into_iter().partition(|it| it.is_ipv6() == first);
+    let mut other = other.into_iter();
+    let mut all = Vec::new();
+    for address in preferred {
+        all.push(address);
+        all.extend(other.next());
+    }
+    all.extend(other);
+    all.into_iter().map(Address::Inet).collect()
 }
 
 /// Parses `text` as an address. Returns `None` for a host name with a port, which only a resolver

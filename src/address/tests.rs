@@ -196,3 +196,23 @@ fn a_host_name_is_resolved() {
     assert!(!addresses.is_empty());
     assert!("no-such-host.invalid:80".to_addresses().is_err());
 }
+
+#[test]
+fn the_addresses_of_a_name_are_tried_by_turns_of_the_families() {
+    let order = |addresses: &[&str]| -> Vec<String> {
+        let addresses = addresses.iter().map(|it| it.parse().unwrap()).collect();
+        let ordered = resolve::interleaved(addresses);
+        ordered.iter().map(Address::to_string).collect()
+    };
+    let (a, b, c) = ("[::1]:1", "[::2]:1", "[::3]:1");
+    let (x, y) = ("1.1.1.1:1", "2.2.2.2:1");
+    assert_eq!(order(&[a, b, c, x, y]), [a, x, b, y, c]);
+    assert_eq!(
+        order(&[x, y, a]),
+        [x, a, y],
+        "the resolver has chosen the family"
+    );
+    assert_eq!(order(&[a, x, y]), [a, x, y]);
+    assert_eq!(order(&[b, a]), [b, a]);
+    assert!(order(&[]).is_empty());
+}

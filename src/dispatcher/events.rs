@@ -46,6 +46,9 @@ impl<H: Handler> Dispatcher<H> {
         if self.endpoint.is_resolving() {
             self.endpoint.request_addresses(event_loop)?;
         }
+        if self.endpoint.is_racing() {
+            self.endpoint.race(event_loop);
+        }
         if self.endpoint.is_active() {
             self.begin_timeout(event_loop);
         }

@@ -11,6 +11,7 @@ mod io;
 mod producer;
 mod queue;
 mod reach;
+mod rival;
 mod socket;
 mod transport;
 mod with_send;

@@ -274,6 +274,19 @@ impl Socket {
         sys::socket::take_error(self.as_fd())
     }
 
+    /// Checks a connect in progress. Returns the address of the peer, or `None` while the
+    /// connection is neither established nor failed.
+    pub(super) fn check_connect(&self) -> io::Result<Option<Address>> {
+        if let Some(failure) = self.take_error()? {
+            return Err(failure);
+        }
+        match self.peer_addr() {
+            Ok(peer) => Ok(Some(peer)),
+            Err(_) if !sys::fd::is_writable(self.as_fd()) => Ok(None),
+            Err(error) => Err(error.into()),
+        }
+    }
+
     #[inline]
     pub(super) fn recv(&self, buf: &mut [u8]) -> io::Result<usize> {
         sys::socket::recv(self.as_fd(), buf)

@@ -18,6 +18,8 @@ mod pollers;
 mod probe;
 mod process;
 pub mod programs;
+#[cfg(target_os = "linux")]
+mod silent;
 mod trace;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -30,6 +32,8 @@ pub use pollers::{Counting, Heard, Script, Simulated, poller_of};
 pub use probe::{Probe, Seen};
 pub(crate) use process::this_test;
 pub use process::{again, in_own_process, only, path_of};
+#[cfg(target_os = "linux")]
+pub use silent::Silent;
 pub use trace::{has_strace, traced_on_every_backend};
 
 use fdloop::{Backend, EventLoop};

@@ -251,3 +251,57 @@ fn file_wrappers_leave_nothing_behind() {
         assert_eq!(open_descriptors(), before + 2);
     });
 }
+
+#[test]
+#[cfg(target_os = "linux")]
+fn addresses_that_are_tried_beside_each_other_leave_one_descriptor_or_none() {
+    use crate::common::Silent;
+    use crate::common::clock::Clocked;
+    use std::cell::Cell;
+    use std::time::{Duration, Instant};
+
+    const DELAY: Duration = Duration::from_millis(250);
+    nothing_leaks(|backend| {
+        let now = Rc::new(Cell::new(Instant::now()));
+        let mut event_loop = EventLoop::with_poller(Clocked::new(backend, &now, &Rc::default()));
+        let silent = Silent::new();
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let good = listener.local_addr().unwrap().into();
+        let mut addresses = vec![silent.address.clone(); 3];
+        addresses.push(good);
+        let before = open_descriptors();
+        // Won by the last; given up; dropped with the loop.
+        for number in 0..3 {
+            let (probe, seen) = Probe::new();
+            let client = Dispatcher::connect(addresses.clone(), probe).unwrap();
+            let id = event_loop.add(client).unwrap();
+            let begin = now.get();
+            while now.get() < begin + 2 * DELAY {
+                let end = fdloop::Deadline::At(begin + 2 * DELAY);
+                event_loop.turn_until(end).unwrap();
+            }
+            event_loop.turn(Some(Duration::ZERO)).unwrap();
+            assert_eq!(open_descriptors(), before + 3);
+            match number {
+                0 => {
+                    let deadline = Instant::now() + crate::common::PATIENCE;
+                    while !seen.heard("connect") && Instant::now() < deadline {
+                        event_loop.turn(None).unwrap();
+                    }
+                    assert_eq!(seen.events(), ["connect"]);
+                    event_loop.turn(Some(Duration::ZERO)).unwrap();
+                    assert_eq!((open_descriptors(), event_loop.len()), (before + 1, 1));
+                    event_loop.close(id).unwrap();
+                }
+                1 => {
+                    event_loop.close(id).unwrap();
+                    event_loop.turn(Some(Duration::ZERO)).unwrap();
+                }
+                _ => break,
+            }
+            assert_eq!(open_descriptors(), before);
+        }
+        drop(event_loop);
+        assert_eq!(open_descriptors(), before);
+    });
+}

@@ -13,5 +13,6 @@ mod by_name;
 mod connecting;
 mod datagrams;
 mod kinds;
+mod racing;
 mod silent_addresses;
 mod urgent_data;

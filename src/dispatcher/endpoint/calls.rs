@@ -64,8 +64,9 @@ impl Endpoint {
         if self.is_over() {
             return Ok(self.is_leaving().then_some(Call::Replace));
         }
-        if self.is_resolving() {
+        if self.connecting() {
             self.connect_to_found()?;
+            self.heed_rivals()?;
         }
         if matches!(turn.event, Some(Event::Read | Event::Write)) {
             self.check_connection()?;
@@ -79,7 +80,7 @@ impl Endpoint {
                 if !matches!(turn.event, Some(Event::Priority | Event::Timeout)) => {}
             _ => {
                 let call = match turn.event.take() {
-                    Some(Event::Timeout) if self.is_resolving() => Some(Call::Timeout),
+                    Some(Event::Timeout) if self.connecting() => Some(Call::Timeout),
                     Some(event) if self.has_events() => self.call_for(event)?,
                     _ => None,
                 };

@@ -147,7 +147,11 @@ impl Endpoint {
     /// Checks whether the channel takes events. One that is over, paused or without a connection in
     /// the making does not.
     pub(crate) fn has_events(&self) -> bool {
-        let idle = matches!(self.phase, Phase::Idle { .. } | Phase::Resolving(_));
+        let idle = match &self.phase {
+            Phase::Idle { .. } | Phase::Resolving(_) => true,
+            Phase::Connecting(attempts) => attempts.is_out(),
+            _ => false,
+        };
         !self.is_over() && !idle && !self.is_paused()
     }
 

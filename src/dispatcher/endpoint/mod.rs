@@ -2,6 +2,7 @@
 
 mod accept;
 mod calls;
+mod connecting;
 mod ends;
 mod input;
 mod leave;

@@ -32,6 +32,12 @@ impl fmt::Debug for Naming {
     }
 }
 
+impl Naming {
+    pub(super) fn name(&self) -> &str {
+        &self.name
+    }
+}
+
 impl Endpoint {
     /// Begins to connect to `name`, in any form that [`ToAddresses`](crate::ToAddresses) takes as
     /// text, and makes the socket if the channel has none. A thread of `resolver` resolves the name.

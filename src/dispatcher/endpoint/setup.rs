@@ -1,17 +1,13 @@
-//! Making, binding and connecting sockets.
+//! Making and binding sockets.
 
 use std::io;
-use std::mem;
-use std::os::fd::AsFd;
 
-use super::super::attempts::Attempts;
 use super::super::socket::{Socket, SocketType};
 use super::super::transport::Link;
 use super::Endpoint;
 use super::state::{Listener, Phase};
 use crate::address::{Address, Family, ToAddresses};
 use crate::error::{Error, Result};
-use crate::sys;
 
 impl Endpoint {
     /// Returns the transport, or an error that says why the channel has none.
@@ -174,146 +170,5 @@ impl Endpoint {
         self.set_reuse_addr()?;
         self.bind(address)?;
         self.listen(backlog)
-    }
-
-    /// Begins to connect, and makes the socket if the channel has none. If `address`
-    /// resolves to several addresses, they are tried one after the other. `handle_connect`
-    /// is called when the connection is established. If every address fails, `handle_error`
-    /// is called once. A host name is resolved before this returns, which may take long:
-    /// [`connect_by_name`](Endpoint::connect_by_name) does not wait for that.
-    ///
-    /// # Errors
-    ///
-    /// `AlreadyExists` if the channel is connected, connecting or listening; the errors of
-    /// [`ToAddresses`]; and, if every address fails at once, those of connect(2) for the last
-    /// one, such as `ConnectionRefused`, or `NotFound` for a Unix socket. The message has the
-    /// addresses.
-    pub fn connect(&mut self, address: impl ToAddresses) -> Result<()> {
-        self.check_unconnected("connect")?;
-        let mut addresses = address.to_addresses()?;
-        if let Some(socket) = self.socket() {
-            // The socket was made for a family, and may have been set up or bound.
-            let family = socket.local_addr()?.family();
-            addresses.retain(|address| address.family() == family);
-        }
-        let spent = matches!(self.phase, Phase::Idle { spent: true });
-        self.connect_to(addresses, spent)
-    }
-
-    /// Connects to the first of the addresses that can be connected to. `spent` says that the socket
-    /// cannot be used.
-    pub(super) fn connect_to(&mut self, addresses: Vec<Address>, spent: bool) -> Result<()> {
-        self.connect_next(Box::new(Attempts::new(addresses, spent)))
-    }
-
-    /// Connects to the next address.
-    ///
-    /// # Errors
-    ///
-    /// If no address is left, the error of the last one.
-    fn connect_next(&mut self, mut attempts: Box<Attempts>) -> Result<()> {
-        while let Some(address) = attempts.next() {
-            match self.attempt(&address, &mut attempts.spent) {
-                Ok(established) => {
-                    self.addr = Some(address);
-                    self.phase = if established {
-                        Phase::Announcing { begun: false }
-                    } else {
-                        Phase::Connecting(attempts)
-                    };
-                    return Ok(());
-                }
-                Err(failure) => attempts.failed(failure),
-            }
-        }
-        let spent = attempts.spent;
-        self.phase = Phase::Idle { spent };
-        Err(attempts.error((self.fd >= 0).then_some(self.fd)))
-    }
-
-    /// Connects. Returns true if the connection is established at once.
-    fn attempt(&mut self, address: &Address, spent: &mut bool) -> io::Result<bool> {
-        if let Some(Link::Socket(socket)) = &mut self.link {
-            if *spent {
-                // Systems differ in what can be done with a socket that failed to connect.
-                // A new one takes its number, by which the loop knows the channel.
-                socket.replace(Socket::new(address.family(), socket.socket_type())?)?;
-            }
-            *spent = true;
-            return socket.connect(address);
-        }
-        let fresh = Socket::new(address.family(), SocketType::Stream)?;
-        let established = fresh.connect(address)?;
-        self.set_link(Link::Socket(fresh));
-        *spent = true;
-        Ok(established)
-    }
-
-    /// Checks a connect in progress. If it failed, the next address is tried.
-    ///
-    /// # Errors
-    ///
-    /// If no address is left, the error of the last one.
-    pub(super) fn check_connection(&mut self) -> Result<()> {
-        let Phase::Connecting(attempts) = &mut self.phase else {
-            return Ok(());
-        };
-        let early = attempts.take_early();
-        let socket = self.socket_for("connect")?;
-        let failure = match early.map_or_else(|| socket.take_error(), |e| Ok(Some(e)))? {
-            Some(failure) => failure,
-            None => match socket.peer_addr() {
-                Ok(peer) => {
-                    self.addr = Some(peer);
-                    self.phase = Phase::Announcing { begun: false };
-                    return Ok(());
-                }
-                // Spurious: the event was for a socket that was replaced since.
-                Err(_) if !sys::fd::is_writable(socket.as_fd()) => return Ok(()),
-                Err(error) => io::Error::from(error),
-            },
-        };
-        match mem::replace(&mut self.phase, Phase::IDLE) {
-            Phase::Connecting(mut attempts) => {
-                attempts.failed(failure);
-                self.connect_next(attempts)
-            }
-            _ => Ok(()),
-        }
-    }
-
-    /// Handles the end of the time that the current address has: the next one is tried. Returns
-    /// false if it is the last, or no connect is in progress.
-    ///
-    /// # Errors
-    ///
-    /// If all the others fail at once, the error of the last one.
-    pub(super) fn give_up_address(&mut self) -> Result<bool> {
-        if !matches!(&self.phase, Phase::Connecting(attempts) if attempts.has_more()) {
-            return Ok(false);
-        }
-        if let Phase::Connecting(mut attempts) = mem::replace(&mut self.phase, Phase::IDLE) {
-            attempts.failed(io::Error::from_raw_os_error(libc::ETIMEDOUT));
-            self.connect_next(attempts)?;
-        }
-        Ok(true)
-    }
-
-    /// Begins `handle_connect`. The connection is in use from here on.
-    pub(crate) fn begin_connect(&mut self) {
-        self.phase = Phase::Announcing { begun: true };
-    }
-
-    /// Ends `handle_connect`, which has returned or panicked. If it failed, it is called again
-    /// at the next event.
-    pub(crate) fn end_connect(&mut self, succeeded: bool) {
-        if !matches!(self.phase, Phase::Announcing { begun: true }) {
-            return;
-        }
-        self.phase = if succeeded {
-            Phase::Connected
-        } else {
-            Phase::Connecting(Box::new(Attempts::made(self.addr.clone())))
-        };
     }
 }

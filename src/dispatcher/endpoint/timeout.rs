@@ -4,7 +4,7 @@ use std::io;
 use std::time::{Duration, Instant};
 
 use super::Endpoint;
-use super::state::Activity;
+use super::state::{Activity, Phase};
 use crate::error::Error;
 
 /// The timeout of a connection, and its timer.
@@ -30,7 +30,7 @@ pub(crate) enum Alarm {
 impl Endpoint {
     /// Sets the time after which [`handle_timeout`](crate::Handler::handle_timeout) is called if
     /// no bytes were received or sent, `None` for never. By default that ends the channel with
-    /// ETIMEDOUT. While a connect is in progress, each address has that time before the next one is
+    /// ETIMEDOUT. While a connect is in progress, the time begins anew with each address that is
     /// tried, so that an unreachable one does not hide the others. Resolving a name
     /// ([`connect_by_name`](Endpoint::connect_by_name)) may take that time as well.
     ///
@@ -138,13 +138,12 @@ impl Endpoint {
     pub(crate) fn fail_by_timeout(&mut self) {
         let period = self.timeout().unwrap_or_default();
         let error = io::Error::from_raw_os_error(libc::ETIMEDOUT);
-        let action = match (self.name_in_question(), &self.addr) {
-            (Some(name), _) => format!("resolve {name:?} within {period:?}"),
-            (None, Some(address)) if self.connecting() => {
-                format!("connect to {address} within {period:?}")
-            }
-            _ => format!("receive or send within {period:?}"),
+        let action = match &self.phase {
+            Phase::Resolving(naming) => format!("resolve {:?}", naming.name()),
+            Phase::Connecting(attempts) => attempts.to_connect(),
+            _ => "receive or send".to_owned(),
         };
+        let action = format!("{action} within {period:?}");
         self.fail(Error::system(action, Some(self.fd), error));
     }
 }

@@ -15,7 +15,8 @@ use crate::address::Address;
 ///
 /// [`DispatcherWithSend::from_connection`](crate::DispatcherWithSend::from_connection) and
 /// [`AsyncChat::from_connection`](crate::AsyncChat::from_connection) make channels of it. It is
-/// also a [`Transport`], for one that goes between the connection and a channel, such as TLS.
+/// also a [`Transport`], for one that goes between the connection and a channel, such as TLS: it
+/// writes what is left of the pending output before it sends or receives.
 ///
 /// Dropping it closes the connection.
 pub struct Connection {
@@ -41,18 +42,34 @@ impl Connection {
     }
 
     /// Writes the pending output, which comes before any other.
+    ///
+    /// # Errors
+    ///
+    /// `WouldBlock` if some is left. One write is made in a call, as in a write event, since a
+    /// producer can be endless and a transport can take nothing.
     fn write_pending(&mut self) -> io::Result<()> {
         let fd = self.link.raw_fd();
         let Some(queue) = self.outlet.queue_mut() else {
             return Ok(());
         };
-        while !queue.is_empty() {
-            let none_left = queue.write_to(&mut self.link, fd)?;
-            if none_left && queue.take_mark() == Some(Mark::Shutdown) {
-                self.link.shutdown_write()?;
+        if queue.is_empty() {
+            return Ok(());
+        }
+        if queue.write_to(&mut self.link, fd)? {
+            while let Some(mark) = queue.take_mark() {
+                if mark == Mark::Shutdown {
+                    self.link.shutdown_write().inspect_err(|error| {
+                        if error.kind() == io::ErrorKind::WouldBlock {
+                            queue.put_back_shutdown();
+                        }
+                    })?;
+                }
             }
         }
-        Ok(())
+        if queue.is_empty() {
+            return Ok(());
+        }
+        Err(io::ErrorKind::WouldBlock.into())
     }
 }
 

@@ -29,10 +29,6 @@ impl<H: Handler> Dispatcher<H> {
             if result.is_err() && call == Call::Connect {
                 self.endpoint.end_connect(false);
             }
-            // Also if the handler made an error of it.
-            if call == Call::Accept && self.endpoint.is_paused() {
-                event_loop.settle_later(PAUSE);
-            }
             result?;
             self.endpoint.end_call(call)?;
             let writes = turn.event == Some(Event::Write);
@@ -102,6 +98,10 @@ impl<H: Handler> Dispatcher<H> {
     /// Finishes a method's call. `WouldBlock` is not an error.
     fn heed(&mut self, event_loop: &mut EventLoop, result: Result<()>) -> Result<()> {
         Io::new(&mut self.endpoint, event_loop).heed_close();
+        // Any method can accept, and may have made an error of it.
+        if self.endpoint.is_paused() {
+            event_loop.settle_later(PAUSE);
+        }
         match result {
             Err(error) if error.would_block() => Ok(()),
             result => result,
@@ -248,7 +248,8 @@ impl<H: Handler + 'static> Channel for Dispatcher<H> {
         }
         self.endpoint.end_connect(false);
         let mut io = Io::new(&mut self.endpoint, event_loop);
-        self.handler.handle_error(&mut io, error)?;
+        let result = self.handler.handle_error(&mut io, error);
+        self.heed(event_loop, result)?;
         self.drive(event_loop, Turn::default())
     }
 

@@ -1,11 +1,12 @@
 //! The arguments of handlers and predicates.
 
 use std::fmt;
+use std::io;
 use std::ops::{Deref, DerefMut};
 
 use super::connection::Connection;
 use super::endpoint::Endpoint;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::event_loop::{AnyId, EventLoop};
 
 /// Upper bound on the bytes received at once: more than a socket usually holds.
@@ -175,12 +176,22 @@ impl<'a> Io<'a> {
     ///
     /// # Errors
     ///
-    /// `NotConnected` if the channel is not connected, or is closing; `successor` is then not
-    /// called.
+    /// `NotConnected` if the channel is not connected, or is closing; `Unsupported` if the loop
+    /// does not serve it, as within [`Dispatcher::enter`](crate::Dispatcher::enter) outside of
+    /// [`EventLoop::with`]. `successor` is then not called.
     pub fn replace(
         &mut self,
         successor: impl FnOnce(Connection, &mut EventLoop) -> Result<()> + 'static,
     ) -> Result<()> {
+        let serving = self.event_loop.serving_id().map(AnyId::fd);
+        if serving != Some(self.endpoint.raw_fd()) {
+            let message = format!(
+                "cannot replace the channel of fd {}: the loop does not serve it; add it first, \
+                 and use `EventLoop::with`",
+                self.endpoint.raw_fd()
+            );
+            return Err(Error::misuse(io::ErrorKind::Unsupported, message));
+        }
         self.endpoint.leave_to(successor)
     }
 

@@ -143,6 +143,11 @@ impl Queue {
         self.queue.push_back(Entry::Shutdown);
     }
 
+    /// Puts a mark back that [`take_mark`](Queue::take_mark) returned.
+    pub(super) fn put_back_shutdown(&mut self) {
+        self.queue.push_front(Entry::Shutdown);
+    }
+
     /// Closes after all pending output, including later pushes.
     pub(super) fn close_at_end(&mut self) {
         self.closing = true;

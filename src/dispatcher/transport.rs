@@ -105,7 +105,9 @@ pub trait Transport: 'static {
     ///
     /// # Errors
     ///
-    /// `Unsupported` by default: only a socket can end its output without closing.
+    /// `Unsupported` by default: only a socket can end its output without closing. `WouldBlock`
+    /// if there is no room for a message that this needs: a channel with a buffer then tries it
+    /// again when there is room.
     fn shutdown_write(&mut self) -> io::Result<()> {
         Err(io::Error::new(
             io::ErrorKind::Unsupported,

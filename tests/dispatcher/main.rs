@@ -13,6 +13,7 @@ mod backpressure;
 mod ends;
 mod failed_sends;
 mod hangups;
+mod orders;
 mod own_transports;
 mod replace;
 mod shared_buffer;

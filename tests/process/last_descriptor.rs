@@ -58,13 +58,17 @@ fn a_listener_made_with_the_last_descriptor_neither_spins_nor_stays_deaf() {
     });
 }
 
-/// Accepts by itself, and makes an error of it if there is no connection.
-struct Impatient(Rc<Cell<bool>>);
+/// Accepts by itself, and makes an error or a panic of it if there is no connection.
+struct Impatient {
+    accepted: Rc<Cell<bool>>,
+    panics: bool,
+}
 
 impl Handler for Impatient {
     fn handle_accept(&mut self, io: &mut Io<'_>) -> Result<()> {
         match io.accept()? {
-            Some(_) => self.0.set(true),
+            Some(_) => self.accepted.set(true),
+            None if self.panics => panic!("no connection"),
             None => return Err(Error::other("no connection")),
         }
         Ok(())
@@ -79,10 +83,16 @@ fn a_listener_whose_handler_fails_when_nothing_can_be_accepted_does_not_stay_dea
     in_own_process(this_test!(), || {
         setrlimit(Resource::RLIMIT_NOFILE, 64, 64).unwrap();
         on_every_backend(|backend| {
-            let accepted = Rc::new(Cell::new(false));
-            let handler = Impatient(Rc::clone(&accepted));
-            let event_loop = &mut EventLoop::with_backend(backend).unwrap();
-            listen_with_the_last_descriptor(event_loop, handler, || accepted.get());
+            for panics in [false, true] {
+                let accepted = Rc::new(Cell::new(false));
+                let handler = Impatient {
+                    accepted: Rc::clone(&accepted),
+                    panics,
+                };
+                let builder = EventLoop::builder().backend(backend).catch_panics(true);
+                let event_loop = &mut builder.build().unwrap();
+                listen_with_the_last_descriptor(event_loop, handler, || accepted.get());
+            }
         });
     });
 }

@@ -6,7 +6,7 @@ use std::os::unix::net::UnixDatagram;
 use std::rc::Rc;
 
 use crate::common::{Probe, TempDir, settle, turn_once, turn_until, with_every_loop};
-use fdloop::{Address, Dispatcher, IntoSocket, SocketType};
+use fdloop::{Address, Dispatcher, Family, IntoSocket, SocketType};
 
 const LOCAL: (Ipv4Addr, u16) = (Ipv4Addr::LOCALHOST, 0);
 
@@ -127,5 +127,40 @@ fn a_datagram_socket_can_be_made_and_bound_here() {
         let client = UdpSocket::bind(LOCAL).unwrap();
         client.send_to(b"spam", address).unwrap();
         turn_until(event_loop, "it came", || seen.received() == b"spam");
+    });
+}
+
+#[test]
+fn a_datagram_socket_goes_on_receiving_after_a_connect_that_failed() {
+    with_every_loop(|event_loop| {
+        let (probe, seen) = Probe::new();
+        let mut channel = Dispatcher::unconnected(probe.on_read(|io| {
+            io.recv_from(&mut [0; 8])?;
+            Ok(())
+        }));
+        channel
+            .create_socket(Family::Inet, SocketType::Datagram)
+            .unwrap();
+        channel.bind(LOCAL).unwrap();
+        let address = channel.local_addr().unwrap();
+        let id = event_loop.add(channel).unwrap();
+        // Not allowed without SO_BROADCAST.
+        let channel = event_loop.get_mut(id).unwrap();
+        channel.connect("255.255.255.255:9").unwrap_err();
+        assert!(!channel.connected() && !channel.connecting());
+        let client = UdpSocket::bind(LOCAL).unwrap();
+        client
+            .send_to(b"hello", (Ipv4Addr::LOCALHOST, address.port().unwrap()))
+            .unwrap();
+        turn_once(event_loop);
+        assert_eq!(seen.events(), ["read"]);
+        // Nor does the next attempt lose the address.
+        let channel = event_loop.get_mut(id).unwrap();
+        channel
+            .connect(Address::from(client.local_addr().unwrap()))
+            .unwrap();
+        assert_eq!(channel.local_addr().unwrap(), address);
+        settle(event_loop);
+        assert_eq!(seen.events(), ["read", "connect"]);
     });
 }

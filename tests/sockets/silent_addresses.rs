@@ -2,15 +2,18 @@
 //! full, for which Linux drops whatever else comes.
 #![cfg(target_os = "linux")]
 
-use std::io::Write;
+use std::io::{ErrorKind, Write};
 use std::net::{Ipv4Addr, TcpListener};
+use std::os::fd::AsRawFd;
 use std::os::unix::net::UnixStream;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use crate::common::clock::with_clocks;
-use crate::common::{Probe, Seen, Silent, settle, turn_until_empty, with_every_loop};
-use fdloop::{Address, ChannelId, Dispatcher, EventLoop};
+use crate::common::{
+    Probe, Seen, Silent, Simulated, settle, turn_until, turn_until_empty, with_every_loop,
+};
+use fdloop::{Address, ChannelId, Dispatcher, Event, EventLoop, Readiness};
 
 fn add(
     event_loop: &mut EventLoop,
@@ -82,4 +85,54 @@ fn a_connection_that_gets_no_answer_can_be_given_up() {
         settle(event_loop);
         second.accept().unwrap_err();
     });
+}
+
+/// Makes the connect that is in progress on a socket fail with ECONNRESET.
+fn cut_off(channel: &Dispatcher<Probe>) {
+    use nix::sys::socket::{Shutdown, shutdown};
+    shutdown(channel.as_raw_fd(), Shutdown::Both).unwrap();
+}
+
+#[test]
+fn a_receive_before_the_connection_does_not_hide_the_next_address() {
+    with_every_loop(|event_loop| {
+        let silent = Silent::new();
+        let second = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        let addresses = vec![silent.address.clone(), second.local_addr().unwrap().into()];
+        let (id, seen) = add(event_loop, addresses);
+        for cut in [false, true, false] {
+            let channel = event_loop.get_mut(id).unwrap();
+            if cut {
+                cut_off(channel);
+            }
+            // The first receive after the failure takes the socket's error.
+            let none_yet = channel.recv(&mut [0; 8]).unwrap_err();
+            assert_eq!(none_yet.kind(), ErrorKind::WouldBlock);
+        }
+        turn_until(event_loop, "connected", || seen.heard("connect"));
+        assert_eq!(seen.events(), ["connect"]);
+    });
+}
+
+#[test]
+fn a_priority_event_before_the_connection_does_not_hide_the_next_address() {
+    let silent = Silent::new();
+    let second = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+    let addresses = vec![silent.address.clone(), second.local_addr().unwrap().into()];
+    let (probe, seen) = Probe::new();
+    let client = Dispatcher::connect(addresses, probe).unwrap();
+    let fd = client.as_raw_fd();
+    let (poller, script, _) = Simulated::new();
+    let mut event_loop = EventLoop::with_poller(poller);
+    let id = event_loop.add(client).unwrap();
+    settle(&mut event_loop);
+    cut_off(event_loop.get(id).unwrap());
+    for readiness in [Readiness::PRIORITY, Readiness::WRITABLE] {
+        script
+            .borrow_mut()
+            .push_back(vec![Event::new(fd, readiness)]);
+        event_loop.turn(Some(Duration::ZERO)).unwrap();
+    }
+    assert_eq!(seen.events(), ["connect"]);
+    second.accept().unwrap();
 }

@@ -60,15 +60,19 @@ impl Endpoint {
     ///
     /// Those of a failed connect and of writing.
     pub(crate) fn next_call(&mut self, turn: &mut Turn) -> Result<Option<Call>> {
+        if self.is_leaving() {
+            self.write_gathered();
+            return Ok(Some(Call::Replace));
+        }
         self.write_what_was_gathered()?;
         if self.is_over() {
-            return Ok(self.is_leaving().then_some(Call::Replace));
+            return Ok(None);
         }
         if self.connecting() {
             self.connect_to_found()?;
             self.heed_rivals()?;
         }
-        if matches!(turn.event, Some(Event::Read | Event::Write)) {
+        if !matches!(turn.event, None | Some(Event::Timeout)) {
             self.check_connection()?;
         }
         if turn.event == Some(Event::Timeout) && self.give_up_address()? {
@@ -76,8 +80,7 @@ impl Endpoint {
         }
         match self.phase {
             Phase::Announcing { .. } => return Ok(Some(Call::Connect)),
-            Phase::Connecting(_)
-                if !matches!(turn.event, Some(Event::Priority | Event::Timeout)) => {}
+            Phase::Connecting(_) if turn.event != Some(Event::Timeout) => {}
             _ => {
                 let call = match turn.event.take() {
                     Some(Event::Timeout) if self.connecting() => Some(Call::Timeout),

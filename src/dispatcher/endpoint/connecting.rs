@@ -77,9 +77,16 @@ impl Endpoint {
             self.phase = Phase::Connecting(attempts);
             return Ok(());
         }
-        let spent = attempts.spent;
-        self.phase = Phase::Idle { spent };
+        self.phase = self.phase_without_connection(attempts.spent);
         Err(attempts.error((self.fd >= 0).then_some(self.fd)))
+    }
+
+    /// Returns the phase after a connect has failed. A datagram socket receives nevertheless.
+    pub(super) fn phase_without_connection(&self, spent: bool) -> Phase {
+        match self.socket() {
+            Some(socket) if !socket.is_stream() => Phase::Unconnected,
+            _ => Phase::Idle { spent },
+        }
     }
 
     /// Connects. Returns true if the connection is established at once.
@@ -90,7 +97,8 @@ impl Endpoint {
                 // A new one takes its number, by which the loop knows the channel.
                 socket.replace(Socket::new(address.family(), socket.socket_type())?)?;
             }
-            *spent = true;
+            // A datagram socket can be connected again.
+            *spent = socket.is_stream();
             return socket.connect(address);
         }
         let fresh = Socket::new(address.family(), SocketType::Stream)?;

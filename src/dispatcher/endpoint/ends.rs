@@ -1,5 +1,6 @@
 //! The end of a channel.
 
+use std::io;
 use std::os::fd::RawFd;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
@@ -15,21 +16,41 @@ impl Endpoint {
     ///
     /// # Errors
     ///
-    /// `NotConnected` if the channel is closed or has no socket; `Unsupported` if the
-    /// transport cannot end its output alone; else the errors of shutdown(2). If output is
-    /// pending, `handle_error` gets the transport's error when that is written.
+    /// `NotConnected` if the channel is closed, is a listener, has no socket, or has no buffer
+    /// and is not connected yet; `Unsupported` if the transport cannot end its output alone;
+    /// `WouldBlock` if it has no room to do so, and the channel no buffer; else the errors of
+    /// shutdown(2). If output is pending, `handle_error` gets the transport's error when that is
+    /// written.
     pub fn shutdown_when_done(&mut self) -> Result<()> {
         self.link_for("end the output")?;
-        let waits = self.has_output() || !self.has_peer();
-        match self.outlet.buffer_mut() {
-            Some(buffer) if waits => {
-                buffer.queue.push_shutdown();
-                self.wait_for_room();
-            }
-            _ => self.shutdown_now()?,
+        if self.accepting() {
+            return Err(self.listens("end the output"));
+        }
+        let (buffered, connected) = (self.is_buffered(), self.has_peer());
+        if !buffered && !connected {
+            // The system would take back a connect in progress.
+            let message = format!(
+                "cannot end the output of fd {}: it is not connected yet; do it in `handle_connect`",
+                self.fd
+            );
+            return Err(Error::misuse(io::ErrorKind::NotConnected, message));
+        }
+        let waits = self.has_output() || !connected || !self.end_output_now()?;
+        if let (true, Some(buffer)) = (waits, self.outlet.buffer_mut()) {
+            buffer.queue.push_shutdown();
+            self.wait_for_room();
         }
         self.output_ended = true;
         Ok(())
+    }
+
+    /// Ends the output. Returns false if there is no room for that, but a buffer to try it again
+    /// from.
+    fn end_output_now(&mut self) -> Result<bool> {
+        match self.shutdown_now() {
+            Err(error) if error.would_block() && self.is_buffered() => Ok(false),
+            result => result.map(|()| true),
+        }
     }
 
     /// Closes the channel once the pending output is written: `handle_close` is then called

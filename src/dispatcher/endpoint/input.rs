@@ -47,7 +47,14 @@ impl Endpoint {
             return Ok(0);
         }
         let result = uninterrupted(|| link.recv(buf));
-        if matches!(link, Link::Replay(_)) {
+        if self.connecting() && !matches!(result, Ok(1..)) {
+            // Not the end of a connection: the next event shows whether there is one.
+            if let Err(error) = result {
+                self.failed_early(error);
+            }
+            return Err(io::Error::from(io::ErrorKind::WouldBlock).into());
+        }
+        if matches!(self.link, Some(Link::Replay(_))) {
             self.link = self.link.take().map(Link::without_spent);
         }
         self.check_held();
@@ -404,6 +411,9 @@ impl Endpoint {
     /// [`recv`](Endpoint::recv).
     pub fn recv_oob(&mut self, buf: &mut [u8]) -> Result<usize> {
         let result = self.socket_for("receive out of band")?.recv_oob(buf);
+        if result.is_ok() {
+            self.note_activity();
+        }
         result.or_else(|e| self.lost(Error::system("receive out of band", Some(self.fd), e)))
     }
 
@@ -415,10 +425,10 @@ impl Endpoint {
     /// `WouldBlock` if none has arrived; `Unsupported` if the transport is not a socket;
     /// `NotConnected` if the channel is closed; else the errors of recvfrom(2).
     pub fn recv_from(&mut self, buf: &mut [u8]) -> Result<(usize, Address)> {
-        self.note_activity();
-        let socket = self.socket_for("receive a datagram")?;
-        socket
-            .recv_from(buf)
-            .map_err(|e| Error::system("receive a datagram", Some(self.fd), e))
+        let received = self.socket_for("receive a datagram")?.recv_from(buf);
+        if received.is_ok() {
+            self.note_activity();
+        }
+        received.map_err(|e| Error::system("receive a datagram", Some(self.fd), e))
     }
 }

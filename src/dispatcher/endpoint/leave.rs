@@ -86,7 +86,8 @@ impl Endpoint {
         endpoint.phase = Phase::Connected;
         endpoint.addr = connection.addr;
         endpoint.output_ended = connection.output_ended;
-        if connection.input_ended {
+        // Input that was put back comes before the end, which the descriptor reports again.
+        if connection.input_ended && !endpoint.holds_input() {
             endpoint.input = Input::Ended;
         }
         if let Outlet::Buffered(Some(buffer)) = outlet {

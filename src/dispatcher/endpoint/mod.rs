@@ -320,6 +320,14 @@ impl Endpoint {
         }
     }
 
+    /// Finds that out after a send as well: a transport of the program's may receive in it.
+    #[inline]
+    pub(super) fn check_held_by_transport(&mut self) {
+        if !matches!(self.link, Some(Link::Socket(_))) {
+            self.check_held();
+        }
+    }
+
     /// Returns the address of the peer, or of a listener or bound socket its own address.
     /// asyncore's attribute of that name.
     #[must_use]

@@ -1,7 +1,6 @@
 //! Connecting to a name, which a thread resolves.
 
 use std::fmt;
-use std::mem;
 
 use super::super::socket::{Socket, SocketType};
 use super::super::transport::Link;
@@ -142,7 +141,7 @@ impl Endpoint {
             Ok(request) => naming.request = Some((id, request)),
             Err(error) => {
                 let spent = naming.family.is_none();
-                self.phase = Phase::Idle { spent };
+                self.phase = self.phase_without_connection(spent);
                 return Err(error);
             }
         }
@@ -170,7 +169,7 @@ impl Endpoint {
         };
         let family = naming.family;
         let spent = family.is_none();
-        drop(mem::replace(&mut self.phase, Phase::Idle { spent }));
+        self.phase = self.phase_without_connection(spent);
         let mut addresses = found?;
         if let Some(family) = family {
             addresses.retain(|address| address.family() == family);

@@ -187,11 +187,12 @@ impl Endpoint {
         match uninterrupted(|| link.send(data)) {
             Ok(n) => {
                 self.note_activity();
+                self.check_held_by_transport();
                 Ok(n)
             }
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(0),
             Err(error) if connecting => {
-                self.sent_too_early(error);
+                self.failed_early(error);
                 Ok(0)
             }
             Err(error) => {
@@ -213,10 +214,10 @@ impl Endpoint {
         Ok(0)
     }
 
-    /// Handles a failed send during a connect. The send may have taken the socket's error,
+    /// Handles a failed send or receive during a connect. It may have taken the socket's error,
     /// which is then kept for the check of the connect.
     #[cold]
-    fn sent_too_early(&mut self, error: io::Error) {
+    pub(super) fn failed_early(&mut self, error: io::Error) {
         match &mut self.phase {
             Phase::Connecting(attempts) if error.kind() != io::ErrorKind::NotConnected => {
                 attempts.failed_early(error);
@@ -234,7 +235,10 @@ impl Endpoint {
     /// [`send`](Endpoint::send).
     pub fn send_oob(&mut self, data: &[u8]) -> Result<usize> {
         match self.socket_for("send out of band")?.send_oob(data) {
-            Ok(n) => Ok(n),
+            Ok(n) => {
+                self.note_activity();
+                Ok(n)
+            }
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(0),
             Err(error) => self.lost(Error::system("send out of band", Some(self.fd), error)),
         }
@@ -247,11 +251,11 @@ impl Endpoint {
     /// `WouldBlock` if there is no room now; `Unsupported` if the transport is not
     /// a socket; `NotConnected` if the channel is closed; else the errors of sendto(2).
     pub fn send_to(&mut self, data: &[u8], to: &Address) -> Result<usize> {
-        self.note_activity();
-        let socket = self.socket_for("send a datagram")?;
-        socket
-            .send_to(data, to)
-            .map_err(|e| Error::system(format!("send a datagram to {to}"), Some(self.fd), e))
+        let sent = self.socket_for("send a datagram")?.send_to(data, to);
+        if sent.is_ok() {
+            self.note_activity();
+        }
+        sent.map_err(|e| Error::system(format!("send a datagram to {to}"), Some(self.fd), e))
     }
 
     /// Writes as much of the pending output as one system call takes. asyncore's
@@ -294,13 +298,13 @@ impl Endpoint {
         if buffer.queue.is_empty() {
             self.flow = Flow::Clear;
         }
+        let drained = buffer.queue.pending() <= buffer.low_watermark;
+        self.check_held_by_transport();
         match written {
             Err(error) if !error.would_block() => return self.send_failed(error).map(drop),
             _ => {}
         }
-        if self.congestion == Congestion::Congested
-            && buffer.queue.pending() <= buffer.low_watermark
-        {
+        if drained && self.congestion == Congestion::Congested {
             self.congestion = Congestion::Drained;
         }
         Ok(())
@@ -320,10 +324,25 @@ impl Endpoint {
             }
             match mark {
                 Mark::Close => self.make_close_due(),
-                Mark::Shutdown => self.shutdown_now()?,
+                Mark::Shutdown => match self.shutdown_now() {
+                    Err(error) if error.would_block() => {
+                        self.put_back_shutdown();
+                        break;
+                    }
+                    result => result?,
+                },
             }
         }
         Ok(())
+    }
+
+    /// Puts a mark back for which there was no room. A write event reaches it again.
+    #[cold]
+    fn put_back_shutdown(&mut self) {
+        if let Some(queue) = self.outlet.queue_mut() {
+            queue.put_back_shutdown();
+            self.wait_for_room();
+        }
     }
 
     pub(super) fn shutdown_now(&mut self) -> Result<()> {
@@ -443,7 +462,7 @@ impl Endpoint {
     /// left to a write event, as in asynchat.
     #[inline]
     pub(super) fn write_what_was_gathered(&mut self) -> Result<()> {
-        if self.flow == Flow::Gathered && !self.is_closed() {
+        if self.flow == Flow::Gathered && !matches!(self.phase, Phase::Closed) {
             return self.write_waiting();
         }
         Ok(())

@@ -34,17 +34,15 @@ impl Endpoint {
 
     /// Returns the socket, or an error that says why the channel has none.
     pub(super) fn socket_for(&self, action: &str) -> Result<&Socket> {
-        match &self.link {
-            Some(Link::Socket(socket)) if !self.is_closed() => Ok(socket),
-            Some(Link::Other(_)) if !self.is_closed() => Err(Error::misuse(
-                io::ErrorKind::Unsupported,
-                format!(
-                    "cannot {action}: fd {} is not a socket, and only those can",
-                    self.fd
-                ),
-            )),
-            _ => Err(self.no_link(action, "create_socket")),
-        }
+        let link = match &self.link {
+            Some(link) if !self.is_closed() => link,
+            _ => return Err(self.no_link(action, "create_socket")),
+        };
+        link.socket().ok_or_else(|| {
+            let fd = self.fd;
+            let message = format!("cannot {action}: fd {fd} is not a socket, and only those can");
+            Error::misuse(io::ErrorKind::Unsupported, message)
+        })
     }
 
     /// Refuses an action that needs a socket that is neither connected nor listening.

@@ -72,7 +72,7 @@ impl Endpoint {
         self.timeout.as_ref().map(|timeout| timeout.period)
     }
 
-    /// Notes that bytes were received or sent.
+    /// Notes that bytes were received or sent, or that a connect begins with an address.
     #[inline]
     pub(super) fn note_activity(&mut self) {
         if self.activity == Activity::Quiet {

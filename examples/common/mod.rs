@@ -219,10 +219,11 @@ pub fn of_address(error: Error) -> Failure {
 }
 
 /// Removes the file of a Unix socket at the end.
-struct SocketFile(Option<PathBuf>);
+#[derive(Debug)]
+pub struct SocketFile(Option<PathBuf>);
 
 impl SocketFile {
-    fn of(address: &Address) -> Self {
+    pub fn of(address: &Address) -> Self {
         Self(match address {
             Address::Path(path) => Some(path.clone()),
             _ => None,

@@ -27,6 +27,9 @@ fn nonsense_arguments_are_refused_with_the_usage() {
         assert_usage(name, &["--backend", "epoll"], "epoll");
         assert_usage(name, &["--backend"], "--backend needs a value");
     }
+    for number in ["0", "-1", "many"] {
+        assert_usage("prefork", &["--workers", number], "not a number above 0");
+    }
     assert_usage("port_forward", &[ANY_PORT], "REMOTE is missing");
     assert_usage("port_forward", &[ANY_PORT, "nonsense"], "nonsense");
     assert_usage("http_client", &[], "URL is missing");

@@ -19,6 +19,7 @@ mod http_client;
 mod http_client_file;
 mod multi_client;
 mod port_forward;
+mod prefork;
 mod refuse;
 mod slow_names;
 mod smtp;

@@ -22,6 +22,7 @@ fn every_example_has_a_usage() {
         "compare",
         "embed",
         "multi_client",
+        "prefork",
         "conformance",
     ] {
         for ask in ["-h", "--help"] {
@@ -43,6 +44,7 @@ fn addresses_are_told_in_the_same_words_everywhere() {
         "port_forward",
         "chat_server",
         "smtp_sink",
+        "prefork",
     ] {
         let usage = run(name, &["--help"]).stdout;
         let usage = String::from_utf8_lossy(&usage);

@@ -25,8 +25,8 @@ use std::time::Duration;
 
 use common::{Arguments, Failure};
 use fdloop::{
-    Address, AsyncChat, ChannelId, ChatHandler, ChatIo, Dispatcher, Endpoint, Error, Handler, Io,
-    Result, Socket,
+    Address, AsyncChat, ChannelId, ChatHandler, ChatIo, Dispatcher, Endpoint, Error, EventLoop,
+    Handler, Io, Result, Socket,
 };
 
 const USAGE: &str = "\
@@ -35,13 +35,14 @@ usage: chat_server [--backend select|poll] [--timeout SECONDS] [ADDR]
   127.0.0.1:8080 by default
   SECONDS is how long a connection may be silent both ways; for ever by default";
 
-const HELP: &str = "* /who lists the members, /nick NAME changes your name, /quit leaves";
+pub(crate) const HELP: &str =
+    "* /who lists the members, /nick NAME changes your name, /quit leaves";
 
 /// How much may wait for a member before it is dropped, in bytes.
-const PENDING_LIMIT: usize = 256 * 1024;
+pub(crate) const PENDING_LIMIT: usize = 256 * 1024;
 
 /// How long a line may be, in bytes.
-const LINE_LIMIT: usize = 1024;
+pub(crate) const LINE_LIMIT: usize = 1024;
 
 /// How long a nickname may be.
 const NICK_LIMIT: usize = 16;
@@ -55,10 +56,10 @@ type MemberId = ChannelId<AsyncChat<Member>>;
 
 /// The listener, and who is in the room.
 #[derive(Default)]
-struct Room {
+pub(crate) struct Room {
     /// In the order in which they came.
     members: Vec<(String, MemberId)>,
-    timeout: Option<Duration>,
+    pub(crate) timeout: Option<Duration>,
 }
 
 impl Room {
@@ -71,20 +72,20 @@ impl Room {
         self.members.iter().map(|(nick, _)| nick.as_str()).collect()
     }
 
-    fn open_door(&self, io: &mut Io<'_>, socket: Socket) -> Result<()> {
+    /// Lets a connection in. The tests do so without a socket.
+    pub(crate) fn open_door(
+        &self,
+        event_loop: &mut EventLoop,
+        mut chat: AsyncChat<Member>,
+    ) -> Result<()> {
         // The channel whose handler runs is the listener.
-        let room = io.event_loop().serving();
-        let member = Member {
-            room,
-            stage: Stage::Nameless,
-        };
-        let mut chat = AsyncChat::new(socket, member)?;
+        chat.handler_mut().room = event_loop.serving();
         chat.set_terminator("\n");
         chat.set_limit(LINE_LIMIT);
         chat.set_in_buffer_size(IN_BUFFER_SIZE);
         chat.set_timeout(self.timeout);
         chat.push("* welcome; what is your nickname?\n")?;
-        io.event_loop().add(chat)?;
+        event_loop.add(chat)?;
         Ok(())
     }
 }
@@ -92,18 +93,22 @@ impl Room {
 impl Handler for Room {
     // An error here costs one connection and is logged.
     fn handle_accepted(&mut self, io: &mut Io<'_>, socket: Socket, _: Address) -> Result<()> {
-        self.open_door(io, socket)
+        let chat = AsyncChat::new(socket, Member::default())?;
+        self.open_door(io.event_loop(), chat)
     }
 }
 
 /// A connection.
-struct Member {
+#[derive(Default)]
+pub(crate) struct Member {
     room: Option<RoomId>,
     stage: Stage,
 }
 
+#[derive(Default)]
 enum Stage {
     /// It has not said how it is called, and is not in the room.
+    #[default]
     Nameless,
     /// It is in the room, under this name.
     Named(String),

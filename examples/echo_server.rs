@@ -34,7 +34,7 @@ usage: echo_server [--backend select|poll] [--timeout SECONDS] [ADDR]
 const CHUNK: usize = 256 * 1024;
 
 /// A connection.
-struct Echo;
+pub(crate) struct Echo;
 
 impl Handler for Echo {
     fn predicates(&self) -> Predicates {

@@ -20,8 +20,8 @@ use std::thread;
 
 use common::{Arguments, Failure};
 use fdloop::{
-    Address, AsyncChat, ChannelId, ChatHandler, ChatIo, Handler, Io, Predicates, Remote, Result,
-    Socket,
+    Address, AsyncChat, ChannelId, ChatHandler, ChatIo, EventLoop, Handler, Io, Predicates, Remote,
+    Result, Socket,
 };
 
 const USAGE: &str = "\
@@ -30,19 +30,33 @@ usage: multi_client [--backend select|poll] [ADDR]
   127.0.0.1:8080 by default";
 
 /// The longest line, in bytes.
-const LINE_LIMIT: usize = 100;
+pub(crate) const LINE_LIMIT: usize = 100;
 
-type Id = ChannelId<AsyncChat<Client>>;
+pub(crate) type Id = ChannelId<AsyncChat<Client>>;
 
 /// The largest number. It takes a fraction of a second, so that a client that has left does not keep
 /// its worker for long.
-const MOST: u64 = 1_000_000_000_000_000;
+pub(crate) const MOST: u64 = 1_000_000_000_000_000;
 
 /// A connection. Its worker ends when this is dropped.
-struct Client {
+pub(crate) struct Client {
     jobs: Sender<u64>,
     /// Numbers whose factors are not computed yet.
     waiting: usize,
+}
+
+impl Client {
+    /// Makes a client whose worker receives the other end of `jobs`.
+    pub(crate) fn new(jobs: Sender<u64>) -> Self {
+        Self { jobs, waiting: 0 }
+    }
+
+    /// Makes a chat ready for the loop. The tests do so with one that has no socket.
+    pub(crate) fn prepare(mut chat: AsyncChat<Self>) -> AsyncChat<Self> {
+        chat.set_terminator("\n");
+        chat.set_limit(LINE_LIMIT);
+        chat
+    }
 }
 
 impl ChatHandler for Client {
@@ -79,25 +93,28 @@ impl ChatHandler for Client {
 fn work(jobs: &Receiver<u64>, remote: &Remote, id: Id) {
     for number in jobs {
         let factors = factors(number);
-        let told = remote.call(move |event_loop| {
-            let Some(chat) = event_loop.get_mut(id) else {
-                return Ok(());
-            };
-            chat.push(format!("{number}:{factors}\n"))?;
-            chat.handler_mut().waiting -= 1;
-            if chat.input_ended() && chat.handler().waiting == 0 {
-                chat.close_when_done();
-            }
-            Ok(())
-        });
+        let told = remote.call(move |event_loop| tell(event_loop, id, number, &factors));
         if told.is_err() {
             return;
         }
     }
 }
 
+/// Sends a result, unless the client is gone.
+pub(crate) fn tell(event_loop: &mut EventLoop, id: Id, number: u64, factors: &str) -> Result<()> {
+    let Some(chat) = event_loop.get_mut(id) else {
+        return Ok(());
+    };
+    chat.push(format!("{number}:{factors}\n"))?;
+    chat.handler_mut().waiting -= 1;
+    if chat.input_ended() && chat.handler().waiting == 0 {
+        chat.close_when_done();
+    }
+    Ok(())
+}
+
 /// The prime factors of `number`, each after a space.
-fn factors(mut number: u64) -> String {
+pub(crate) fn factors(mut number: u64) -> String {
     let mut factors = String::new();
     let mut divisor = 2;
     while divisor <= number / divisor {
@@ -124,10 +141,7 @@ impl Handler for Server {
         event_loop.add_with(|_, id| {
             let (jobs, waiting) = mpsc::channel();
             thread::Builder::new().spawn(move || work(&waiting, &remote, id))?;
-            let mut chat = AsyncChat::new(socket, Client { jobs, waiting: 0 })?;
-            chat.set_terminator("\n");
-            chat.set_limit(LINE_LIMIT);
-            Ok(chat)
+            AsyncChat::new(socket, Client::new(jobs)).map(Client::prepare)
         })?;
         Ok(())
     }

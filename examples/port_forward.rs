@@ -47,14 +47,15 @@ usage: port_forward [--backend select|poll] [--timeout SECONDS] LISTEN REMOTE
 const RESOLVERS: usize = 4;
 
 /// The most bytes that wait for one side.
-const LIMIT: usize = 256 * 1024;
+pub(crate) const LIMIT: usize = 256 * 1024;
 
 /// The least room for which a side is read: in smaller pieces the system calls cost more than the
 /// copying.
 const LEAST_ROOM: usize = 64 * 1024;
 
 /// One side of a forwarded connection.
-struct Half {
+#[derive(Default)]
+pub(crate) struct Half {
     other: Option<HalfId>,
     /// The other side was reset: so is this one, when all is written.
     resets: bool,
@@ -63,13 +64,6 @@ struct Half {
 type HalfId = ChannelId<DispatcherWithSend<Half>>;
 
 impl Half {
-    fn new(other: Option<HalfId>) -> Self {
-        Self {
-            other,
-            resets: false,
-        }
-    }
-
     /// The other side, unless it is gone.
     fn other<'a>(&self, io: &'a mut Io<'_>) -> Option<&'a mut DispatcherWithSend<Half>> {
         io.event_loop().get_mut(self.other?)
@@ -154,31 +148,35 @@ struct Forwarder {
     timeout: Option<Duration>,
 }
 
-impl Forwarder {
-    /// Makes the two channels of a connection.
-    fn forward(&self, event_loop: &mut EventLoop, client: Socket) -> Result<()> {
-        let half = Half::new(None);
-        let mut remote = DispatcherWithSend::connect_by_name(&self.resolver, &self.remote, half)?;
+/// Makes two channels the sides of a connection. The tests do so without sockets.
+pub(crate) fn join(
+    event_loop: &mut EventLoop,
+    mut client: DispatcherWithSend<Half>,
+    mut remote: DispatcherWithSend<Half>,
+    timeout: Option<Duration>,
+) -> Result<()> {
+    for side in [&mut client, &mut remote] {
         // What it said is passed on, even if it takes nothing any more itself.
-        remote.set_keep_unread(true);
-        remote.set_timeout(self.timeout);
-        let remote = event_loop.add(remote)?;
-        let mut client = DispatcherWithSend::new(client, Half::new(Some(remote)))?;
-        client.set_keep_unread(true);
-        client.set_timeout(self.timeout);
-        let client = event_loop.add(client)?;
-        if let Some(remote) = event_loop.get_mut(remote) {
-            remote.handler_mut().other = Some(client);
-        }
-        Ok(())
+        side.set_keep_unread(true);
+        side.set_timeout(timeout);
     }
+    let remote = event_loop.add(remote)?;
+    client.handler_mut().other = Some(remote);
+    let client = event_loop.add(client)?;
+    if let Some(remote) = event_loop.get_mut(remote) {
+        remote.handler_mut().other = Some(client);
+    }
+    Ok(())
 }
 
 impl Handler for Forwarder {
     // An error here costs one connection and is logged: there are too many descriptors. The
     // client's connection is closed by then.
     fn handle_accepted(&mut self, io: &mut Io<'_>, client: Socket, _: Address) -> Result<()> {
-        self.forward(io.event_loop(), client)
+        let half = Half::default();
+        let remote = DispatcherWithSend::connect_by_name(&self.resolver, &self.remote, half)?;
+        let client = DispatcherWithSend::new(client, Half::default())?;
+        join(io.event_loop(), client, remote, self.timeout)
     }
 }
 
@@ -196,7 +194,7 @@ fn run(mut arguments: Arguments) -> Result<(), Failure> {
     common::serve_with(backend, &listen, |event_loop| {
         let resolver = Resolver::start(event_loop, RESOLVERS)?;
         // Now, and not when the first client connects, it turns out that REMOTE is no address.
-        let trial = DispatcherWithSend::connect_by_name(&resolver, &remote, Half::new(None));
+        let trial = DispatcherWithSend::connect_by_name(&resolver, &remote, Half::default());
         drop(trial.map_err(common::of_address)?);
         Ok(Forwarder {
             resolver,

@@ -1,7 +1,7 @@
 //! The commands of a client, parsed from their lines.
 
-use crate::domain::is_domain;
-use crate::session::Reply;
+use super::domain::is_domain;
+use super::session::Reply;
 
 /// A command whose syntax is right.
 #[derive(Debug, PartialEq, Eq)]

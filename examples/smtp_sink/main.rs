@@ -32,7 +32,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use common::{Arguments, Failure};
-use fdloop::{Address, AsyncChat, Handler, Io, Result, Socket};
+use fdloop::{Address, AsyncChat, EventLoop, Handler, Io, Result, Socket};
 
 use maildir::Maildir;
 use message::Delivered;
@@ -63,15 +63,19 @@ struct Server {
 }
 
 impl Server {
-    fn open_session(&self, io: &mut Io<'_>, socket: Socket) -> Result<()> {
+    /// Begins a session. The tests do so without a socket.
+    pub(crate) fn open_session(
+        &self,
+        event_loop: &mut EventLoop,
+        mut chat: AsyncChat<Session>,
+    ) -> Result<()> {
         // The channel whose handler runs is the listener.
-        let server = io.event_loop().serving();
-        let mut chat = AsyncChat::new(socket, Session::new(server))?;
+        chat.handler_mut().server = event_loop.serving();
         chat.set_terminator("\r\n");
         chat.set_limit(COMMAND_LIMIT);
         chat.set_timeout(Some(self.timeout));
         chat.push(format!("220 {} smtp_sink takes everything\r\n", self.name))?;
-        io.event_loop().add(chat)?;
+        event_loop.add(chat)?;
         Ok(())
     }
 
@@ -94,7 +98,8 @@ impl Server {
 impl Handler for Server {
     // An error here costs one connection and is logged.
     fn handle_accepted(&mut self, io: &mut Io<'_>, socket: Socket, _: Address) -> Result<()> {
-        self.open_session(io, socket)
+        let chat = AsyncChat::new(socket, Session::default())?;
+        self.open_session(io.event_loop(), chat)
     }
 }
 

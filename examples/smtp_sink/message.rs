@@ -2,8 +2,8 @@
 
 use std::io;
 
-use crate::maildir::{Draft, Maildir};
-use crate::session::{Reply, too_large};
+use super::maildir::{Draft, Maildir};
+use super::session::{Reply, too_large};
 
 /// A message, from DATA to its end. Its bytes are written as they come.
 pub struct Message {
@@ -97,7 +97,7 @@ impl Message {
 }
 
 fn not_stored(error: &io::Error) -> Reply {
-    crate::common::complain(&format!("cannot store a message: {error}"));
+    super::common::complain(&format!("cannot store a message: {error}"));
     match error.kind() {
         io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
             "452 no space for the message".into()

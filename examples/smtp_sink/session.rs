@@ -4,9 +4,9 @@ use std::borrow::Cow;
 
 use fdloop::{ChannelId, ChatHandler, ChatIo, Dispatcher, Error, Predicates, Result, View};
 
-use crate::Server;
-use crate::command::{self, Command};
-use crate::message::Message;
+use super::Server;
+use super::command::{self, Command};
+use super::message::Message;
 
 /// A reply without the end of its line: a code of three digits, and text.
 pub type Reply = Cow<'static, str>;
@@ -23,8 +23,9 @@ const RECIPIENT_LIMIT: usize = 100;
 const PENDING_LIMIT: usize = 64 * 1024;
 
 /// A connection.
+#[derive(Default)]
 pub struct Session {
-    server: Option<ChannelId<Dispatcher<Server>>>,
+    pub server: Option<ChannelId<Dispatcher<Server>>>,
     /// The client has sent EHLO or HELO.
     greeted: bool,
     /// Between MAIL and the end of that transaction.
@@ -42,16 +43,6 @@ pub struct Envelope {
 }
 
 impl Session {
-    pub fn new(server: Option<ChannelId<Dispatcher<Server>>>) -> Self {
-        Self {
-            server,
-            greeted: false,
-            envelope: None,
-            message: None,
-            over: false,
-        }
-    }
-
     fn server<'a>(&self, io: &'a mut ChatIo<'_>) -> Option<&'a mut Server> {
         let listener = io.event_loop().get_mut(self.server?)?;
         Some(listener.handler_mut())
@@ -156,7 +147,7 @@ impl Session {
             }
             // No space, no descriptors, no directory: the client may try later.
             Err(error) => {
-                crate::common::complain(&format!("cannot take a message: {error}"));
+                super::common::complain(&format!("cannot take a message: {error}"));
                 "451 the message cannot be stored".into()
             }
         }
@@ -245,7 +236,7 @@ impl ChatHandler for Session {
             Error::LineTooLong(_) => answer(io, "500 the line is too long"),
             // This client cannot be served; the others can.
             error => {
-                crate::common::complain(&error);
+                super::common::complain(&error);
                 io.fail(error);
                 Ok(())
             }

@@ -183,12 +183,14 @@
 //!
 //! # Features
 //!
-//! All are on by default.
+//! All but `sim` are on by default.
 //!
 //! - `select` and `poll` build the two backends in; a loop chooses between them at run time, with
 //!   [`Backend`]. One of them is needed.
 //! - `signals`: callbacks for signals, [`EventLoop::on_signal`] and [`EventLoop::stop_on`].
 //! - `tty`: terminals, `RawMode`, `WindowSize` and `Pty`.
+//! - `sim`: the module `sim`, a simulated world for tests of your handlers without descriptors,
+//!   threads or sleeping.
 
 // Without a feature, the documentation's links to what it adds lead nowhere.
 #![cfg_attr(
@@ -211,6 +213,8 @@ mod poller;
 mod resolver;
 #[cfg(feature = "signals")]
 mod signals;
+#[cfg(feature = "sim")]
+pub mod sim;
 mod sys;
 #[cfg(feature = "tty")]
 mod tty;

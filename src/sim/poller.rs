@@ -1,0 +1,179 @@
+//! The poller of a world.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::os::fd::RawFd;
+use std::time::Instant;
+
+use super::World;
+use super::state::State;
+use super::trace::What;
+use crate::poller::{Deadline, Event, Interest, Poller, Readiness};
+
+/// The waits at one point in time after which a loop is taken to spin.
+const SPINNING: u32 = 100_000;
+
+/// A poller whose descriptors are the streams of a world, and whose clock is the world's.
+#[derive(Debug)]
+pub(super) struct SimPoller {
+    world: World,
+    /// By number, so that the order depends on nothing else.
+    interests: BTreeMap<RawFd, Interest>,
+}
+
+impl SimPoller {
+    pub(super) fn new(world: World) -> Self {
+        let interests = BTreeMap::new();
+        Self { world, interests }
+    }
+
+    /// Appends what is ready, in an order that the seed decides.
+    fn collect(&self, state: &mut State, ready: &mut Vec<Event>) {
+        for (&fd, &interest) in &self.interests {
+            let readiness = readiness(state, fd, interest);
+            if !readiness.is_empty() {
+                ready.push(Event::new(fd, readiness));
+            }
+        }
+        for last in (1..ready.len()).rev() {
+            let other = state.random.below(last as u64 + 1) as usize;
+            ready.swap(last, other);
+        }
+        for event in ready {
+            if let Some(id) = state.side_of(event.fd) {
+                state.note(id, What::Ready(event.readiness));
+            }
+        }
+    }
+
+    /// Reports something that is not so, at times.
+    fn collect_noise(&self, state: &mut State, ready: &mut Vec<Event>) {
+        let noise = state.noise;
+        if self.interests.is_empty() || !state.random.chance(noise) {
+            return;
+        }
+        let index = state.random.below(self.interests.len() as u64) as usize;
+        let Some((&fd, &interest)) = self.interests.iter().nth(index) else {
+            return;
+        };
+        let wanted = [
+            (Interest::READABLE, Readiness::READABLE),
+            (Interest::WRITABLE, Readiness::WRITABLE),
+        ];
+        let flags = wanted.into_iter().filter(|(i, _)| interest.contains(*i));
+        let readiness = flags.map(|(_, readiness)| readiness).collect::<Readiness>();
+        if let (Some(id), false) = (state.side_of(fd), readiness.is_empty()) {
+            state.note(id, What::Spurious(readiness));
+            ready.push(Event::new(fd, readiness));
+        }
+    }
+
+    /// Returns the error of a loop that waits for what never comes.
+    fn stuck(&self) -> io::Error {
+        let waiting: Vec<String> = self
+            .interests
+            .iter()
+            .map(|(fd, interest)| format!("fd {fd} for {interest:?}"))
+            .collect();
+        let message = format!(
+            "the simulated world is at rest, and the loop would wait for ever: for {}. Let a peer \
+             send or close, or end the run with World::run",
+            match waiting.as_slice() {
+                [] => "nothing".to_owned(),
+                waiting => waiting.join(", "),
+            }
+        );
+        io::Error::new(io::ErrorKind::Deadlock, message)
+    }
+}
+
+/// Returns what poll(2) reports, in the form in which the crate's pollers report it.
+fn readiness(state: &State, fd: RawFd, interest: Interest) -> Readiness {
+    let Some(id) = state.side_of(fd) else {
+        return Readiness::INVALID;
+    };
+    let side = state.side(id);
+    let mut readiness = Readiness::empty();
+    if interest.contains(Interest::READABLE) && side.is_readable() {
+        readiness |= Readiness::READABLE;
+    }
+    if interest.contains(Interest::WRITABLE) && state.is_writable(id) {
+        readiness |= Readiness::WRITABLE;
+    }
+    if readiness.is_empty() && side.has_hung_up() {
+        readiness |= Readiness::HANGUP;
+    }
+    readiness
+}
+
+impl Poller for SimPoller {
+    fn set(&mut self, fd: RawFd, interest: Interest) -> io::Result<()> {
+        if interest.is_empty() {
+            self.interests.remove(&fd);
+            return Ok(());
+        }
+        if self.world.state().side_of(fd).is_none() {
+            let message = format!(
+                "fd {fd} is not a stream of this simulated world: use World::pair in place of \
+                 sockets and files, and timers in place of Remote"
+            );
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, message));
+        }
+        self.interests.insert(fd, interest);
+        Ok(())
+    }
+
+    fn wait(&mut self, deadline: Deadline, ready: &mut Vec<Event>) -> io::Result<()> {
+        loop {
+            let mut state = self.world.state();
+            let now = state.now;
+            // What is due happens before anything is reported.
+            if let Some(action) = state.take_action(Some(now)) {
+                drop(state);
+                self.world.perform(action);
+                continue;
+            }
+            self.collect(&mut state, ready);
+            if ready.is_empty() && deadline != Deadline::Now {
+                self.collect_noise(&mut state, ready);
+            }
+            let over = match deadline {
+                Deadline::Now => true,
+                Deadline::At(at) => at <= now,
+                Deadline::Never => false,
+            };
+            if over || !ready.is_empty() {
+                state.waits += 1;
+                if state.waits < SPINNING {
+                    return Ok(());
+                }
+                state.waits = 0;
+                let message = format!("the loop has made {SPINNING} passes at one point in time");
+                return Err(io::Error::other(message));
+            }
+            let limit = match deadline {
+                Deadline::At(at) => Some(at),
+                _ => None,
+            };
+            match (state.take_action(limit), limit) {
+                (Some(action), _) => {
+                    drop(state);
+                    self.world.perform(action);
+                }
+                (None, Some(at)) => {
+                    state.move_to(at);
+                    return Ok(());
+                }
+                (None, None) => {
+                    state.at_rest = true;
+                    drop(state);
+                    return Err(self.stuck());
+                }
+            }
+        }
+    }
+
+    fn now(&self) -> Instant {
+        self.world.now()
+    }
+}

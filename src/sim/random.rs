@@ -1,0 +1,71 @@
+//! The generator of a world.
+
+/// SplitMix64: Steele, Lea and Flood, "Fast splittable pseudorandom number generators", 2014.
+/// Its 64 bits of state may have any value, so that every seed is a good one.
+#[derive(Debug)]
+pub(super) struct Random(u64);
+
+impl Random {
+    pub(super) fn new(seed: u64) -> Self {
+        Self(seed)
+    }
+
+    fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
+        let z = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+        let z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+        z ^ (z >> 31)
+    }
+
+    /// Returns a number below `limit`; 0 if that is 0.
+    pub(super) fn below(&mut self, limit: u64) -> u64 {
+        // The high half of the product. Small limits make its bias negligible.
+        ((u128::from(self.next()) * u128::from(limit)) >> 64) as u64
+    }
+
+    /// Returns a number from `low` to `high`; `low` if that is not below `high`.
+    pub(super) fn between(&mut self, low: u64, high: u64) -> u64 {
+        low.saturating_add(self.below(high.saturating_sub(low).saturating_add(1)))
+    }
+
+    /// Returns a length from 1 to `most`, and 0 if that is 0.
+    pub(super) fn length(&mut self, most: usize) -> usize {
+        match most {
+            0 => 0,
+            most => self.between(1, most as u64) as usize,
+        }
+    }
+
+    /// Returns true in `percent` of a hundred cases.
+    pub(super) fn chance(&mut self, percent: u32) -> bool {
+        // Without a draw, so that a world without noise does not depend on how often it asks.
+        percent > 0 && self.below(100) < u64::from(percent)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn it_is_splitmix64() {
+        // The first numbers of the reference implementation for this seed.
+        let mut random = Random::new(1_234_567);
+        assert_eq!(random.next(), 6_457_827_717_110_365_317);
+        assert_eq!(random.next(), 3_203_168_211_198_807_973);
+    }
+
+    #[test]
+    fn numbers_are_within_their_limits_and_reach_them() {
+        let mut random = Random::new(0);
+        let mut seen = [0; 5];
+        for _ in 0..1_000 {
+            let number = random.between(3, 7);
+            seen[number as usize - 3] += 1;
+        }
+        assert!(seen.iter().all(|&times| times > 100), "{seen:?}");
+        assert_eq!((random.below(0), random.between(9, 2)), (0, 9));
+        assert_eq!((random.length(0), random.length(1)), (0, 1));
+        assert!(!random.chance(0) && random.chance(100));
+    }
+}

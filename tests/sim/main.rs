@@ -1,0 +1,19 @@
+//! The simulated world: what it promises, and the crate and the servers of the examples in it.
+//!
+//! `FDLOOP_SIM_SEED=17 cargo test --features sim --test sim NAME` runs one seed of a test.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "tests"
+)]
+
+mod broken;
+mod checked;
+mod connections;
+mod echo_server;
+mod pollers;
+mod worlds;
+
+/// The number of seeds of a test of the crate or an example.
+const SEEDS: u64 = 10_000;

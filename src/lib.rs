@@ -45,7 +45,8 @@
 //! - An [`AsyncChat`] is a channel for a conversation: a [`ChatHandler`] gets its
 //!   input cut into pieces, at a [`Terminator`].
 //! - Functions are called at a time ([`EventLoop::call_later`]), for a signal
-//!   ([`EventLoop::on_signal`]) and by other threads ([`Remote`]).
+//!   ([`EventLoop::on_signal`]), when a child process has exited ([`EventLoop::on_child_exit`]) and
+//!   by other threads ([`Remote`]).
 //! - A [`ChannelId`] identifies a channel as long as it exists. With it, every handler reaches
 //!   every channel.
 //!
@@ -188,6 +189,7 @@
 //! - `select` and `poll` build the two backends in; a loop chooses between them at run time, with
 //!   [`Backend`]. One of them is needed.
 //! - `signals`: callbacks for signals, [`EventLoop::on_signal`] and [`EventLoop::stop_on`].
+//! - `children`: callbacks for the exits of child processes, [`EventLoop::on_child_exit`].
 //! - `tty`: terminals, `RawMode`, `WindowSize` and `Pty`.
 //! - `sim`: the module `sim`, a simulated world for tests of your handlers without descriptors,
 //!   threads or sleeping.
@@ -205,6 +207,8 @@ struct Readme;
 
 mod address;
 mod chat;
+#[cfg(feature = "children")]
+mod children;
 mod dispatcher;
 mod error;
 mod event_loop;
@@ -236,6 +240,8 @@ pub use crate::{
     resolver::{Lookup, Resolver},
 };
 
+#[cfg(feature = "children")]
+pub use crate::children::{ChildId, IntoChild};
 #[cfg(feature = "signals")]
 pub use crate::signals::{Sender, SignalId, SignalInfo};
 

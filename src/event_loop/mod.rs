@@ -137,6 +137,8 @@ pub struct EventLoop {
     timeouts: Timeouts,
     /// Calls of other threads that have arrived.
     calls: VecDeque<Call>,
+    /// Called in a process that was forked, after the channels.
+    forks: Vec<fn(&mut EventLoop)>,
     /// The loop's end of its remotes, once there is one.
     receiver: Option<Receiver>,
     /// The schedule for asking channels whose predicates may look at anything.
@@ -216,6 +218,7 @@ impl EventLoop {
             timers: Timers::default(),
             timeouts: Timeouts::default(),
             calls: VecDeque::new(),
+            forks: Vec::new(),
             receiver: None,
             asking: Asking::new(),
             next_serial: first_serial(),
@@ -266,7 +269,8 @@ impl EventLoop {
 
     /// Checks whether something is left that keeps `run` going.
     pub(super) fn has_work(&self) -> bool {
-        let can_end_a_wait = !self.channels.is_empty() || !self.timers.is_empty();
+        let can_end_a_wait =
+            !self.channels.is_empty() || !self.timers.is_empty() || !self.calls.is_empty();
         self.channels.len() > self.background
             || self.timers.has_one_shots()
             || self.awaited.is_some()

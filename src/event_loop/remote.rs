@@ -277,7 +277,16 @@ impl EventLoop {
             );
             result = result.and(visited).and(renewed);
         }
+        for hook in self.forks.clone() {
+            hook(self);
+        }
         result
+    }
+
+    /// Has `hook` called by [`after_fork`](EventLoop::after_fork).
+    #[cfg(feature = "children")]
+    pub(crate) fn at_fork(&mut self, hook: fn(&mut EventLoop)) {
+        self.forks.push(hook);
     }
 
     /// Checks whether a remote reaches this loop.

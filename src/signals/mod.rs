@@ -56,6 +56,9 @@ impl EventLoop {
     /// nothing**, and its default action does not come back. A program that still wants to be ended by
     /// SIGTERM then keeps a callback, which may call [`SignalInfo::perform_default`].
     ///
+    /// Code that installs a handler of its own afterwards, and does not call the one it found, takes
+    /// the signal away.
+    ///
     /// Programs that are started get the default action: exec(2) resets signals that have a handler,
     /// and nothing is blocked. The first callback of a loop makes one descriptor, an eventfd on
     /// Linux and elsewhere a pipe. A child made by fork(2) calls

@@ -6,6 +6,8 @@
 #![allow(unsafe_code)]
 
 pub(crate) mod address;
+#[cfg(feature = "children")]
+pub(crate) mod child;
 pub(crate) mod deadline;
 pub(crate) mod fd;
 pub(crate) mod poll;

@@ -12,6 +12,8 @@
 mod common;
 
 mod chat_memory;
+#[cfg(feature = "children")]
+mod children;
 mod controlling_terminal;
 mod descriptor_limit;
 mod forked_files;

@@ -232,6 +232,39 @@ fn the_number_of_a_lost_descriptor_is_not_closed_again() {
     });
 }
 
+#[test]
+fn the_number_is_not_closed_again_either_if_the_channel_itself_finds_out() {
+    let _alone = alone();
+    with_every_loop(|event_loop| {
+        type Find = fn(&mut fdloop::Io<'_>) -> Result<usize>;
+        let finds: [Find; 2] = [|io| io.send(b"x"), |io| io.recv(&mut [0; 8])];
+        for find in finds {
+            let (ours, _theirs) = UnixStream::pair().unwrap();
+            let reopened: Rc<RefCell<Vec<OwnedFd>>> = Rc::default();
+            let (probe, seen) = Probe::new();
+            let (kept, number) = (Rc::clone(&reopened), ours.as_raw_fd());
+            let probe = probe.on_close(move |_| {
+                kept.borrow_mut().push(open_under(number));
+                Ok(())
+            });
+            let channel = Dispatcher::new(ours, probe).unwrap();
+            let id = event_loop.add(channel).unwrap();
+            settle(event_loop);
+            close_behind(number);
+            let found = event_loop.with(id, |channel, event_loop| {
+                channel.enter(event_loop, |_, io| find(io).map(drop))
+            });
+            found.unwrap();
+            assert_eq!(seen.events(), ["close"]);
+            assert_eq!(seen.reason().unwrap().0, Some(libc::EBADF));
+            assert!(event_loop.is_empty());
+            settle(event_loop);
+            let reopened = reopened.take();
+            fcntl(&reopened[0], FcntlArg::F_GETFD).unwrap();
+        }
+    });
+}
+
 /// Does not own its descriptor, and overrides nothing but what counts.
 struct Borrowing {
     number: RawFd,

@@ -132,9 +132,13 @@ impl Endpoint {
             Ok(None) => return Ok(()),
             Err(failure) => failure,
         };
+        let gone = self.give_up_if_closed(failure.raw_os_error());
         match mem::replace(&mut self.phase, Phase::IDLE) {
             Phase::Connecting(mut attempts) => {
                 attempts.failed(failure);
+                if gone {
+                    return Err(attempts.error(Some(self.fd)));
+                }
                 self.connect_next(attempts)
             }
             _ => Ok(()),

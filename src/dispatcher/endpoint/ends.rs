@@ -9,6 +9,7 @@ use super::super::transport::Link;
 use super::Endpoint;
 use super::state::{Congestion, Ending, Flow, Phase};
 use crate::error::{Error, Result};
+use crate::sys;
 
 impl Endpoint {
     /// Ends the output once the pending output is written (half-close): the peer then
@@ -238,6 +239,18 @@ impl Endpoint {
         if let Some(link) = self.link.take() {
             link.forget();
         }
+    }
+
+    /// Gives up the descriptor if `error`, which its transport returned, and the system say that it
+    /// is not open any more: other code has closed it, and its number may be another's soon.
+    /// (A descriptor that cannot be read returns the same error.) Returns true if so.
+    #[cold]
+    pub(super) fn give_up_if_closed(&mut self, error: Option<i32>) -> bool {
+        let closed = error == Some(libc::EBADF) && !sys::fd::is_open(self.fd);
+        if closed {
+            self.forget_link();
+        }
+        closed
     }
 
     pub(crate) fn into_socket(mut self) -> Option<Socket> {

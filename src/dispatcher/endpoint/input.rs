@@ -279,6 +279,7 @@ impl Endpoint {
         if !error.is_disconnected() {
             return Err(error);
         }
+        self.give_up_if_closed(error.raw_os_error());
         self.fail(error);
         Ok(0)
     }

@@ -210,6 +210,7 @@ impl Endpoint {
             return Err(error);
         }
         self.break_output();
+        self.give_up_if_closed(error.raw_os_error());
         self.fail(error);
         Ok(0)
     }

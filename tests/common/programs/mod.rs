@@ -9,7 +9,7 @@ mod program;
 use std::process::Command;
 
 pub use http_server::{HTTP_SERVER, directory_to_serve};
-pub use program::{Ended, Program, example, interpreter};
+pub use program::{Ended, Program, example, interpreter, memory};
 
 use fdloop::Backend;
 

@@ -169,14 +169,13 @@ impl Program {
     /// Returns the most memory it ever had, in KiB, where the system tells.
     #[track_caller]
     pub fn peak_memory(&self) -> Option<u64> {
-        if !cfg!(target_os = "linux") {
-            return None;
-        }
-        let path = format!("/proc/{}/status", self.child.id());
-        let status = std::fs::read_to_string(path).expect("the program runs");
-        let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
-        let kib = peak.and_then(|peak| peak.split_whitespace().next()?.parse().ok());
-        Some(kib.expect("a number of KiB"))
+        kib_of(self.child.id(), "VmHWM:")
+    }
+
+    /// Returns the memory that it has, in KiB, where the system tells.
+    #[track_caller]
+    pub fn memory(&self) -> Option<u64> {
+        memory(self.child.id())
     }
 
     /// Returns how many descriptors it has open, where the system tells.
@@ -274,6 +273,25 @@ pub fn interpreter() -> &'static str {
             Err(error) => panic!("these tests need python3, which cannot be run: {error}"),
         }
     })
+}
+
+/// Returns the memory that a process has, in KiB, where the system tells.
+#[track_caller]
+pub fn memory(process: u32) -> Option<u64> {
+    kib_of(process, "VmRSS:")
+}
+
+/// Returns a line of a process's status, in KiB, where the system has that.
+#[track_caller]
+fn kib_of(process: u32, line: &str) -> Option<u64> {
+    if !cfg!(target_os = "linux") {
+        return None;
+    }
+    let path = format!("/proc/{process}/status");
+    let status = std::fs::read_to_string(path).expect("the program runs");
+    let found = status.lines().find_map(|it| it.strip_prefix(line));
+    let kib = found.and_then(|kib| kib.split_whitespace().next()?.parse().ok());
+    Some(kib.expect("a number of KiB"))
 }
 
 /// Where an example was built: beside the directory of this test. Cargo builds the

@@ -17,4 +17,5 @@ mod job_control;
 mod on_a_terminal;
 mod pty;
 mod raw_mode;
+mod shared;
 mod window_size;

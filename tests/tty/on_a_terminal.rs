@@ -11,7 +11,7 @@ use fdloop::{ChannelId, EventLoop, FileDispatcher, Pty};
 use nix::sys::termios::{LocalFlags, Termios, tcgetattr};
 
 /// Set for the program.
-const PROGRAM: &str = "FDLOOP_ON_A_TERMINAL";
+pub const PROGRAM: &str = "FDLOOP_ON_A_TERMINAL";
 
 /// The part of a test that this process is to play, if it is the program.
 pub fn part() -> Option<String> {

@@ -95,6 +95,8 @@ const FACTS: &[Fact] = &[
     // opens both sides, which become close-on-exec afterwards: illumos needs more than the
     // steps, and libc binds ptsname_r of few others.
     ("opens_ptys_in_steps", &[LINUX, ANDROID]),
+    // splice(2) moves bytes from or to a pipe within the kernel. It is Linux's.
+    ("has_splice", &[LINUX, ANDROID]),
     // The kernel takes bit sets longer than FD_SETSIZE. On Apple systems only
     // the variant `select$DARWIN_EXTSN` does (see sys/select.rs); illumos and
     // Solaris answer EINVAL past FD_SETSIZE, which is 65,536 there.

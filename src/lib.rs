@@ -228,7 +228,8 @@ pub use crate::{
     chat::{AsyncChat, ChatHandler, ChatIo, IntoBytes, Terminator},
     dispatcher::{
         Connection, Dispatcher, DispatcherWithSend, Endpoint, Handler, IntoSocket, Io,
-        IterProducer, Producer, ReadProducer, SimpleProducer, Socket, SocketType, Transport, View,
+        IterProducer, Passage, Producer, ReadProducer, SimpleProducer, Socket, SocketType,
+        Transport, View,
     },
     error::{Error, Misuse, Panic, Result, SystemError},
     event_loop::{

@@ -9,7 +9,7 @@ use std::fmt;
 use std::fs;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
-use std::process::ExitCode;
+use std::process::{ExitCode, Termination};
 use std::time::Duration;
 
 use fdloop::{Address, Backend, Dispatcher, Error, EventLoop, Handler, ToAddresses};
@@ -72,18 +72,29 @@ pub fn main(
     options: &[&str],
     program: impl FnOnce(Arguments) -> Result<(), Failure>,
 ) -> ExitCode {
+    main_with_flags(usage, options, &[], program)
+}
+
+/// Runs a program as `main` does, with options that take no value too. The exit code of one that
+/// succeeds is what it returns, if that is not `()`.
+pub fn main_with_flags<R: Termination>(
+    usage: &str,
+    options: &[&str],
+    flags: &[&str],
+    program: impl FnOnce(Arguments) -> Result<R, Failure>,
+) -> ExitCode {
     log_to_stderr();
-    let result = match Arguments::parse(options) {
-        Ok(Some(arguments)) => program(arguments),
+    let result = match Arguments::parse(options, flags) {
+        Ok(Some(arguments)) => program(arguments).map(Termination::report),
         Ok(None) => {
             // An error means that the reader has gone.
             let _ = writeln!(io::stdout(), "{usage}");
-            Ok(())
+            Ok(ExitCode::SUCCESS)
         }
         Err(failure) => Err(failure),
     };
     match result {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(code) => code,
         Err(Failure::Usage(message)) => {
             complain(&message);
             let _ = writeln!(io::stderr(), "{usage}");
@@ -118,12 +129,13 @@ fn log_to_stderr() {
 #[derive(Debug, Default)]
 pub struct Arguments {
     options: Vec<(String, OsString)>,
+    flags: Vec<String>,
     operands: VecDeque<OsString>,
 }
 
 impl Arguments {
     /// Reads the command line. `None` if it asks for help.
-    fn parse(known: &[&str]) -> Result<Option<Self>, Failure> {
+    fn parse(known: &[&str], flags: &[&str]) -> Result<Option<Self>, Failure> {
         let mut arguments = Self::default();
         let mut parser = lexopt::Parser::from_env();
         while let Some(argument) = parser.next()? {
@@ -136,6 +148,10 @@ impl Arguments {
                     continue;
                 }
             };
+            if flags.contains(&option.as_str()) {
+                arguments.flags.push(option);
+                continue;
+            }
             if !known.contains(&option.as_str()) {
                 return Err(unexpected(option.as_ref()));
             }
@@ -148,6 +164,13 @@ impl Arguments {
     pub fn value(&mut self, name: &str) -> Option<OsString> {
         let at = self.options.iter().position(|(option, _)| option == name)?;
         Some(self.options.remove(at).1)
+    }
+
+    /// Whether an option without a value was given.
+    pub fn flag(&mut self, name: &str) -> bool {
+        let before = self.flags.len();
+        self.flags.retain(|flag| flag != name);
+        self.flags.len() != before
     }
 
     /// The value of `--backend`, or the default.
@@ -192,6 +215,9 @@ impl Arguments {
     pub fn finish(self) -> Result<(), Failure> {
         if let Some((option, _)) = self.options.first() {
             return Err(unexpected(option.as_ref()));
+        }
+        if let Some(flag) = self.flags.first() {
+            return Err(unexpected(flag.as_ref()));
         }
         match self.operands.front() {
             Some(operand) => Err(unexpected(operand)),

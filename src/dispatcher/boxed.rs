@@ -10,7 +10,7 @@ use super::handler::Handler;
 use super::io::{Io, View};
 use super::producer::Producer;
 use super::socket::Socket;
-use super::transport::Transport;
+use super::transport::{Passage, Transport};
 use crate::address::Address;
 use crate::error::{Error, Result};
 use crate::event_loop::Predicates;
@@ -96,6 +96,9 @@ impl<T: Transport + ?Sized> Transport for Box<T> {
     }
     fn send_vectored(&mut self, bufs: &[IoSlice<'_>]) -> io::Result<usize> {
         (**self).send_vectored(bufs)
+    }
+    fn passage(&self) -> Option<Passage> {
+        (**self).passage()
     }
     fn shutdown_write(&mut self) -> io::Result<()> {
         (**self).shutdown_write()

@@ -32,6 +32,11 @@ impl<'a> Io<'a> {
         Io::new(self.endpoint, self.event_loop)
     }
 
+    /// Returns the endpoint and the loop apart.
+    pub(super) fn parts(&mut self) -> (&mut Endpoint, &mut EventLoop) {
+        (self.endpoint, self.event_loop)
+    }
+
     /// Returns the loop, to add, reach and close other channels, and to stop it. While a
     /// handler runs, its own channel is not in the loop's map.
     pub fn event_loop(&mut self) -> &mut EventLoop {

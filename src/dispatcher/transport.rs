@@ -101,6 +101,13 @@ pub trait Transport: 'static {
         }
     }
 
+    /// Returns how the kernel can move bytes past the transport, if it passes them on unchanged:
+    /// see [`Io::forward`](crate::Io::forward). By default `None`, which is right for a transport
+    /// that encrypts, counts, or holds bytes.
+    fn passage(&self) -> Option<Passage> {
+        None
+    }
+
     /// Ends the output and keeps the input open (half-close). The peer then reads end of file.
     ///
     /// # Errors
@@ -162,6 +169,18 @@ pub trait Transport: 'static {
     /// Gives up the descriptor without closing its number, because other code has already
     /// closed it. By default drops the transport, which closes the number nevertheless.
     fn forget(self: Box<Self>) {}
+}
+
+/// How the kernel can move bytes past a [`Transport`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Passage {
+    /// The descriptor is a pipe or a FIFO.
+    Pipe,
+    /// The descriptor is a file of another kind, which is non-blocking or never blocks.
+    File,
+    /// The descriptor is a stream socket.
+    Stream,
 }
 
 /// A dispatcher's transport. Sockets, the common case, avoid dynamic dispatch.
@@ -241,6 +260,15 @@ impl Link {
             Self::Socket(_) => false,
             Self::Other(transport) => transport.holds_input(),
             Self::Replay(replay) => !replay.is_spent() || replay.link.holds_input(),
+        }
+    }
+
+    /// Returns how the kernel can move bytes past the link.
+    pub(super) fn passage(&self) -> Option<Passage> {
+        match self {
+            Self::Socket(socket) => socket.is_stream().then_some(Passage::Stream),
+            Self::Other(transport) => transport.passage(),
+            Self::Replay(_) => None,
         }
     }
 

@@ -74,6 +74,11 @@ impl Blocking {
         Ok(())
     }
 
+    /// Checks whether calls on the descriptor do not block by themselves.
+    pub(super) fn is_in_descriptor(&self) -> bool {
+        matches!(self, Self::OwnDescription | Self::Never)
+    }
+
     /// Calls read(2), or returns `WouldBlock`.
     pub(super) fn read(&self, file: BorrowedFd<'_>, buf: &mut [u8]) -> io::Result<usize> {
         self.ensure(file)?;

@@ -140,7 +140,8 @@ impl<H: Handler> FileDispatcher<H> {
     /// Makes a dispatcher over a duplicate of `file` that only writes, with a buffer: for
     /// standard output, or the input of a child. The loop never waits for input, `handle_read`
     /// and `handle_eof` are not called, and [`input_ended`](crate::Endpoint::input_ended)
-    /// is true from the beginning.
+    /// is true from the beginning. When the reader of a pipe has gone, the channel ends, also
+    /// while nothing is pending.
     ///
     /// ```
     /// use fdloop::{EventLoop, FileDispatcher, Handler};
@@ -168,7 +169,7 @@ impl<H: Handler> FileDispatcher<H> {
     /// As for [`FileWrapper::new`].
     pub fn writer(file: impl AsFd, handler: H) -> Result<Self> {
         let mut channel = Self::with_send(file, handler)?;
-        channel.never_reads();
+        channel.set_write_only();
         Ok(channel)
     }
 

@@ -5,7 +5,7 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::blocking::Blocking;
-use crate::dispatcher::Transport;
+use crate::dispatcher::{Passage, Transport};
 use crate::error::{Error, Result};
 use crate::sys::fd::{self, Access, FileKind};
 use crate::sys::reopen;
@@ -436,6 +436,21 @@ impl Transport for FileWrapper {
             FileKind::Socket | FileKind::Other => Err(unsupported(
                 "only FIFOs and terminals have input after an end of file; make a new channel",
             )),
+        }
+    }
+
+    /// Returns true if the file cannot be read, as one end of a pipe cannot: then its reader may
+    /// go, whether there is output or not.
+    fn outlives_input(&self) -> bool {
+        self.access == Access::WriteOnly
+    }
+
+    fn passage(&self) -> Option<Passage> {
+        match self.kind {
+            _ if self.ends_when_empty || !self.blocking.is_in_descriptor() => None,
+            FileKind::Pipe => Some(Passage::Pipe),
+            FileKind::Socket => None,
+            FileKind::Terminal | FileKind::AlwaysReady | FileKind::Other => Some(Passage::File),
         }
     }
 

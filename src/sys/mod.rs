@@ -20,6 +20,7 @@ pub(crate) mod select;
 #[cfg(feature = "signals")]
 pub(crate) mod signal;
 pub(crate) mod socket;
+pub(crate) mod splice;
 #[cfg(feature = "tty")]
 pub(crate) mod terminal;
 pub(crate) mod wake;

@@ -20,6 +20,8 @@ mod http_client_file;
 mod multi_client;
 mod port_forward;
 mod prefork;
+#[cfg(feature = "tty")]
+mod pump;
 mod refuse;
 mod slow_names;
 mod smtp;

@@ -22,6 +22,7 @@ fn every_example_has_a_usage() {
         "compare",
         "embed",
         "multi_client",
+        "pump",
         "prefork",
         "conformance",
     ] {

@@ -14,6 +14,7 @@ mod common;
 
 mod access;
 mod flags;
+mod forward;
 mod hung_up_terminals;
 mod kinds;
 mod one_way;

@@ -109,8 +109,12 @@ impl Endpoint {
         }
     }
 
-    /// Marks the channel as one without input, for a file that is only written to.
-    pub(crate) fn never_reads(&mut self) {
+    /// Makes the channel one that only writes, as [`FileDispatcher::writer`] does: the loop never
+    /// waits for input, `handle_read` and `handle_eof` are not called, and
+    /// [`input_ended`](Endpoint::input_ended) is true from now on.
+    ///
+    /// [`FileDispatcher::writer`]: crate::FileDispatcher::writer
+    pub fn set_write_only(&mut self) {
         self.input = Input::Over;
     }
 

@@ -4,6 +4,7 @@ mod accept;
 mod calls;
 mod connecting;
 mod ends;
+mod forward;
 mod input;
 mod leave;
 mod naming;
@@ -25,6 +26,7 @@ use state::{Activity, Congestion, Ending, Flow, Input, Listener, Phase};
 use timeout::Timeout;
 
 pub(crate) use calls::{Call, Event, Turn};
+pub(super) use forward::Moved;
 pub(crate) use timeout::Alarm;
 
 /// A dispatcher without its handler: the descriptor, its phase and its output. It has
@@ -107,6 +109,8 @@ pub struct Endpoint {
     keeps_unread: bool,
     /// [`Endpoint::shutdown_when_done`] was called.
     output_ended: bool,
+    /// splice(2) has failed for this input.
+    cannot_splice: bool,
     /// Read events in a row in which the handler received nothing.
     unread_events: u16,
     /// The error that closes the channel, if any.
@@ -212,6 +216,7 @@ impl Endpoint {
             backpressure: false,
             keeps_unread: false,
             output_ended: false,
+            cannot_splice: false,
             unread_events: 0,
             reason: None,
             addr: None,

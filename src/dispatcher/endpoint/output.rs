@@ -205,7 +205,7 @@ impl Endpoint {
     /// Handles an error of a send. If the connection is lost, nothing more is sent, and the
     /// channel ends after its pending input was read.
     #[cold]
-    fn send_failed(&mut self, error: Error) -> Result<usize> {
+    pub(super) fn send_failed(&mut self, error: Error) -> Result<usize> {
         if !error.is_disconnected() {
             return Err(error);
         }

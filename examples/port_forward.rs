@@ -107,6 +107,15 @@ impl Handler for Half {
         Ok(())
     }
 
+    fn handle_timeout(&mut self, io: &mut Io<'_>) -> Result<()> {
+        // What this side sent is still written to the other, which has a timeout of its own.
+        if self.other(io).is_none_or(|other| other.pending() == 0) {
+            let timed_out = std::io::Error::from_raw_os_error(libc::ETIMEDOUT);
+            io.fail(timed_out.into());
+        }
+        Ok(())
+    }
+
     fn handle_error(&mut self, io: &mut Io<'_>, error: fdloop::Error) -> Result<()> {
         // Such as a refused connection; handle_close is the place for all ends.
         io.fail(error);

@@ -143,7 +143,8 @@ impl Peer {
         self.with(|state, id| state.pace_mut(id).pieces = (least, most));
     }
 
-    /// Sets the time that a piece takes, both ways. It is drawn in whole microseconds.
+    /// Sets the time that a piece takes, both ways. It is drawn in whole microseconds, and is at
+    /// least one unless set.
     pub fn set_delay(&self, delay: RangeInclusive<Duration>) {
         let (&least, &most) = (delay.start(), delay.end());
         self.with(|state, id| state.pace_mut(id).delay = (least, most));

@@ -2,10 +2,11 @@
 
 use std::cell::{Cell, RefCell};
 use std::ops::Range;
+use std::os::fd::RawFd;
 use std::rc::Rc;
 use std::time::Duration;
 
-use fdloop::sim::{Peer, World};
+use fdloop::sim::{Peer, What, World};
 use fdloop::{Error, EventLoop, Handler, Io, Predicates, Result, View};
 
 /// What a checked handler has heard.
@@ -196,6 +197,13 @@ impl Speaker {
         }
     }
 
+    /// Checks whether its reset has arrived while the stream was open.
+    pub fn was_reset_while_open(&self, world: &World, fd: RawFd) -> bool {
+        steps_of(world, fd)
+            .take_while(|what| *what != What::Closed)
+            .any(|what| what == What::Reset)
+    }
+
     /// Checks that all that the peer has received so far begins `expected`.
     pub fn check_received(&self, expected: &[u8]) {
         let received = self.peer.received();
@@ -207,4 +215,30 @@ impl Speaker {
             received.len()
         );
     }
+}
+
+/// Returns the number of bytes that have arrived at a stream while it was open.
+pub fn arrived(world: &World, fd: RawFd) -> usize {
+    steps_of(world, fd)
+        .map(|what| match what {
+            What::Arrived(bytes) => bytes,
+            _ => 0,
+        })
+        .sum()
+}
+
+/// Returns what has happened at the first stream that had the number.
+fn steps_of(world: &World, fd: RawFd) -> impl Iterator<Item = What> + use<> {
+    let steps = world.trace().into_iter();
+    steps
+        .filter(move |step| step.fd == fd && !step.at_peer)
+        .map(|step| step.what)
+}
+
+/// Sets the room and the pieces of a connection so that `most` bytes take some hundred steps at
+/// most.
+pub fn set_pace(world: &World, peer: &Peer, most: usize) {
+    let least = (most / 50 + 1) as u64;
+    peer.set_room(world.between(least..=4 * least) as usize * world.between(1..=10) as usize);
+    peer.set_pieces(1..=world.between(least..=2 * least) as usize);
 }

@@ -7,7 +7,7 @@ mod program;
 use std::time::Duration;
 
 use crate::SEEDS;
-use crate::checked::{Checked, Manner, Speaker, pattern, run_checked};
+use crate::checked::{Checked, Manner, Speaker, pattern, run_checked, set_pace};
 use fdloop::DispatcherWithSend;
 use fdloop::sim::{End, for_seeds};
 
@@ -28,7 +28,9 @@ fn echo_server_returns_every_byte_in_order() {
                 echo.set_watermarks(10, 100);
             }
             let id = event_loop.add(echo.with_backpressure())?;
-            let length = world.between(0..=1 << world.between(0..=11)) as usize;
+            let most = 1 << world.between(0..=11);
+            set_pace(world, &peer, most);
+            let length = world.between(0..=most as u64) as usize;
             let speaker = Speaker::new(world, peer, pattern(0..length));
             speakers.push((speaker, heard, id));
         }

@@ -13,6 +13,7 @@ mod checked;
 mod connections;
 mod echo_server;
 mod pollers;
+mod port_forward;
 mod worlds;
 
 /// The number of seeds of a test of the crate or an example.

@@ -55,14 +55,18 @@ type RoomId = ChannelId<Dispatcher<Room>>;
 type MemberId = ChannelId<AsyncChat<Member>>;
 
 /// The listener, and who is in the room.
-#[derive(Default)]
 pub(crate) struct Room {
     /// In the order in which they came.
     members: Vec<(String, MemberId)>,
-    pub(crate) timeout: Option<Duration>,
+    timeout: Option<Duration>,
 }
 
 impl Room {
+    pub(crate) fn new(timeout: Option<Duration>) -> Self {
+        let members = Vec::new();
+        Self { members, timeout }
+    }
+
     fn has(&self, nick: &str) -> bool {
         let mut nicks = self.members.iter().map(|(nick, _)| nick);
         nicks.any(|taken| taken.eq_ignore_ascii_case(nick))
@@ -309,9 +313,5 @@ fn run(mut arguments: Arguments) -> Result<(), Failure> {
     let address = arguments.operand()?;
     arguments.finish()?;
     let addresses = common::addresses(address.as_deref().unwrap_or("127.0.0.1:8080"))?;
-    let room = Room {
-        timeout,
-        ..Room::default()
-    };
-    common::serve(backend, &addresses, room)
+    common::serve(backend, &addresses, Room::new(timeout))
 }

@@ -157,8 +157,12 @@ impl Poller for SimPoller {
             };
             match (state.take_action(limit), limit) {
                 (Some(action), _) => {
+                    let steps = state.steps;
                     drop(state);
                     self.world.perform(action);
+                    if steps {
+                        return Ok(());
+                    }
                 }
                 (None, Some(at)) => {
                     state.move_to(at);

@@ -48,6 +48,8 @@ pub(super) struct State {
     pub(super) waits: u32,
     /// A wait without end was refused since nothing is going to happen.
     pub(super) at_rest: bool,
+    /// Waits end after everything that happens, for a test that looks at its peers.
+    pub(super) steps: bool,
 }
 
 impl State {
@@ -66,6 +68,7 @@ impl State {
             trace: Vec::new(),
             waits: 0,
             at_rest: false,
+            steps: false,
         }
     }
 

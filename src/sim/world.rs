@@ -184,12 +184,24 @@ impl World {
         Ok(())
     }
 
-    /// Runs a loop until `done` returns true, which is asked before each pass.
+    /// Runs a loop until `done` returns true, which is called before each pass and after
+    /// everything that happens meanwhile.
     ///
     /// # Errors
     ///
     /// As for [`EventLoop::turn`]; `Deadlock` if nothing more can happen before.
     pub fn run_until(
+        &self,
+        event_loop: &mut EventLoop,
+        done: impl FnMut(&mut EventLoop) -> bool,
+    ) -> Result<()> {
+        self.state().steps = true;
+        let result = self.turn_until(event_loop, done);
+        self.state().steps = false;
+        result
+    }
+
+    fn turn_until(
         &self,
         event_loop: &mut EventLoop,
         mut done: impl FnMut(&mut EventLoop) -> bool,

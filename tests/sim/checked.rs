@@ -104,16 +104,26 @@ impl<H: Handler> Handler for Checked<H> {
     }
 }
 
-/// Runs a loop until its channels are closed, asks `check` after each step, and then lets all
+/// Runs a loop until its channels are closed, calls `check` after each step, and then lets all
 /// that is under way arrive.
 pub fn run_checked(
     world: &World,
     event_loop: &mut EventLoop,
+    check: impl FnMut(&mut EventLoop),
+) -> Result<()> {
+    run_until_left(world, event_loop, 0, check)
+}
+
+/// Runs a loop as [`run_checked`] does, until so many channels are left.
+pub fn run_until_left(
+    world: &World,
+    event_loop: &mut EventLoop,
+    left: usize,
     mut check: impl FnMut(&mut EventLoop),
 ) -> Result<()> {
     world.run_until(event_loop, |event_loop| {
         check(event_loop);
-        event_loop.is_empty()
+        event_loop.len() == left
     })?;
     world.run(event_loop)?;
     check(event_loop);
@@ -225,6 +235,11 @@ pub fn arrived(world: &World, fd: RawFd) -> usize {
             _ => 0,
         })
         .sum()
+}
+
+/// Checks whether the end of a stream's input has arrived while it was open.
+pub fn input_ended(world: &World, fd: RawFd) -> bool {
+    steps_of(world, fd).any(|what| what == What::InputEnded)
 }
 
 /// Returns what has happened at the first stream that had the number.

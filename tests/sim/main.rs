@@ -9,6 +9,7 @@
 )]
 
 mod broken;
+mod chat_server;
 mod checked;
 mod connections;
 mod echo_server;

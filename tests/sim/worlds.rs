@@ -218,3 +218,19 @@ fn a_world_leaves_nothing_behind_when_it_is_dropped() {
     .unwrap();
     assert_eq!(Rc::strong_count(&held), 1);
 }
+
+#[test]
+fn run_until_notices_what_arrives_at_a_peer() {
+    let world = World::with_seed(0);
+    let mut event_loop = world.event_loop();
+    let (stream, peer) = world.pair();
+    peer.set_delay(5 * MS..=5 * MS);
+    let mut channel = DispatcherWithSend::over(stream, Echo);
+    channel.send(b"hello").unwrap();
+    channel.set_timeout(Some(60_000 * MS));
+    event_loop.add(channel).unwrap();
+    world
+        .run_until(&mut event_loop, |_| peer.received() == b"hello")
+        .unwrap();
+    assert_eq!(world.elapsed(), 5 * MS);
+}

@@ -24,7 +24,7 @@ mod common;
 mod domain;
 mod maildir;
 mod message;
-mod session;
+pub(crate) mod session;
 
 use std::io::{self, Write};
 use std::path::PathBuf;
@@ -53,13 +53,15 @@ const SIZE_LIMIT: u64 = 32 << 20;
 const TIMEOUT: Duration = Duration::from_secs(300);
 
 /// The listener, and the state that all sessions share: they know it by its id.
-struct Server {
+pub(crate) struct Server {
     /// The domain name that it announces.
-    name: String,
-    maildir: Option<Maildir>,
-    size_limit: u64,
-    timeout: Duration,
-    delivered: u64,
+    pub(crate) name: String,
+    pub(crate) maildir: Option<Maildir>,
+    pub(crate) size_limit: u64,
+    pub(crate) timeout: Duration,
+    pub(crate) delivered: u64,
+    /// A line for each message goes here.
+    pub(crate) report: Box<dyn Write>,
 }
 
 impl Server {
@@ -84,7 +86,7 @@ impl Server {
         self.delivered += 1;
         // An error means that the reader has gone; it is still a sink.
         let _ = writeln!(
-            io::stdout(),
+            self.report,
             "message {}: {} bytes from <{}> for {} recipient{}",
             self.delivered,
             delivered.size,
@@ -141,6 +143,7 @@ fn run(mut arguments: Arguments) -> Result<(), Failure> {
         size_limit,
         timeout,
         delivered: 0,
+        report: Box::new(io::stdout()),
     };
     common::serve(backend, &addresses, server)
 }

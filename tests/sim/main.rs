@@ -15,6 +15,7 @@ mod connections;
 mod echo_server;
 mod pollers;
 mod port_forward;
+mod smtp_sink;
 mod worlds;
 
 /// The number of seeds of a test of the crate or an example.

@@ -47,7 +47,7 @@ fn words(world: &World, nick: &str) -> String {
 
 /// The lines of `words` that the others hear if `arrived` bytes of them come, with the end of the
 /// input if that comes, too.
-fn heard_of<'a>(words: &'a str, arrived: usize, ended: bool) -> Vec<&'a str> {
+fn heard_of(words: &str, arrived: usize, ended: bool) -> Vec<&str> {
     let words = &words[..arrived];
     let whole = match words.rfind('\n') {
         _ if ended => words,

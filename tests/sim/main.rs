@@ -7,12 +7,14 @@
     clippy::panic,
     reason = "tests"
 )]
+#![allow(clippy::duplicate_mod, reason = "each example has its `common`")]
 
 mod broken;
 mod chat_server;
 mod checked;
 mod connections;
 mod echo_server;
+mod multi_client;
 mod pollers;
 mod port_forward;
 mod smtp_sink;

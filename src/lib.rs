@@ -184,7 +184,7 @@
 //!
 //! # Features
 //!
-//! All but `sim` are on by default.
+//! All but `coroutines` and `sim` are on by default.
 //!
 //! - `select` and `poll` build the two backends in; a loop chooses between them at run time, with
 //!   [`Backend`]. One of them is needed.
@@ -193,6 +193,7 @@
 //! - `tty`: terminals, `RawMode`, `WindowSize` and `Pty`.
 //! - `sim`: the module `sim`, a simulated world for tests of your handlers without descriptors,
 //!   threads or sleeping.
+//! - `coroutines`: async functions on the same loop, `EventLoop::spawn`, `Handle` and `Async`.
 
 // Without a feature, the documentation's links to what it adds lead nowhere.
 #![cfg_attr(
@@ -209,6 +210,8 @@ mod address;
 mod chat;
 #[cfg(feature = "children")]
 mod children;
+#[cfg(feature = "coroutines")]
+mod coroutine;
 mod dispatcher;
 mod error;
 mod event_loop;
@@ -233,8 +236,8 @@ pub use crate::{
     },
     error::{Error, Misuse, Panic, Result, SystemError},
     event_loop::{
-        AddError, AnyId, Builder, Cancel, Channel, ChannelId, Ended, EventLoop, Hold, Predicates,
-        Remote, RunOptions, StateId, TimerId,
+        AddError, AnyId, Builder, Cancel, Channel, ChannelId, Deferred, Ended, EventLoop, Hold,
+        Predicates, Remote, RunOptions, StateId, TimerId,
     },
     file::{FileDispatcher, FileWrapper},
     poller::{Backend, Deadline, Event, Interest, Poller, Readiness},
@@ -246,6 +249,8 @@ pub use crate::children::{ChildId, IntoChild};
 #[cfg(feature = "signals")]
 pub use crate::signals::{Sender, SignalId, SignalInfo};
 
+#[cfg(feature = "coroutines")]
+pub use crate::coroutine::{Async, Handle, Interval, JoinHandle, Listener, Sleep};
 #[cfg(feature = "poll")]
 pub use crate::poller::PollPoller;
 #[cfg(feature = "select")]

@@ -62,7 +62,7 @@ impl Channel for PidfdChannel {
             log::warn!("SIGCHLD reports {:?} from now on: {reason}", self.child);
         }
         let child = self.child;
-        event_loop.defer(move |event_loop| {
+        event_loop.call_at_end(move |event_loop| {
             table::pidfd_lost(event_loop, child);
             Ok(())
         });

@@ -211,7 +211,7 @@ fn finish(event_loop: &mut EventLoop, id: ChildId, exited: Result<ExitStatus>) {
     // The pid may belong to another child from now on.
     release(event_loop, id, way);
     event_loop.extension::<Children>().due.push(id);
-    event_loop.defer(move |event_loop| {
+    event_loop.call_at_end(move |event_loop| {
         let due = &mut event_loop.extension::<Children>().due;
         due.retain(|other| *other != id);
         let Some(followed) = event_loop.take(id.followed) else {

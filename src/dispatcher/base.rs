@@ -15,7 +15,7 @@ use crate::event_loop::EventLoop;
 use crate::resolver::Resolver;
 
 /// Default limit of connections that are not accepted yet.
-const BACKLOG: u32 = 1024;
+pub(crate) const BACKLOG: u32 = 1024;
 
 /// A channel over a socket, with a [`Handler`] for its events. asyncore's `dispatcher`.
 ///

@@ -1,7 +1,7 @@
 //! Sockets that are owned, non-blocking and close-on-exec.
 
 use std::any::Any;
-use std::io::{self, IoSlice};
+use std::io::{self, IoSlice, Read, Write};
 use std::net::{TcpListener, TcpStream, UdpSocket};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::os::unix::net::{UnixDatagram, UnixListener, UnixStream};
@@ -141,7 +141,17 @@ impl Socket {
         self.socket_type
     }
 
-    pub(super) fn is_stream(&self) -> bool {
+    /// Makes a stream socket that listens on an address.
+    #[cfg(feature = "coroutines")]
+    pub(crate) fn listening(address: &Address, backlog: u32) -> Result<Self> {
+        let socket = Self::new(address.family(), SocketType::Stream)?;
+        socket.set_reuse_addr()?;
+        socket.bind(address)?;
+        socket.listen(backlog)?;
+        Ok(socket)
+    }
+
+    pub(crate) fn is_stream(&self) -> bool {
         self.socket_type == SocketType::Stream
     }
 
@@ -219,7 +229,7 @@ impl Socket {
         self.context("set SO_LINGER", result)
     }
 
-    pub(super) fn bind(&self, address: &Address) -> Result<()> {
+    pub(crate) fn bind(&self, address: &Address) -> Result<()> {
         let result = sys::socket::bind(self.as_fd(), address);
         let result = self.context(&format!("bind to {address}"), result);
         result.map_err(|error| match address {
@@ -231,20 +241,20 @@ impl Socket {
         })
     }
 
-    pub(super) fn listen(&self, backlog: u32) -> Result<()> {
+    pub(crate) fn listen(&self, backlog: u32) -> Result<()> {
         let result = sys::socket::listen(self.as_fd(), backlog);
         self.context("listen", result)
     }
 
-    pub(super) fn is_listening(&self) -> bool {
+    pub(crate) fn is_listening(&self) -> bool {
         sys::socket::is_listening(self.as_fd()).unwrap_or(false)
     }
 
-    pub(super) fn connect(&self, address: &Address) -> io::Result<bool> {
+    pub(crate) fn connect(&self, address: &Address) -> io::Result<bool> {
         sys::socket::connect(self.as_fd(), address)
     }
 
-    pub(super) fn accept(&self) -> io::Result<(Self, Address)> {
+    pub(crate) fn accept(&self) -> io::Result<(Self, Address)> {
         let (fd, peer) = sys::socket::accept(self.as_fd())?;
         let socket = Self {
             fd,
@@ -270,7 +280,7 @@ impl Socket {
     }
 
     /// Takes the pending error of the socket (`SO_ERROR`).
-    pub(super) fn take_error(&self) -> io::Result<Option<io::Error>> {
+    pub(crate) fn take_error(&self) -> io::Result<Option<io::Error>> {
         sys::socket::take_error(self.as_fd())
     }
 
@@ -301,7 +311,7 @@ impl Socket {
         sys::socket::recv_oob(self.as_fd(), buf)
     }
 
-    pub(super) fn recv_from(&self, buf: &mut [u8]) -> io::Result<(usize, Address)> {
+    pub(crate) fn recv_from(&self, buf: &mut [u8]) -> io::Result<(usize, Address)> {
         sys::socket::recv_from(self.as_fd(), buf)
     }
 
@@ -314,7 +324,7 @@ impl Socket {
         sys::socket::send_oob(self.as_fd(), data)
     }
 
-    pub(super) fn send_to(&self, data: &[u8], to: &Address) -> io::Result<usize> {
+    pub(crate) fn send_to(&self, data: &[u8], to: &Address) -> io::Result<usize> {
         sys::socket::send_to(self.as_fd(), data, to)
     }
 
@@ -332,6 +342,52 @@ impl Socket {
 
     pub(super) fn forget(self) {
         sys::fd::forget(self.fd);
+    }
+}
+
+/// A call that would block returns an error of kind `WouldBlock`.
+impl Read for Socket {
+    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        self.recv(buf)
+    }
+}
+
+/// A call that would block returns an error of kind `WouldBlock`. One on a broken connection fails
+/// with `BrokenPipe`, and raises no SIGPIPE.
+impl Write for Socket {
+    fn write(&mut self, data: &[u8]) -> io::Result<usize> {
+        self.send(data)
+    }
+
+    fn write_vectored(&mut self, bufs: &[IoSlice<'_>]) -> io::Result<usize> {
+        self.send_vectored(bufs)
+    }
+
+    /// Does nothing: a socket has no buffer in the process.
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+// As for the sockets of the standard library, which are read and written through shared references.
+
+impl Read for &Socket {
+    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        self.recv(buf)
+    }
+}
+
+impl Write for &Socket {
+    fn write(&mut self, data: &[u8]) -> io::Result<usize> {
+        self.send(data)
+    }
+
+    fn write_vectored(&mut self, bufs: &[IoSlice<'_>]) -> io::Result<usize> {
+        self.send_vectored(bufs)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
     }
 }
 

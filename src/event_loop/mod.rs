@@ -5,6 +5,7 @@ mod asking;
 mod builder;
 mod cancel;
 mod channel;
+mod deferred;
 mod error;
 mod id;
 mod map;
@@ -30,6 +31,7 @@ pub use builder::Builder;
 pub use cancel::Cancel;
 pub(crate) use channel::forward_channel;
 pub use channel::{Channel, Predicates};
+pub use deferred::Deferred;
 pub use error::AddError;
 pub use id::{AnyId, ChannelId};
 pub use remote::Remote;
@@ -135,6 +137,7 @@ pub struct EventLoop {
     touched: VecDeque<Key>,
     timers: Timers,
     timeouts: Timeouts,
+    deferred: deferred::Functions,
     /// Calls of other threads that have arrived.
     calls: VecDeque<Call>,
     /// Called in a process that was forked, after the channels.
@@ -217,6 +220,7 @@ impl EventLoop {
             touched: VecDeque::new(),
             timers: Timers::default(),
             timeouts: Timeouts::default(),
+            deferred: deferred::Functions::default(),
             calls: VecDeque::new(),
             forks: Vec::new(),
             receiver: None,

@@ -1,5 +1,5 @@
-//! One pass, from top to bottom: settle, ask, wait, deliver, police, put back; then timers and
-//! calls of other threads.
+//! One pass, from top to bottom: deferred calls, settle, ask, wait, deliver, police, put back; then
+//! timers and calls of other threads.
 //!
 //! After a system call every return is mispredicted (mitigations), and callgrind does not
 //! show that. So what lies between the loop and a handler is one function: each
@@ -47,7 +47,7 @@ pub(super) struct Visited {
 }
 
 /// A pass that is being made.
-struct Pass<'a>(&'a mut EventLoop);
+pub(super) struct Pass<'a>(pub(super) &'a mut EventLoop);
 
 impl Drop for Pass<'_> {
     /// Ends the pass, also by a panic.
@@ -74,6 +74,9 @@ impl EventLoop {
 
     #[inline(always)]
     fn make_pass(&mut self, deadline: Deadline) -> Result<usize> {
+        if self.deferred.are_needed() {
+            self.call_deferred()?;
+        }
         if !self.touched.is_empty() {
             self.settle_touched()?;
         }
@@ -104,15 +107,17 @@ impl EventLoop {
 
     /// The part of a pass before its wait. Doing it twice is harmless.
     pub(super) fn prepare_pass(&mut self) -> Result<()> {
-        if self.touched.is_empty() {
+        if self.touched.is_empty() && !self.deferred.are_needed() {
             return Ok(());
         }
-        self.begin_pass()?.0.settle_touched()
+        let pass = self.begin_pass()?;
+        pass.0.call_deferred()?;
+        pass.0.settle_touched()
     }
 
     /// Refuses a pass within another: the list of ready descriptors belongs to that one.
     #[inline(always)]
-    fn begin_pass(&mut self) -> Result<Pass<'_>> {
+    pub(super) fn begin_pass(&mut self) -> Result<Pass<'_>> {
         self.check_not_in_pass()?;
         self.in_pass = true;
         Ok(Pass(self))
@@ -120,7 +125,7 @@ impl EventLoop {
 
     /// Refuses what a handler, or a visit by `with`, cannot do: the loop would wait
     /// for a channel that is out of its map.
-    pub(super) fn check_not_in_pass(&self) -> Result<()> {
+    pub(crate) fn check_not_in_pass(&self) -> Result<()> {
         if self.in_pass || self.serving.is_some() {
             let message = "the loop is in the middle of a pass, or of a visit by `with`: it cannot \
                            be run again from there; return from the handler or the visit instead";
@@ -167,6 +172,7 @@ impl EventLoop {
         match deadline {
             _ if self.running && (self.stop != Stop::Unasked || !self.has_work()) => Deadline::Now,
             _ if !self.touched.is_empty() || !self.calls.is_empty() => Deadline::Now,
+            _ if self.deferred.are_due() => Deadline::Now,
             // Nothing would ever end the wait.
             Deadline::Never if self.channels.is_empty() && self.timers.is_empty() => Deadline::Now,
             deadline => deadline,

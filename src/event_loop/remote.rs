@@ -298,7 +298,7 @@ impl EventLoop {
     /// Has `call` made at the end of the pass, after those that were made before. It sees itself
     /// to the errors that are not to be those of a remote call.
     #[cfg(feature = "signals")]
-    pub(crate) fn defer(
+    pub(crate) fn call_at_end(
         &mut self,
         call: impl FnOnce(&mut EventLoop) -> Result<()> + Send + 'static,
     ) {

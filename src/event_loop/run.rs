@@ -63,6 +63,8 @@ pub enum Ended {
     Count,
     /// The channel of [`EventLoop::run_until_closed`] was closed or removed.
     Closed,
+    /// The condition of [`EventLoop::run_until`] was met.
+    Done,
     /// An error, which the run returned, or a panic.
     Error,
 }
@@ -140,9 +142,42 @@ impl EventLoop {
         self.check_not_in_pass()?;
         self.running = true;
         self.ended_by = Some(Ended::Error);
-        let ended = Run(self).0.make_passes(options)?;
+        let ended = Run(self).0.make_passes(options, None)?;
         self.ended_by = Some(ended);
         Ok(())
+    }
+
+    /// Makes passes as [`run`](EventLoop::run) does, until `done` returns true. It is called before
+    /// each pass, after the channels are settled. Returns whether it returned true: if not, the run
+    /// ended for another reason.
+    ///
+    /// ```
+    /// use fdloop::EventLoop;
+    /// use std::time::Duration;
+    ///
+    /// let mut event_loop = EventLoop::new()?;
+    /// let calls = event_loop.keep(0);
+    /// event_loop.call_every(Duration::from_millis(1), move |event_loop| {
+    ///     *event_loop.state_mut(calls).unwrap() += 1;
+    ///     Ok(())
+    /// });
+    /// let hold = event_loop.hold(); // a periodic timer does not keep it going
+    /// assert!(event_loop.run_until(|event_loop| event_loop.state(calls) == Some(&3))?);
+    /// # drop(hold);
+    /// # Ok::<(), fdloop::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// As for [`turn`](EventLoop::turn).
+    pub fn run_until(&mut self, mut done: impl FnMut(&mut Self) -> bool) -> Result<bool> {
+        self.check_not_in_pass()?;
+        self.running = true;
+        self.ended_by = Some(Ended::Error);
+        let run = Run(self);
+        let ended = run.0.make_passes(RunOptions::new(), Some(&mut done))?;
+        run.0.ended_by = Some(ended);
+        Ok(ended == Ended::Done)
     }
 
     /// Returns the reason for which the last run ended, and `None` before the first.
@@ -239,7 +274,7 @@ impl EventLoop {
         let channel = None;
         run.0.awaited = Some(Awaited { key, channel });
         run.0.ended_by = Some(Ended::Error);
-        let ended = run.0.make_passes(RunOptions::new())?;
+        let ended = run.0.make_passes(RunOptions::new(), None)?;
         let awaited = run.0.awaited.take();
         let gone = awaited
             .as_ref()
@@ -276,12 +311,21 @@ impl EventLoop {
         self.hold.clone()
     }
 
-    fn make_passes(&mut self, options: RunOptions) -> Result<Ended> {
+    fn make_passes(
+        &mut self,
+        options: RunOptions,
+        mut done: Option<&mut dyn FnMut(&mut Self) -> bool>,
+    ) -> Result<Ended> {
         let mut left = options.count;
         while left != Some(0) {
             // A handler that closes the last channel, or stops the loop, before
             // the wait must not be made to wait.
             self.prepare_pass()?;
+            if let Some(done) = &mut done {
+                if done(self.begin_pass()?.0) {
+                    return Ok(Ended::Done);
+                }
+            }
             if self.stop == Stop::Now {
                 return Ok(Ended::Stopped);
             }
@@ -345,7 +389,8 @@ impl EventLoop {
 
     /// Checks whether the last wait found nothing, and nothing has become due since.
     fn found_nothing(&self) -> bool {
-        self.ready.is_empty() && self.touched.is_empty() && self.calls.is_empty()
+        let calls = !self.calls.is_empty() || self.deferred.are_due();
+        self.ready.is_empty() && self.touched.is_empty() && !calls
     }
 
     /// Makes every channel that was touched since the last wait write its gathered output.

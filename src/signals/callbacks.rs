@@ -137,7 +137,7 @@ pub(super) fn schedule(event_loop: &mut EventLoop, mailbox: &Mailbox) {
         }
     }
     for (id, info) in calls {
-        event_loop.defer(move |event_loop| call(event_loop, id, info));
+        event_loop.call_at_end(move |event_loop| call(event_loop, id, info));
     }
 }
 

@@ -37,7 +37,7 @@ impl Channel for SignalChannel {
         }
         let old = Arc::clone(&self.0);
         // The channel, and so its number, is in the map until this method has returned.
-        event_loop.defer(move |event_loop| {
+        event_loop.call_at_end(move |event_loop| {
             let reconnected = callbacks::reconnect(event_loop, &old);
             event_loop.call_free("making the descriptor of signals anew", |_| reconnected)
         });

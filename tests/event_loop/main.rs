@@ -13,6 +13,7 @@ mod common;
 mod adding;
 mod asking;
 mod channel_ends;
+mod deferred;
 mod ended;
 mod errors;
 mod exchanged;

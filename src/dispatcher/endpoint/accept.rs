@@ -148,7 +148,7 @@ impl Listener {
 }
 
 /// Checks whether an error of accept(2) concerns one connection, or is temporary.
-fn is_passing(errno: i32) -> bool {
+pub(crate) fn is_passing(errno: i32) -> bool {
     // Linux passes on errors that are pending on the new connection. Its manual says to
     // treat them like EAGAIN.
     #[cfg(accept_passes_on_errors)]

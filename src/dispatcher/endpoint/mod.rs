@@ -25,6 +25,8 @@ use state::{Activity, Congestion, Ending, Flow, Input, Listener, Phase};
 
 use timeout::Timeout;
 
+#[cfg(feature = "coroutines")]
+pub(crate) use accept::is_passing;
 pub(crate) use calls::{Call, Event, Turn};
 pub(super) use forward::Moved;
 pub(crate) use timeout::Alarm;

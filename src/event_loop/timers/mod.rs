@@ -411,7 +411,8 @@ impl EventLoop {
     /// ```
     #[must_use]
     pub fn next_deadline(&self) -> Deadline {
-        if !self.touched.is_empty() || !self.calls.is_empty() {
+        let deferred = self.deferred.are_due();
+        if deferred || !self.touched.is_empty() || !self.calls.is_empty() {
             return Deadline::Now;
         }
         self.timers.deadline()

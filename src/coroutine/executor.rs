@@ -1,0 +1,378 @@
+//! The executor: a queue of tasks that are to be polled, and the loop that it lends to them.
+//!
+//! Tasks are polled together, in a deferred function of the loop. A future has no reference to
+//! the loop that polls it, so meanwhile the loop is moved into a cell that futures reach through
+//! their handle, and back afterwards.
+
+use std::any::Any;
+use std::cell::{Cell, RefCell};
+use std::collections::VecDeque;
+use std::io;
+use std::mem;
+use std::os::fd::RawFd;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::rc::Rc;
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::task::Waker;
+use std::thread;
+use std::time::Instant;
+
+use async_task::Runnable;
+use slab::Slab;
+
+use super::handle::MainWaker;
+use crate::error::{Error, Result};
+use crate::event_loop::{Deferred, EventLoop, Hold};
+use crate::poller::{Deadline, Event, Interest, Poller};
+
+/// Operations that a task may complete without waiting, before it must let others run.
+const BUDGET: u32 = 64;
+
+/// A change of the loop that was asked for while the loop could not be reached.
+type Operation = Box<dyn FnOnce(&mut EventLoop)>;
+
+/// The tasks that are to be polled. Shared with the wakers of all tasks, in any thread.
+#[derive(Default)]
+pub(super) struct Queue {
+    ready: Mutex<VecDeque<Runnable>>,
+    deferred: OnceLock<Deferred>,
+}
+
+impl Queue {
+    fn lock(&self) -> MutexGuard<'_, VecDeque<Runnable>> {
+        // Nothing panics while it is locked.
+        self.ready.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Has the loop poll a task.
+    pub(super) fn push(&self, task: Runnable) {
+        self.lock().push_back(task);
+        self.request();
+    }
+
+    /// Has the loop call the executor.
+    pub(super) fn request(&self) {
+        if let Some(deferred) = self.deferred.get() {
+            deferred.request();
+        }
+    }
+}
+
+/// The executor of a loop. The loop owns it; handles, tasks and what they wait for share it.
+pub(super) struct Executor {
+    pub(super) queue: Arc<Queue>,
+    /// The loop while it is lent, and else a placeholder.
+    place: RefCell<EventLoop>,
+    lent: Cell<bool>,
+    /// The loop was dropped.
+    gone: Cell<bool>,
+    operations: RefCell<Vec<Operation>>,
+    /// The wakers of the tasks whose futures exist.
+    pub(super) tasks: RefCell<Slab<Waker>>,
+    /// The number of tasks that keep `run` going.
+    counted: Cell<usize>,
+    hold: RefCell<Option<Hold>>,
+    /// The panic of the task that is being polled.
+    panic: RefCell<Option<Box<dyn Any + Send>>>,
+    budget: Cell<u32>,
+    /// The waker of the future of `block_on`, which is polled before each pass.
+    pub(super) main: RefCell<Option<Arc<MainWaker>>>,
+    /// Kept for its memory; empty between calls.
+    spare: RefCell<VecDeque<Runnable>>,
+}
+
+/// The loop's reference to its executor.
+#[derive(Default)]
+pub(super) struct Owner(Option<Rc<Executor>>);
+
+impl Drop for Owner {
+    /// Drops the futures of all tasks.
+    fn drop(&mut self) {
+        if let Some(executor) = &self.0 {
+            executor.gone.set(true);
+            executor.shut_down();
+        }
+    }
+}
+
+/// A loop that is lent to the futures that are being polled.
+struct Lent<'a> {
+    executor: &'a Executor,
+    event_loop: &'a mut EventLoop,
+}
+
+impl<'a> Lent<'a> {
+    fn begin(executor: &'a Executor, event_loop: &'a mut EventLoop) -> Result<Self> {
+        match executor.place.try_borrow_mut() {
+            Ok(mut place) if !executor.lent.replace(true) => mem::swap(event_loop, &mut *place),
+            _ => return Err(Error::misuse(io::ErrorKind::Unsupported, NESTED)),
+        }
+        Ok(Self {
+            executor,
+            event_loop,
+        })
+    }
+}
+
+impl Drop for Lent<'_> {
+    fn drop(&mut self) {
+        // It is borrowed only within `with`, which has returned.
+        if let Ok(mut place) = self.executor.place.try_borrow_mut() {
+            mem::swap(self.event_loop, &mut *place);
+            self.executor.lent.set(false);
+        }
+    }
+}
+
+/// The poller of the placeholder, which no pass is made with.
+#[derive(Debug)]
+struct Nothing;
+
+impl Poller for Nothing {
+    fn set(&mut self, _: RawFd, _: Interest) -> io::Result<()> {
+        Ok(())
+    }
+
+    fn wait(&mut self, _: Deadline, _: &mut Vec<Event>) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+const NESTED: &str = "the loop is lent to a function that is running: return from that first";
+
+impl Executor {
+    /// Returns the executor of a loop.
+    pub(super) fn of(event_loop: &mut EventLoop) -> Rc<Self> {
+        if let Some(executor) = &event_loop.extension::<Owner>().0 {
+            return Rc::clone(executor);
+        }
+        let executor = Rc::new(Self {
+            queue: Arc::default(),
+            place: RefCell::new(EventLoop::with_poller(Nothing)),
+            lent: Cell::new(false),
+            gone: Cell::new(false),
+            operations: RefCell::default(),
+            tasks: RefCell::default(),
+            counted: Cell::new(0),
+            hold: RefCell::default(),
+            panic: RefCell::default(),
+            budget: Cell::new(BUDGET),
+            main: RefCell::default(),
+            spare: RefCell::default(),
+        });
+        let weak = Rc::downgrade(&executor);
+        let deferred = event_loop.defer(move |event_loop| match weak.upgrade() {
+            Some(executor) => executor.run(event_loop),
+            None => Ok(()),
+        });
+        // It is set once, here.
+        let _ = executor.queue.deferred.set(deferred);
+        event_loop.extension::<Owner>().0 = Some(Rc::clone(&executor));
+        executor
+    }
+
+    // --- polling ------------------------------------------------------------------
+
+    /// Performs the operations that were asked for, and polls the tasks that were woken, each of
+    /// them once: tasks that are woken meanwhile are polled in the next pass.
+    fn run(&self, event_loop: &mut EventLoop) -> Result<()> {
+        let catches = event_loop.catches_panics();
+        let lent = Lent::begin(self, event_loop)?;
+        self.perform_all();
+        let mut batch = self.spare.take();
+        mem::swap(&mut *self.queue.lock(), &mut batch);
+        let mut panic = None;
+        while let Some(task) = batch.pop_front() {
+            self.budget.set(BUDGET);
+            let polled = catch_unwind(AssertUnwindSafe(|| task.run()));
+            let Some(payload) = polled.err().or_else(|| self.panic.take()) else {
+                continue;
+            };
+            if catches {
+                log::error!("uncaptured error of a task: {}", Error::panicked(&*payload));
+            } else {
+                panic = Some(payload);
+                break;
+            }
+        }
+        self.perform_all();
+        drop(lent);
+        if self.gone.get() {
+            // A task has dropped its own loop, or put another one in its place.
+            self.shut_down();
+        }
+        if let Some(payload) = panic {
+            let mut queue = self.queue.lock();
+            while let Some(task) = batch.pop_back() {
+                queue.push_front(task);
+            }
+            drop(queue);
+            self.queue.request();
+            resume_unwind(payload);
+        }
+        self.spare.replace(batch);
+        if self
+            .main
+            .borrow()
+            .as_ref()
+            .is_some_and(|main| main.is_woken())
+        {
+            // The loop must not wait before that future is polled.
+            self.queue.request();
+        }
+        Ok(())
+    }
+
+    /// Calls `poll` while futures can reach the loop.
+    pub(super) fn lend<R>(
+        &self,
+        event_loop: &mut EventLoop,
+        poll: impl FnOnce() -> R,
+    ) -> Result<R> {
+        let lent = Lent::begin(self, event_loop)?;
+        self.budget.set(BUDGET);
+        let result = poll();
+        self.perform_all();
+        drop(lent);
+        Ok(result)
+    }
+
+    /// Records the panic of the task that is being polled.
+    pub(super) fn panicked(&self, payload: Box<dyn Any + Send>) {
+        self.panic.replace(Some(payload));
+    }
+
+    /// Counts an operation that can be completed without waiting. Returns false once in a while:
+    /// the task must then let others run.
+    pub(super) fn spend(&self) -> bool {
+        match self.budget.get().checked_sub(1) {
+            Some(left) => {
+                self.budget.set(left);
+                true
+            }
+            // A future that another executor polls gets a new budget too.
+            None => {
+                self.budget.set(BUDGET);
+                false
+            }
+        }
+    }
+
+    // --- the loop -----------------------------------------------------------------
+
+    /// Calls `act` with the loop.
+    ///
+    /// # Errors
+    ///
+    /// `Unsupported` if the loop is not lent, `BrokenPipe` if it was dropped.
+    pub(super) fn with<R>(&self, act: impl FnOnce(&mut EventLoop) -> R) -> Result<R> {
+        if self.gone.get() {
+            return Err(gone());
+        }
+        match self.place.try_borrow_mut() {
+            Ok(mut event_loop) if self.lent.get() => Ok(act(&mut event_loop)),
+            Ok(_) => Err(Error::misuse(
+                io::ErrorKind::Unsupported,
+                "a handle reaches its loop only while a future of that loop is polled: in a \
+                 handler use `io.event_loop()`, and outside the loop itself",
+            )),
+            Err(_) => Err(Error::misuse(io::ErrorKind::Unsupported, NESTED)),
+        }
+    }
+
+    /// Calls `act` with the loop, now or before the next wait. Drops it if the loop is gone.
+    pub(super) fn perform(&self, act: impl FnOnce(&mut EventLoop) + 'static) {
+        if self.gone.get() {
+            return;
+        }
+        if let Ok(mut event_loop) = self.place.try_borrow_mut() {
+            if self.lent.get() {
+                return act(&mut event_loop);
+            }
+        }
+        self.operations.borrow_mut().push(Box::new(act));
+        self.queue.request();
+    }
+
+    /// Performs the operations that were asked for.
+    fn perform_all(&self) {
+        let operations = mem::take(&mut *self.operations.borrow_mut());
+        for operation in operations {
+            let performed = self.with(operation);
+            debug_assert!(performed.is_ok() || self.gone.get());
+        }
+    }
+
+    /// Returns the loop's time.
+    pub(super) fn now(&self) -> Instant {
+        let now = self.with(|event_loop| event_loop.now());
+        now.unwrap_or_else(|_| Instant::now())
+    }
+
+    pub(super) fn is_gone(&self) -> bool {
+        self.gone.get()
+    }
+
+    // --- the tasks ----------------------------------------------------------------
+
+    /// Counts a task that keeps `run` going.
+    pub(super) fn count(self: &Rc<Self>) {
+        if self.counted.replace(self.counted.get() + 1) > 0 {
+            return;
+        }
+        let executor = Rc::clone(self);
+        self.perform(move |event_loop| {
+            if executor.counted.get() > 0 {
+                executor.hold.replace(Some(event_loop.hold()));
+            }
+        });
+    }
+
+    /// Ends the count of a task.
+    pub(super) fn discount(&self) {
+        self.counted.set(self.counted.get() - 1);
+        if self.counted.get() == 0 {
+            self.hold.take();
+        }
+    }
+
+    /// Drops the futures of all tasks. Each leaves the table when it is dropped.
+    fn shut_down(&self) {
+        if self.lent.get() {
+            // Done when the running task has returned.
+            return;
+        }
+        loop {
+            let operations = mem::take(&mut *self.operations.borrow_mut());
+            drop(operations);
+            let wakers: Vec<_> = self.tasks.borrow().iter().map(|(_, w)| w.clone()).collect();
+            for waker in wakers {
+                waker.wake();
+            }
+            let mut batch = mem::take(&mut *self.queue.lock());
+            let idle = batch.is_empty();
+            while let Some(task) = batch.pop_front() {
+                // Its destructor is the program's.
+                let dropped = catch_unwind(AssertUnwindSafe(|| drop(task)));
+                if let Some(payload) = dropped.err().or_else(|| self.panic.take()) {
+                    let error = Error::panicked(&*payload);
+                    log::error!("while a task was dropped with its loop: {error}");
+                }
+            }
+            if self.tasks.borrow().is_empty() {
+                break;
+            }
+            if idle {
+                // Another thread has woken a task, and is about to put it into the queue.
+                thread::yield_now();
+            }
+        }
+    }
+}
+
+/// Returns the error of a handle whose loop was dropped.
+#[cold]
+pub(super) fn gone() -> Error {
+    let message = "the loop of this handle is gone: it was dropped";
+    Error::misuse(io::ErrorKind::BrokenPipe, message)
+}

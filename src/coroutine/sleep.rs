@@ -1,0 +1,160 @@
+//! Waiting for a time.
+
+use std::cell::{Cell, RefCell};
+use std::fmt;
+use std::future::Future;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll, Waker, ready};
+use std::time::{Duration, Instant};
+
+use futures_core::Stream;
+
+use super::executor::Executor;
+use crate::event_loop::TimerId;
+
+/// A future that is ready at a time: [`Handle::sleep`](crate::Handle::sleep) and
+/// [`Handle::sleep_until`](crate::Handle::sleep_until) return it. It is a timer of the loop from
+/// when it is first polled.
+#[must_use = "it waits when it is awaited"]
+pub struct Sleep {
+    executor: Rc<Executor>,
+    /// `None` for a time past the end of the clock.
+    at: Option<Instant>,
+    alarm: Option<Rc<Alarm>>,
+}
+
+/// Shared by a future and its timer.
+struct Alarm {
+    rung: Cell<bool>,
+    waker: RefCell<Waker>,
+    timer: Cell<Option<TimerId>>,
+}
+
+impl Sleep {
+    pub(super) fn until(executor: Rc<Executor>, at: Option<Instant>) -> Self {
+        let alarm = None;
+        Self {
+            executor,
+            at,
+            alarm,
+        }
+    }
+
+    pub(super) fn lasting(executor: Rc<Executor>, delay: Duration) -> Self {
+        let at = executor.now().checked_add(delay);
+        Self::until(executor, at)
+    }
+
+    fn begin(&mut self, cx: &Context<'_>) {
+        let Some(at) = self.at else {
+            return;
+        };
+        let alarm = Rc::new(Alarm {
+            rung: Cell::new(false),
+            waker: RefCell::new(cx.waker().clone()),
+            timer: Cell::new(None),
+        });
+        self.alarm = Some(Rc::clone(&alarm));
+        self.executor.perform(move |event_loop| {
+            if Rc::strong_count(&alarm) == 1 {
+                // The future was dropped meanwhile.
+                return;
+            }
+            let ring = Rc::clone(&alarm);
+            let timer = event_loop.call_at(at, move |_| {
+                ring.rung.set(true);
+                ring.timer.set(None);
+                let waker = ring.waker.replace(Waker::noop().clone());
+                waker.wake();
+                Ok(())
+            });
+            alarm.timer.set(Some(timer));
+        });
+    }
+
+    /// Cancels the timer.
+    fn end(&mut self) {
+        if let Some(timer) = self.alarm.take().and_then(|alarm| alarm.timer.take()) {
+            self.executor.perform(move |event_loop| {
+                event_loop.cancel(timer);
+            });
+        }
+    }
+}
+
+impl Future for Sleep {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        match &self.alarm {
+            Some(alarm) if alarm.rung.get() => return Poll::Ready(()),
+            Some(alarm) => {
+                let mut waker = alarm.waker.borrow_mut();
+                if !waker.will_wake(cx.waker()) {
+                    waker.clone_from(cx.waker());
+                }
+            }
+            None => self.begin(cx),
+        }
+        Poll::Pending
+    }
+}
+
+impl Drop for Sleep {
+    fn drop(&mut self) {
+        self.end();
+    }
+}
+
+impl fmt::Debug for Sleep {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Sleep")
+            .field("at", &self.at)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Times at a regular distance: [`Handle::interval`](crate::Handle::interval) returns it. It is also
+/// a stream without end.
+#[must_use = "it waits when a tick is awaited"]
+#[derive(Debug)]
+pub struct Interval {
+    sleep: Sleep,
+    period: Duration,
+}
+
+impl Interval {
+    pub(super) fn new(executor: Rc<Executor>, period: Duration) -> Self {
+        // Shorter ones would keep the loop busy all the same.
+        let period = period.max(Duration::from_nanos(1));
+        let sleep = Sleep::lasting(executor, period);
+        Self { sleep, period }
+    }
+
+    /// Waits for the next tick. Ticks that were missed are made up for by a single one.
+    pub async fn tick(&mut self) {
+        std::future::poll_fn(|cx| self.poll_tick(cx)).await;
+    }
+
+    fn poll_tick(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        ready!(Pin::new(&mut self.sleep).poll(cx));
+        let executor = Rc::clone(&self.sleep.executor);
+        let next = self.sleep.at.and_then(|at| {
+            let late = executor.now().saturating_duration_since(at);
+            let missed = late.as_nanos() / self.period.as_nanos();
+            let ticks = u32::try_from(missed + 1).ok()?;
+            at.checked_add(self.period.checked_mul(ticks)?)
+        });
+        self.sleep = Sleep::until(executor, next);
+        Poll::Ready(())
+    }
+}
+
+impl Stream for Interval {
+    type Item = ();
+
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<()>> {
+        self.poll_tick(cx).map(Some)
+    }
+}

@@ -31,12 +31,10 @@ use std::time::{Duration, Instant};
 
 use common::{Arguments, Failure};
 use fdloop::{
-    Address, Backend, Deadline, Dispatcher, DispatcherWithSend, EventLoop, Handler, Io, Predicates,
-    Result, Socket, View,
+    Address, Backend, ChildId, Deadline, Dispatcher, DispatcherWithSend, EventLoop, Handler, Io,
+    Predicates, Result, Socket, StateId, View,
 };
-use nix::sys::signal::{SigSet, Signal, kill};
-use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
-use nix::unistd::{ForkResult, Pid, fork};
+use nix::unistd::{ForkResult, fork};
 
 const USAGE: &str = "\
 usage: prefork [--backend select|poll] [--workers N] [ADDR]
@@ -78,12 +76,22 @@ fn workers(arguments: &mut Arguments) -> Result<NonZeroUsize, Failure> {
 
 // --- the parent ----------------------------------------------------------------------
 
+/// The workers, which the loop keeps.
+struct Team {
+    workers: BTreeMap<libc::pid_t, Worker>,
+    /// When the next worker may be started.
+    not_before: Instant,
+}
+
+struct Worker {
+    id: ChildId,
+    started: Instant,
+}
+
 /// Starts the workers, and new ones for those that end, until a signal says to end.
 fn supervise(backend: Backend, on: &[Address], wanted: usize) -> Result<(), Failure> {
     let mut event_loop = EventLoop::with_backend(backend)?;
     event_loop.stop_on(common::STOPPING)?;
-    // Wakes the loop.
-    let deaths = event_loop.on_signal(libc::SIGCHLD, |_, _| Ok(()))?;
     // It is in the loops of the workers alone.
     let listener = Dispatcher::listen(on, Server)?;
     let address = listener.local_addr()?;
@@ -91,90 +99,95 @@ fn supervise(backend: Backend, on: &[Address], wanted: usize) -> Result<(), Fail
     common::print(&format!("listening on {address}\n"))?;
     let (life_line, alive) = UnixStream::pair().map_err(fdloop::Error::from)?;
 
-    let mut workers = BTreeMap::new();
-    let mut not_before = Instant::now();
+    let id = event_loop.keep(Team {
+        workers: BTreeMap::new(),
+        not_before: Instant::now(),
+    });
     while !event_loop.is_stopping() {
+        let Some(team) = event_loop.state_mut(id) else {
+            break;
+        };
+        let missing = team.workers.len() < wanted;
         let now = Instant::now();
-        if workers.len() < wanted && now >= not_before {
-            match start() {
-                Ok(Some(worker)) => {
-                    common::print(&format!("worker {worker}\n"))?;
-                    workers.insert(worker, now);
-                }
-                Ok(None) => {
-                    mem::forget(file); // the parent removes it
-                    drop(alive);
-                    event_loop.cancel(deaths);
-                    return serve(event_loop, listener, life_line);
-                }
-                Err(error) if workers.is_empty() => return Err(cannot_start(error)),
-                Err(error) => {
-                    common::complain(&format!("cannot start another worker now: {error}"));
-                    not_before = now + SHORT_LIFE;
-                }
-            }
+        if !missing || now < team.not_before {
+            let deadline = match missing {
+                true => Deadline::At(team.not_before),
+                false => Deadline::Never,
+            };
+            event_loop.turn_until(deadline)?;
             continue;
         }
-        let deadline = match workers.len() < wanted {
-            true => Deadline::At(not_before),
-            false => Deadline::Never,
-        };
-        event_loop.turn_until(deadline)?;
-        for (worker, status) in ended(&workers) {
-            common::complain(&format!("worker {worker} has ended: {status}"));
-            if let Some(started) = workers.remove(&worker) {
-                not_before = not_before.max(started + SHORT_LIFE);
+        match in_two() {
+            Ok(Some(worker)) => {
+                common::print(&format!("worker {worker}\n"))?;
+                follow(&mut event_loop, id, worker)?;
+            }
+            Ok(None) => {
+                mem::forget(file); // the parent removes it
+                drop(alive);
+                return serve(event_loop, listener, life_line);
+            }
+            Err(error) if team.workers.is_empty() => return Err(cannot_start(error)),
+            Err(error) => {
+                common::complain(&format!("cannot start another worker now: {error}"));
+                team.not_before = now + SHORT_LIFE;
             }
         }
     }
-    for worker in workers.keys() {
-        // It may have ended by now.
-        let _ = kill(*worker, Signal::SIGTERM);
-    }
-    for worker in workers.keys() {
-        let _ = waitpid(*worker, None);
+    end(&mut event_loop, id)
+}
+
+/// Follows a worker until it ends.
+fn follow(event_loop: &mut EventLoop, team: StateId<Team>, worker: libc::pid_t) -> Result<()> {
+    let id = event_loop.on_child_exit(worker, move |event_loop, status| {
+        match status {
+            Ok(_) if event_loop.is_stopping() => {}
+            Ok(status) => common::complain(&format!("worker {worker} has ended: {status}")),
+            Err(error) => common::complain(&error),
+        }
+        if let Some(team) = event_loop.state_mut(team) {
+            if let Some(Worker { started, .. }) = team.workers.remove(&worker) {
+                team.not_before = team.not_before.max(started + SHORT_LIFE);
+            }
+        }
+        Ok(())
+    })?;
+    let started = Instant::now();
+    if let Some(team) = event_loop.state_mut(team) {
+        team.workers.insert(worker, Worker { id, started });
     }
     Ok(())
 }
 
-/// The workers that have ended, and how.
-fn ended(workers: &BTreeMap<Pid, Instant>) -> Vec<(Pid, String)> {
-    let status = |worker: &Pid| match waitpid(*worker, Some(WaitPidFlag::WNOHANG)) {
-        Ok(WaitStatus::Exited(worker, code)) => Some((worker, format!("exit code {code}"))),
-        Ok(WaitStatus::Signaled(worker, signal, _)) => Some((worker, signal.to_string())),
-        Ok(_) | Err(_) => None,
+/// Ends the workers, and waits for them.
+fn end(event_loop: &mut EventLoop, team: StateId<Team>) -> Result<(), Failure> {
+    let Some(all) = event_loop.state(team) else {
+        return Ok(());
     };
-    workers.keys().filter_map(status).collect()
-}
-
-/// Forks. Returns the worker, or `None` in the worker. Signals wait until each process can tell its
-/// own from the other's: see [`serve`] for the worker.
-fn start() -> nix::Result<Option<Pid>> {
-    let signals = handled_signals();
-    signals.thread_block()?;
-    let forked = in_two();
-    if !matches!(forked, Ok(None)) {
-        signals.thread_unblock()?;
+    let all: Vec<_> = all.workers.values().map(|worker| worker.id).collect();
+    for worker in all {
+        event_loop.signal_child(worker, libc::SIGTERM)?;
     }
-    forked
+    while event_loop
+        .state(team)
+        .is_some_and(|team| !team.workers.is_empty())
+    {
+        event_loop.turn(None)?;
+    }
+    Ok(())
 }
 
 fn cannot_start(error: nix::Error) -> Failure {
     Failure::operation(format!("cannot start a worker: {error}"))
 }
 
-fn handled_signals() -> SigSet {
-    [Signal::SIGINT, Signal::SIGTERM, Signal::SIGCHLD]
-        .into_iter()
-        .collect()
-}
-
+/// Forks. Returns the worker's pid, or `None` in the worker.
 #[allow(unsafe_code, reason = "fork(2)")]
-fn in_two() -> nix::Result<Option<Pid>> {
+fn in_two() -> nix::Result<Option<libc::pid_t>> {
     // SAFETY: this process has one thread, so that the child finds nothing locked or half done by
     // another, and may go on like any process.
     match unsafe { fork() }? {
-        ForkResult::Parent { child } => Ok(Some(child)),
+        ForkResult::Parent { child } => Ok(Some(child.as_raw())),
         ForkResult::Child => Ok(None),
     }
 }
@@ -187,10 +200,9 @@ fn serve(
     listener: Dispatcher<Server>,
     life_line: UnixStream,
 ) -> Result<(), Failure> {
-    // From here on, the loop's signals are those of this process.
+    // The loop's signals are those of this process, also those that have arrived meanwhile, and
+    // the other workers are left to the parent.
     event_loop.after_fork()?;
-    handled_signals().thread_unblock().map_err(cannot_start)?;
-
     event_loop.add(Dispatcher::new(life_line, LifeLine)?)?;
     event_loop.add(listener)?;
     event_loop.run()?;

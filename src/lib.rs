@@ -197,7 +197,12 @@
 
 // Without a feature, the documentation's links to what it adds lead nowhere.
 #![cfg_attr(
-    not(all(feature = "select", feature = "poll", feature = "signals")),
+    not(all(
+        feature = "select",
+        feature = "poll",
+        feature = "children",
+        feature = "tty"
+    )),
     allow(rustdoc::broken_intra_doc_links)
 )]
 

@@ -130,6 +130,7 @@ fn follow(event_loop: &mut EventLoop, id: ChildId) -> Result<()> {
 }
 
 /// Follows a child with SIGCHLD, since other code has closed its descriptor.
+#[cfg(has_pidfd)]
 pub(super) fn pidfd_lost(event_loop: &mut EventLoop, id: ChildId) {
     if let Err(error) = follow_by_signal(event_loop, id) {
         finish(event_loop, id, Err(error));

@@ -253,7 +253,7 @@ impl EventLoop {
     /// before anything else is done with the loop. The channels, timers and callbacks are copies,
     /// and so are the remotes of the thread that forked: from then on they reach the child's loop,
     /// and no longer that of the parent. Calls that had not been made are left to the parent, and so
-    /// are signals and children that the loop had not reported.
+    /// are signals that the loop had not reported, and all of its child processes.
     ///
     /// Descriptors are shared with the parent. The child closes the channels that only the parent
     /// is to serve. A channel of your own whose descriptor cannot be shared implements

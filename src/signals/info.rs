@@ -61,7 +61,8 @@ impl SignalInfo {
     /// returns when it is continued; for SIGWINCH nothing happens. For a program that puts something
     /// in order first.
     ///
-    /// While this runs, the signal is not caught.
+    /// While this runs, the signal is not caught, and a [`RawMode`](crate::RawMode) does not see it:
+    /// [pause](crate::RawMode::pause) that before.
     ///
     /// ```no_run
     /// # fn restore_terminal() {}

@@ -118,6 +118,10 @@ fn a_worker_that_is_told_to_end_ends_in_order_and_alone() {
         assert!(!workers.contains(&worker));
         parent.signal("TERM");
         let stderr = parent.succeed().stderr;
-        assert_eq!(stderr.matches("exit code 0").count(), WORKERS, "{stderr}");
+        assert_eq!(
+            stderr.matches("exit status: 0").count(),
+            WORKERS,
+            "{stderr}"
+        );
     });
 }

@@ -16,6 +16,8 @@ mod common;
 
 mod chats;
 mod dispatchers;
+#[cfg(feature = "signals")]
+mod signals;
 
 use std::cell::RefCell;
 

@@ -7,6 +7,7 @@ use std::os::unix::net::UnixStream;
 use std::rc::Rc;
 use std::time::Duration;
 
+use crate::common::clock::with_clocks;
 use crate::common::{PATIENCE, Probe, TempDir, on_every_backend, turn_once, with_every_loop};
 use fdloop::{
     AsyncChat, ChatHandler, ChatIo, Dispatcher, Error, EventLoop, FileDispatcher, FileWrapper,
@@ -31,6 +32,43 @@ fn each_ready_channel_is_served_once_a_pass() {
         for pass in 1..=5 {
             assert_eq!(turn_once(event_loop), 2);
             assert_eq!((firehose.count("read"), quiet.count("read")), (pass, pass));
+        }
+    });
+}
+
+#[test]
+fn a_timer_and_a_quiet_peer_are_served_in_their_pass_beside_a_firehose() {
+    const PERIOD: Duration = Duration::from_millis(10);
+    with_clocks(|event_loop, clock| {
+        let zero = File::open("/dev/zero").unwrap();
+        let (probe, firehose) = Probe::new();
+        event_loop
+            .add(FileDispatcher::new(&zero, probe).unwrap())
+            .unwrap();
+        let (ours, mut theirs) = UnixStream::pair().unwrap();
+        let (probe, quiet) = Probe::new();
+        event_loop
+            .add(Dispatcher::new(ours, probe).unwrap())
+            .unwrap();
+        let ticks = event_loop.keep(0);
+        event_loop.call_every(PERIOD, move |event_loop| {
+            *event_loop.state_mut(ticks).unwrap() += 1;
+            Ok(())
+        });
+        let mut passes = 0;
+        for tick in 1..=100 {
+            // The firehose alone.
+            for _ in 0..10 {
+                assert_eq!(event_loop.turn(None).unwrap(), 1);
+            }
+            assert_eq!(event_loop.state(ticks), Some(&(tick - 1)), "not early");
+            clock.set(clock.get() + PERIOD);
+            theirs.write_all(b"x").unwrap();
+            assert_eq!(event_loop.turn(None).unwrap(), 2);
+            passes += 11;
+            assert_eq!(event_loop.state(ticks), Some(&tick), "in the first pass");
+            assert_eq!(quiet.received_len(), tick);
+            assert_eq!(firehose.count("read"), passes);
         }
     });
 }

@@ -21,6 +21,7 @@ mod fairness;
 mod fatal;
 mod hints;
 mod leaving;
+mod matrix;
 mod panics;
 mod reach;
 mod remote;

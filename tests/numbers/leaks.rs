@@ -9,7 +9,10 @@ use std::rc::Rc;
 
 use crate::alone;
 use crate::common::{Probe, TempDir, on_every_backend, turn_once, turn_until, turn_until_empty};
-use fdloop::{Backend, Dispatcher, Error, EventLoop, FileDispatcher, FileWrapper, Socket};
+use fdloop::{
+    Backend, Dispatcher, DispatcherWithSend, Error, EventLoop, FileDispatcher, FileWrapper,
+    IterProducer, Socket,
+};
 
 /// How many descriptors the process has.
 fn open_descriptors() -> usize {
@@ -92,6 +95,76 @@ fn dropping_the_loop_closes_all() {
         assert!(open_descriptors() >= before + 42);
         drop(event_loop);
         assert_eq!(open_descriptors(), before + 20, "only the peers are left");
+    });
+}
+
+#[test]
+fn a_loop_that_is_dropped_with_everything_pending_drops_it_all() {
+    use std::sync::Arc;
+    use std::time::Duration;
+    nothing_leaks(|backend| {
+        // Everything that the loop holds has a clone.
+        let token = Arc::new(());
+        let mut event_loop = EventLoop::with_backend(backend).unwrap();
+        let mut peers = Vec::new();
+        for number in 0..10 {
+            let (ours, mut theirs) = UnixStream::pair().unwrap();
+            theirs.write_all(b"unread").unwrap();
+            let held = Arc::clone(&token);
+            let probe = Probe::silent().on_read(move |_| {
+                let _ = &held;
+                Ok(())
+            });
+            let mut channel = DispatcherWithSend::new(ours, probe).unwrap();
+            channel.set_timeout(Some(Duration::from_secs(3600)));
+            let id = event_loop.add(channel).unwrap();
+            let channel = event_loop.get_mut(id).unwrap();
+            channel.send(&vec![b'x'; 1 << 20]).unwrap();
+            let held = Arc::clone(&token);
+            let pieces = std::iter::repeat_with(move || {
+                let _ = &held;
+                vec![b'y'; 1000]
+            });
+            channel
+                .send_with_producer(IterProducer::new(pieces))
+                .unwrap();
+            if number % 2 == 0 {
+                // Begun, settled, and not: in every state.
+                event_loop.turn(Some(Duration::ZERO)).unwrap();
+            }
+            peers.push(theirs);
+        }
+        let listener = Dispatcher::listen("127.0.0.1:0", Probe::silent()).unwrap();
+        let address = listener.local_addr().unwrap();
+        event_loop.add(listener).unwrap();
+        let connecting = Dispatcher::connect(vec![address.clone(); 3], Probe::silent());
+        event_loop.add(connecting.unwrap()).unwrap();
+        for seconds in [0, 3600] {
+            let held = Arc::clone(&token);
+            event_loop.call_later(Duration::from_secs(seconds), move |_| {
+                drop(held);
+                Ok(())
+            });
+            let held = Arc::clone(&token);
+            event_loop.call_every(Duration::from_secs(seconds), move |_| {
+                let _ = &held;
+                Ok(())
+            });
+        }
+        let remote = event_loop.remote().unwrap();
+        for _ in 0..10 {
+            let held = Arc::clone(&token);
+            let call = remote.call(move |_| {
+                drop(held);
+                Ok(())
+            });
+            call.unwrap();
+        }
+        event_loop.keep(Arc::clone(&token));
+        assert_eq!(Arc::strong_count(&token), 1 + 20 + 4 + 10 + 1);
+        drop(event_loop);
+        assert_eq!(Arc::strong_count(&token), 1);
+        assert_eq!(remote.wake().unwrap_err().kind(), io::ErrorKind::BrokenPipe);
     });
 }
 

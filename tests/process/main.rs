@@ -14,6 +14,7 @@ mod common;
 mod chat_memory;
 #[cfg(feature = "children")]
 mod children;
+mod clock_of_the_day;
 mod controlling_terminal;
 mod descriptor_limit;
 mod forked_files;

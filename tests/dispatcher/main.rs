@@ -15,6 +15,7 @@ mod failed_sends;
 mod hangups;
 mod orders;
 mod own_transports;
+mod random_orders;
 mod replace;
 mod shared_buffer;
 mod timeouts;

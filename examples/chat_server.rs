@@ -1,15 +1,13 @@
-//! A chat room: what a member says is sent to all others.
+//! A chat room: each line that a member sends goes to all others.
 //!
-//! Each connection is an [`AsyncChat`] that cuts its input into lines. The
-//! listener's handler is the room: it knows the members by their [`ChannelId`], and
-//! they know it by its own, so that every handler reaches whom it talks to through
-//! the loop.
+//! Each connection is an [`AsyncChat`] that cuts its input into lines. The listener's handler is
+//! the room. It keeps the [`ChannelId`] of each member, and each member has the listener's, so that
+//! handlers reach each other through the loop.
 //!
-//! - A member that does not read what the others say would make the room keep more
-//!   and more: a member with too much waiting is dropped, and the others go on.
-//! - A line that is too long is refused as soon as that is known, and takes no
-//!   memory.
-//! - Control characters in a line are escaped: the terminals of others would obey them.
+//! - A member that does not read would make its pending output grow without bound. It is dropped
+//!   at a limit, and the others go on.
+//! - A line that is too long is refused as soon as its length is known, and takes no memory.
+//! - Control characters in a line are escaped, since the terminals of the others would obey them.
 //!
 //! Try it, from as many terminals as you like:
 //!
@@ -44,11 +42,11 @@ pub(crate) const PENDING_LIMIT: usize = 256 * 1024;
 /// How long a line may be, in bytes.
 pub(crate) const LINE_LIMIT: usize = 1024;
 
-/// How long a nickname may be.
+/// The limit of the length of a nickname.
 const NICK_LIMIT: usize = 16;
 
-/// How much is read from a member at once. Little, so that what one says in a
-/// moment has left again, to all who read it, before more is taken.
+/// The number of bytes received from a member at once. It is small, so that a burst of lines is
+/// written to the others before more is received.
 const IN_BUFFER_SIZE: usize = 4096;
 
 type RoomId = ChannelId<Dispatcher<Room>>;
@@ -116,19 +114,19 @@ enum Stage {
     Nameless,
     /// It is in the room, under this name.
     Named(String),
-    /// It has left the room, and what waits for it is still sent.
+    /// It has left the room, and its pending output is still written.
     Leaving,
 }
 
 impl Member {
-    /// The room. It is there as long as the program serves.
+    /// Returns the room, which exists as long as the program serves.
     fn room<'a>(&self, io: &'a mut ChatIo<'_>) -> Option<&'a mut Room> {
         let listener = io.event_loop().get_mut(self.room?)?;
         Some(listener.handler_mut())
     }
 
-    /// Says something to everybody in the room but this member, who is not in the
-    /// loop's map while its handler runs.
+    /// Sends a line to all members but this one. (While its handler runs, its own channel is not in
+    /// the loop's map.)
     fn announce(&self, io: &mut ChatIo<'_>, line: &str) {
         let Some(room) = self.room(io) else { return };
         let ids: Vec<_> = room.members.iter().map(|(_, id)| *id).collect();
@@ -139,7 +137,7 @@ impl Member {
         }
     }
 
-    /// A nameless member said how it is called.
+    /// Handles the name that a nameless member has sent.
     fn enter(&mut self, io: &mut ChatIo<'_>, nick: String) {
         if let Err(objection) = self.may_be_called(io, &nick) {
             return tell(io, &format!("{objection}; what is your nickname?"));
@@ -159,7 +157,7 @@ impl Member {
         self.stage = Stage::Named(nick);
     }
 
-    /// Whether it may, and else the objection, to which the caller adds what to do.
+    /// Checks a name. The error is the objection to it, to which the caller adds what to do.
     fn may_be_called(&self, io: &mut ChatIo<'_>, nick: &str) -> Result<(), String> {
         let valid = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == '-';
         if nick.is_empty() || nick.len() > NICK_LIMIT || !nick.chars().all(valid) {
@@ -173,8 +171,8 @@ impl Member {
         }
     }
 
-    /// A member said something.
-    fn hear(&mut self, io: &mut ChatIo<'_>, nick: &str, line: &str) {
+    /// Handles a line of a member.
+    fn handle_line(&mut self, io: &mut ChatIo<'_>, nick: &str, line: &str) {
         let Some(command) = line.strip_prefix('/') else {
             return self.announce(io, &format!("{nick}: {line}"));
         };
@@ -197,7 +195,7 @@ impl Member {
         // A change of case alone does not clash.
         if !old.eq_ignore_ascii_case(new) {
             if let Err(objection) = self.may_be_called(io, new) {
-                // No question: the answer would be said to the room.
+                // Not as a question: its reply would be sent to the room.
                 return tell(io, &format!("{objection}; say /nick NAME"));
             }
         }
@@ -234,16 +232,16 @@ impl ChatHandler for Member {
             Stage::Named(_) if line.is_empty() => {}
             Stage::Named(nick) => {
                 let nick = nick.clone();
-                self.hear(io, &nick, line);
+                self.handle_line(io, &nick, line);
             }
-            // The rest of what it sent before it saw that it has left.
+            // What it sent before it read the farewell.
             Stage::Leaving => {}
         }
         Ok(())
     }
 
     fn handle_eof(&mut self, io: &mut ChatIo<'_>) -> Result<()> {
-        // Its last words may lack the end of the line.
+        // The last line may lack its end.
         if !io.data().is_empty() {
             self.found_terminator(io)?;
         }
@@ -253,11 +251,11 @@ impl ChatHandler for Member {
 
     fn handle_error(&mut self, io: &mut ChatIo<'_>, error: Error) -> Result<()> {
         match error {
-            // The rest of the line is dropped, and the next one is heard again.
+            // The rest of the line is dropped, and the next line is handled again.
             Error::LineTooLong(limit) => {
                 tell(io, &format!("* a line has up to {limit} bytes"));
             }
-            // It cannot be served, whatever it is: the reason is for the others.
+            // The member cannot be served. The others get the reason.
             error => io.fail(error),
         }
         Ok(())
@@ -274,17 +272,17 @@ impl ChatHandler for Member {
     }
 }
 
-/// Sends a line to a member, or drops the member if too much waits for it.
+/// Sends a line to a member, or drops the member if it does not read.
 fn tell(member: &mut Endpoint, line: &str) {
     if let Err(error) = try_to_tell(member, line) {
-        // Not the error of the member that is served, perhaps.
+        // The member may be another than the one whose handler runs.
         member.fail(error);
     }
 }
 
 fn try_to_tell(member: &mut Endpoint, line: &str) -> Result<()> {
     if member.pending() > PENDING_LIMIT {
-        // It may all have come since the last wait, and then there is room for it.
+        // All of it may have been sent since the last wait. There may be room for it.
         member.flush()?;
     }
     if member.pending() > PENDING_LIMIT {
@@ -295,7 +293,7 @@ fn try_to_tell(member: &mut Endpoint, line: &str) -> Result<()> {
     Ok(())
 }
 
-/// A line as text that can be shown on any terminal.
+/// Returns a line as text that can be shown on any terminal.
 fn text(line: &[u8]) -> String {
     let line = line
         .iter()

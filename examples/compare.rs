@@ -1,16 +1,16 @@
 //! Compares select with poll on this machine, for growing numbers of descriptors.
 //!
-//! N pairs of sockets stand in a ring, and A bytes go round it: whoever receives
-//! one sends one to its neighbour. All other descriptors are idle, as those of most
-//! programs are most of the time, so that what grows with N is the price of waiting
-//! for many. The two differ in it:
+//! N pairs of sockets form a ring, and A bytes go round it: a channel that receives a byte sends one
+//! to its neighbour. All other descriptors are idle, as most descriptors of most programs are, so
+//! the part of the time that grows with N is the price of waiting for many. The backends differ in
+//! that price:
 //!
-//! - select(2) is given bit sets as long as the highest descriptor number, poll(2)
-//!   an array as long as the number of descriptors; both then look at each.
-//! - The loop adapts how it asks, in the same way for both: see `PollPoller`.
+//! - select(2) gets bit sets as long as the highest descriptor number, and poll(2) an array as long
+//!   as the number of descriptors. Both then look at each descriptor.
+//! - The loop adapts to its load, in the same way for both: see `PollPoller`.
 //!
-//! A table says what an event costs, in nanoseconds, from the wait to the send;
-//! `--svg` draws it as well.
+//! A table shows the time of an event in nanoseconds, from the wait to the send. `--svg` draws the
+//! table as well.
 //!
 //! Try it:
 //!
@@ -42,18 +42,18 @@ usage: compare [--fds N,N,...] [--active A] [--svg FILE]
   --active  how many bytes go round at once; 1 by default
   --svg     where to draw a plot";
 
-/// How many descriptors to wait for, unless told otherwise.
+/// The default numbers of descriptors.
 const FDS: [usize; 6] = [10, 30, 100, 300, 1_000, 3_000];
 
-/// Each measurement is repeated, the backends in turns, and the median counts.
+/// The number of repetitions of each measurement. The backends take turns, and the median counts.
 const ROUNDS: usize = 7;
 
 /// Descriptors that are in use for other things.
 const OTHERS: usize = 16;
 
-/// What the channels of a ring share.
+/// The state that the channels of a ring share.
 struct Ring {
-    /// Where each channel's bytes are sent to.
+    /// The sockets to which the channels send.
     senders: Vec<UnixStream>,
     /// Bytes that are still to be passed on.
     left: Cell<usize>,
@@ -64,7 +64,7 @@ struct Ring {
 impl Ring {
     fn send_to(&self, index: usize) -> io::Result<()> {
         let sender = &self.senders[index % self.senders.len()];
-        // There is room: a channel has at most as many bytes waiting as go round.
+        // There is room: at most as many bytes are pending as go round.
         (&mut &*sender).write_all(b".")?;
         self.pending.set(self.pending.get() + 1);
         Ok(())
@@ -83,7 +83,7 @@ impl Handler for Member {
     }
 
     fn predicates(&self) -> Predicates {
-        // An idle channel then costs the loop nothing but what the kernel does.
+        // An idle channel then costs only the work of the kernel.
         Predicates::OnChange
     }
 
@@ -102,7 +102,7 @@ impl Handler for Member {
     }
 }
 
-/// Nanoseconds per event, with `fds` descriptors of which `active` have something.
+/// Measures the nanoseconds per event with `fds` descriptors, of which `active` are active.
 fn measure(backend: Backend, fds: usize, active: usize) -> Result<f64> {
     let mut event_loop = EventLoop::with_backend(backend)?;
     let mut receivers = Vec::new();
@@ -138,7 +138,7 @@ fn go_round(event_loop: &mut EventLoop, ring: &Ring, active: usize, events: usiz
     event_loop.run()
 }
 
-/// What was measured with one number of descriptors, for each of [`Backend::ALL`].
+/// The measurements with one number of descriptors, one for each of [`Backend::ALL`].
 struct Row {
     fds: usize,
     nanoseconds: Vec<f64>,
@@ -201,7 +201,7 @@ fn run(mut arguments: Arguments) -> Result<(), Failure> {
         return Err(Failure::usage(message));
     }
     if let Some(path) = &svg {
-        // Better now than after all the measuring.
+        // An error is better reported before all the measurements.
         let opened = OpenOptions::new().append(true).create(true).open(path);
         opened.map_err(|error| cannot_write(path, &error))?;
     }
@@ -235,7 +235,7 @@ fn cannot_write(path: &OsStr, error: &dyn std::error::Error) -> Failure {
     Failure::operation(format!("cannot write {}: {error}", common::shown(path)))
 }
 
-/// A number that is not 0.
+/// Parses a number that is not 0.
 fn count(option: &str, text: &OsStr) -> Result<usize, Failure> {
     match text.to_str().map(str::parse) {
         Some(Ok(number)) if number > 0 => Ok(number),
@@ -252,7 +252,7 @@ fn numbers(list: &OsStr) -> Result<Vec<usize>, Failure> {
         .collect()
 }
 
-/// How many descriptors this process may have, which is as many as it can get.
+/// Raises the limit of descriptors of this process, and returns it.
 fn descriptors_for_us() -> usize {
     /// Some systems refuse more, although they set no limit.
     const ENOUGH: rlim_t = 10_240;
@@ -267,7 +267,7 @@ fn descriptors_for_us() -> usize {
     usize::try_from(got).unwrap_or(usize::MAX)
 }
 
-/// Whether so many pairs can be opened.
+/// Checks whether so many pairs can be opened.
 fn fits(pairs: usize, room: usize) -> bool {
     pairs.saturating_mul(2).saturating_add(OTHERS) <= room
 }

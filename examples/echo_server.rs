@@ -1,9 +1,9 @@
-//! An echo server: what a client sends comes back to it.
+//! An echo server: it sends back what each client sends.
 //!
-//! The classic of asyncore: a listener makes a channel of each connection, and
-//! the channel is a [`DispatcherWithSend`], which keeps what the client is too
-//! slow to take. A client that sends and never reads would make it keep more and
-//! more, so a connection is read only while little waits to be written to it.
+//! This is the classic of asyncore. The listener makes a channel of each connection: a
+//! [`DispatcherWithSend`], which buffers what the client does not read yet. The pending output of a
+//! client that sends and never reads would grow without bound, so a connection is read only while
+//! little output is pending.
 //!
 //! Try it:
 //!
@@ -29,8 +29,8 @@ usage: echo_server [--backend select|poll] [--timeout SECONDS] [ADDR]
   127.0.0.1:8080 by default
   SECONDS is how long a connection may be silent; for ever by default";
 
-/// The most bytes that are received at once. In smaller pieces the system calls cost more than
-/// the copying; larger ones are no faster.
+/// The limit of bytes received at once. With smaller pieces the system calls cost more than the
+/// copying; larger ones are not faster.
 const CHUNK: usize = 256 * 1024;
 
 /// A connection.

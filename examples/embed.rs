@@ -1,9 +1,9 @@
 //! An echo server in a program that has a loop of its own.
 //!
 //! The program waits in its own poll loop, here popol's, for its own descriptors: a console on
-//! standard input. It does not hand them over. Instead a [`Poller`] tells it what the channels wait
-//! for, it waits for all at once, and no longer than until [`EventLoop::next_deadline`], and then
-//! gives the events to [`EventLoop::turn`].
+//! standard input. These stay with the program. A [`Poller`] passes it the interests of the
+//! channels. It waits for all descriptors at once, at most until [`EventLoop::next_deadline`], and
+//! then passes the events to [`EventLoop::turn`].
 //!
 //! Try it:
 //!
@@ -36,12 +36,12 @@ usage: embed [ADDR]
   127.0.0.1:8080 by default
   On standard input, `count` prints the number of connections, and `quit` or its end ends.";
 
-/// A connection that is silent for so long is closed.
+/// The time after which a silent connection is closed.
 const TIMEOUT: Duration = Duration::from_secs(600);
 
 // --- the bridge between the two loops ----------------------------------------------
 
-/// What the channels wait for, and what the program has found.
+/// The interests of the channels, and the events that the program has found.
 #[derive(Debug, Default)]
 struct Bridge {
     interests: BTreeMap<RawFd, Interest>,

@@ -1,23 +1,21 @@
 //! Forwards connections: a client that connects to LISTEN talks to REMOTE.
 //!
-//! Each connection is two channels, the client's and the remote's, and each knows
-//! the other by its [`ChannelId`]: what one receives it sends on the other, and
-//! when one ends it sees to it that the other does. What an end means for the
-//! other side:
+//! Each connection is two channels, the client's and the remote's. Each has the [`ChannelId`] of the
+//! other, sends there what it receives, and ends the other when it ends itself:
 //!
-//! - A half-close is passed on as one, after the data that came before it. The
-//!   connection ends when both sides have closed.
-//! - A reset is passed on as a reset, after the data that came before it.
-//! - A side that has half-closed and is then reset has sent all that it had to send.
-//!   The other side is closed when that is written to it, and what it sends meanwhile is
-//!   dropped. It is not reset: that would discard data that the kernel has yet to deliver.
+//! - A half-close is passed on as a half-close, after the data before it. The connection ends when
+//!   both sides have closed.
+//! - A reset is passed on as a reset, after the data before it.
+//! - If a side has half-closed and is then reset, the other side is closed when all data is written
+//!   to it, and what it sends meanwhile is dropped. It is not reset, since a reset would discard
+//!   data that the kernel has not delivered yet.
 //! - If the remote cannot be reached, the client's connection is closed.
 //!
-//! The name of REMOTE is resolved for each connection, by threads, so that the loop serves the
-//! others meanwhile. What a client sends by then waits.
+//! Threads resolve the name of REMOTE for each connection, so that the loop serves the others
+//! meanwhile. Until then, the client's input waits.
 //!
-//! It holds at most 256 KiB for each side, however slow it is: one side is not
-//! read while too much waits to be written to the other.
+//! At most 256 KiB are pending for each side, however slow it is: a side is not read while too much
+//! output is pending for the other.
 //!
 //! Try it:
 //!
@@ -49,15 +47,15 @@ const RESOLVERS: usize = 4;
 /// The most bytes that wait for one side.
 pub(crate) const LIMIT: usize = 256 * 1024;
 
-/// The least room for which a side is read: in smaller pieces the system calls cost more than the
-/// copying.
+/// The room in the other side's output from which on a side is read. With smaller pieces the
+/// system calls cost more than the copying.
 const LEAST_ROOM: usize = 64 * 1024;
 
 /// One side of a forwarded connection.
 #[derive(Default)]
 pub(crate) struct Half {
     other: Option<HalfId>,
-    /// The other side was reset: so is this one, when all is written.
+    /// The other side was reset: this one is reset when all output is written.
     resets: bool,
 }
 
@@ -98,7 +96,7 @@ impl Handler for Half {
                 }
             }
             Some(other) => {
-                // Both have ended: each goes when it has got what it is to get.
+                // Both have ended: each closes when its output is written.
                 other.close_when_done();
                 io.close_when_done();
             }
@@ -117,14 +115,14 @@ impl Handler for Half {
     }
 
     fn handle_error(&mut self, io: &mut Io<'_>, error: fdloop::Error) -> Result<()> {
-        // Such as a refused connection; handle_close is the place for all ends.
+        // Such as a refused connection. `handle_close` handles all ends.
         io.fail(error);
         Ok(())
     }
 
     fn handle_close(&mut self, io: &mut Io<'_>) -> Result<()> {
-        let never_stood = !io.connected();
-        if let Some(reason) = io.reason().filter(|_| never_stood) {
+        let was_never_connected = !io.connected();
+        if let Some(reason) = io.reason().filter(|_| was_never_connected) {
             // Not resolved, refused, unreachable, timed out.
             let reason = reason.to_string();
             let client = self.other(io).and_then(|client| client.addr().cloned());
@@ -138,7 +136,7 @@ impl Handler for Half {
         let Some(other) = self.other(io) else {
             return Ok(());
         };
-        if never_stood {
+        if was_never_connected {
             other.close();
             return Ok(());
         }

@@ -20,29 +20,29 @@ const NAME: &str = env!("CARGO_CRATE_NAME");
 /// The signals that end a program.
 pub const STOPPING: &[i32] = &[libc::SIGINT, libc::SIGTERM];
 
-/// Why a program failed.
+/// The failure of a program.
 #[derive(Debug)]
 pub enum Failure {
-    /// The arguments make no sense: the usage is shown, and the exit code is 2.
+    /// The arguments are invalid: the usage is shown, and the exit code is 2.
     Usage(String),
-    /// A file that the user wrote makes no sense; the exit code is 2.
+    /// A file of the user's is invalid; the exit code is 2.
     Input(String),
-    /// What was asked for could not be done; the exit code is 1.
+    /// The operation failed; the exit code is 1.
     Operation(String),
 }
 
 impl Failure {
-    /// Arguments that make no sense.
+    /// Makes the failure for invalid arguments.
     pub fn usage(message: impl Into<String>) -> Self {
         Self::Usage(message.into())
     }
 
-    /// A file that makes no sense.
+    /// Makes the failure for an invalid file.
     pub fn input(message: impl Into<String>) -> Self {
         Self::Input(message.into())
     }
 
-    /// Something that could not be done.
+    /// Makes the failure for an operation that failed.
     pub fn operation(message: impl Into<String>) -> Self {
         Self::Operation(message.into())
     }
@@ -182,7 +182,7 @@ impl Arguments {
         backend.map_err(|error: Error| Failure::usage(format!("--backend: {error}")))
     }
 
-    /// The value of `--timeout`, in seconds, if it was given.
+    /// Takes the value of `--timeout`, in seconds, if it was given.
     pub fn timeout(&mut self) -> Result<Option<Duration>, Failure> {
         let Some(text) = self.value("--timeout") else {
             return Ok(None);
@@ -205,13 +205,13 @@ impl Arguments {
             .map_err(|text| Failure::usage(format!("{text:?} is not UTF-8")))
     }
 
-    /// The next operand, which must be there; `what` is its name in the usage.
+    /// Takes the next operand, and fails without one; `what` is its name in the usage.
     pub fn required(&mut self, what: &str) -> Result<String, Failure> {
         self.operand()?
             .ok_or_else(|| Failure::usage(format!("{what} is missing")))
     }
 
-    /// Refuses what was not taken.
+    /// Refuses options and operands that were not taken.
     pub fn finish(self) -> Result<(), Failure> {
         if let Some((option, _)) = self.options.first() {
             return Err(unexpected(option.as_ref()));
@@ -230,13 +230,13 @@ fn unexpected(argument: &OsStr) -> Failure {
     Failure::usage(format!("unexpected argument {:?}", shown(argument)))
 }
 
-/// The addresses that `text` stands for.
+/// Resolves `text` to addresses.
 pub fn addresses(text: &str) -> Result<Vec<Address>, Failure> {
     text.to_addresses().map_err(of_address)
 }
 
-/// Why an address cannot be used. A malformed one is a mistake in the arguments; a name that cannot
-/// be resolved may be a failure of the network.
+/// Makes the failure for an address. A malformed one is a mistake in the arguments; a name that
+/// cannot be resolved may be a failure of the network.
 pub fn of_address(error: Error) -> Failure {
     match error.kind() {
         io::ErrorKind::InvalidInput => Failure::usage(error.to_string()),
@@ -317,7 +317,7 @@ pub fn print(text: &str) -> Result<(), Failure> {
         .map_err(|error| Failure::operation(format!("cannot write to stdout: {error}")))
 }
 
-/// Text from a peer, for a message: a terminal must not obey it. Control characters, characters
+/// Returns text from a peer in a form that is safe to show on a terminal. Control characters, characters
 /// that reorder what is shown, and bytes that are not UTF-8 are escaped; backslashes stay.
 pub fn escaped(text: &[u8]) -> String {
     let mut shown = String::new();
@@ -336,7 +336,7 @@ pub fn escaped(text: &[u8]) -> String {
     shown
 }
 
-/// A path for a message.
+/// Returns a path in the form used in messages.
 pub fn shown(path: &OsStr) -> String {
     Path::new(path).display().to_string()
 }

@@ -1,5 +1,4 @@
-//! The handler of every channel: notes what happens, and does what the scenario
-//! says.
+//! The handler of every channel. It records the events, and does what the scenario says.
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -24,7 +23,7 @@ pub enum Id {
     Gone,
 }
 
-/// What all actors share.
+/// The state that all actors share.
 #[derive(Default)]
 pub struct Cast {
     pub trace: Trace,
@@ -38,7 +37,7 @@ pub struct Actor {
     name: String,
     behaviour: Behaviour,
     children: usize,
-    /// How many terminators were found.
+    /// The number of terminators found so far.
     found: usize,
 }
 
@@ -74,7 +73,7 @@ impl Actor {
         self.cast.borrow_mut().trace.add(&self.name, "log", data);
     }
 
-    /// Does what the scenario says for `event`. True if that is the default.
+    /// Does what the scenario says for `event`. Returns true if that is the default.
     fn react(&mut self, endpoint: &mut Endpoint, event: On) -> Result<bool> {
         match self.behaviour.on(event) {
             Reaction::Nothing => {}
@@ -107,8 +106,7 @@ impl Actor {
         Ok(data)
     }
 
-    /// A connection was accepted. The answer is the socket if the scenario has no
-    /// say in what becomes of it.
+    /// Handles an accepted connection. Returns the socket if the scenario leaves it to the default.
     fn adopt(&mut self, event_loop: &mut EventLoop, socket: Socket) -> Result<Option<Socket>> {
         self.note("handle_accepted");
         let Some(child) = self.behaviour.child.clone() else {
@@ -161,7 +159,7 @@ impl Handler for Actor {
     }
 
     fn handle_write(&mut self, io: &mut Io<'_>) -> Result<()> {
-        // A channel with a buffer writes by itself, and of that nothing is noted.
+        // A channel with a buffer writes by itself, which is not recorded.
         if io.is_buffered() {
             return Default(self).handle_write(io);
         }
@@ -258,8 +256,7 @@ impl ChatHandler for Actor {
     }
 }
 
-/// An actor that overrides nothing but where its log goes, and what becomes of
-/// accepted connections: for the scenario's "default".
+/// An actor for the scenario's "default": it overrides only the log and `handle_accepted`.
 struct Default<'a>(&'a mut Actor);
 
 impl Handler for Default<'_> {
@@ -299,7 +296,7 @@ impl ChatHandler for Default<'_> {
     }
 }
 
-/// The same, of a connection that nobody accepts.
+/// Such an actor for a listener that accepts nothing either.
 struct Unaccepted<'a>(&'a Actor);
 
 impl Handler for Unaccepted<'_> {
@@ -309,7 +306,7 @@ impl Handler for Unaccepted<'_> {
     }
 }
 
-/// A producer of some pieces, which ends at the first that is empty.
+/// A producer of some pieces. It ends at the first empty one.
 struct Pieces(std::vec::IntoIter<Vec<u8>>);
 
 impl Producer for Pieces {
@@ -318,12 +315,12 @@ impl Producer for Pieces {
     }
 }
 
-/// What actions are performed on: a channel, or a chat whose handler runs.
+/// The target of actions: a channel, or a chat whose handler runs.
 pub trait Performer {
     fn actor(&mut self) -> &mut Actor;
     fn endpoint(&mut self) -> &mut Endpoint;
 
-    /// Performs what only a chat can.
+    /// Performs an action that only a chat has.
     fn perform_chat(&mut self, action: Action) -> Result<()> {
         let _ = action;
         Err(Error::other("only a chat can do that"))
@@ -442,7 +439,7 @@ impl Channel {
         }
     }
 
-    /// Has the channel do what it does at its start.
+    /// Performs the actions of the channel's start.
     pub fn begin(&mut self) -> Result<()> {
         let performer = self.performer();
         for action in performer.actor().behaviour.at_start.clone() {
@@ -454,7 +451,7 @@ impl Channel {
         Ok(())
     }
 
-    /// Adds it to the loop, and makes it known by its name.
+    /// Adds the channel to the loop, under its name.
     pub fn add(mut self, event_loop: &mut EventLoop) -> Result<()> {
         let is_closed = self.performer().endpoint().is_closed();
         let actor = self.performer().actor();
@@ -467,13 +464,13 @@ impl Channel {
             Self::Chat(channel) => Id::Chat(event_loop.add(channel)?),
         };
         cast.borrow_mut().channels.insert(name, id);
-        // What it did before may have consequences, such as that it is connected.
+        // The actions may have made something due, such as `handle_connect`.
         id.visit(event_loop, |_| Ok(()))
     }
 }
 
 impl Id {
-    /// Calls `visit` with the channel, if it is still there.
+    /// Calls `visit` with the channel, if it still exists.
     pub fn visit(
         self,
         event_loop: &mut EventLoop,
@@ -493,7 +490,7 @@ impl Id {
         }
     }
 
-    /// The channel's endpoint, if it is still there.
+    /// Returns the channel's endpoint, if it still exists.
     pub fn endpoint(self, event_loop: &EventLoop) -> Option<&Endpoint> {
         Some(match self {
             Self::Plain(id) => event_loop.get(id)?,

@@ -1,6 +1,6 @@
 //! Performs conformance scenarios: scripts for channels in an event loop and for raw,
 //! blocking peers outside it. Prints a trace of each as a line of JSON, to be compared with
-//! the trace that asyncore gives for the same scenario.
+//! the trace of asyncore for the same scenario.
 //!
 //! `tests/conformance/FORMAT.md` in the repository describes both. Scenarios are in
 //! `tests/conformance/scenarios`: asyncore's trace of `NAME.json` is in `NAME.trace.json`.
@@ -13,10 +13,10 @@
 //! ```
 //!
 //! - `scenario.rs` reads scenarios;
-//! - `actor.rs` is the handler of every channel: it notes what happens, and does
-//!   what the scenario says;
+//! - `actor.rs` is the handler of every channel: it records the events, and does what the
+//!   scenario says;
 //! - `stage.rs` performs the steps;
-//! - `peer.rs` has the raw peers, and `trace.rs` what is printed.
+//! - `peer.rs` has the raw peers, and `trace.rs` the record that is printed.
 
 mod actor;
 #[path = "../common/mod.rs"]

@@ -15,9 +15,9 @@ use nix::sys::socket::{
 };
 use nix::sys::time::{TimeVal, TimeValLike};
 
-/// How long one waits for the other side before the scenario is in error.
+/// The time to wait for the other side, after which the scenario is in error.
 const TIMEOUT_SECONDS: i64 = 2;
-/// How long one waits for more to receive, in milliseconds.
+/// The time to wait for more input, in milliseconds.
 const PATIENCE: u8 = 20;
 
 /// A socket or the end of a pipe.
@@ -29,7 +29,7 @@ impl From<OwnedFd> for Peer {
     }
 }
 
-/// How reading what waits ended, if it did more than stop.
+/// The end that a receive has found.
 pub enum End {
     Eof,
     Reset,
@@ -64,7 +64,7 @@ impl Peer {
         Ok(())
     }
 
-    /// A socket that is bound, and listens unless it is there to refuse.
+    /// Makes a bound socket, which listens unless it is to refuse connections.
     pub fn bound(family: Family, address: &Address, refusing: bool) -> io::Result<Self> {
         let peer = Self::socket(family)?;
         nix_socket::bind(peer.0.as_raw_fd(), &*sockaddr(address)?)?;
@@ -109,14 +109,14 @@ impl Peer {
         Ok(nix_socket::shutdown(self.0.as_raw_fd(), Shutdown::Write)?)
     }
 
-    /// Makes closing a reset.
+    /// Closes the connection with a reset.
     pub fn reset_on_close(&self) -> io::Result<()> {
         let mut linger = nix_socket::getsockopt(&self.0, sockopt::Linger)?;
         (linger.l_onoff, linger.l_linger) = (1, 0);
         Ok(nix_socket::setsockopt(&self.0, sockopt::Linger, &linger)?)
     }
 
-    /// All that waits, without blocking.
+    /// Receives all pending input without blocking.
     pub fn receive(&self) -> io::Result<(Vec<u8>, Option<End>)> {
         let mut file = File::from(self.0.try_clone()?);
         let mut received = Vec::new();
@@ -138,7 +138,7 @@ impl Peer {
     }
 }
 
-/// An address to bind to that nobody else has.
+/// Returns an unused address to bind to.
 pub fn new_address(family: Family, folder: &Path) -> io::Result<Address> {
     Ok(match family {
         Family::Inet => (std::net::Ipv4Addr::LOCALHOST, 0).into(),

@@ -1,11 +1,11 @@
-//! Scenarios, as they stand in their files.
+//! Scenarios, read from their files.
 
 use fdloop::{Family, Terminator};
 use serde_json::{Map, Value};
 
 type Object = Map<String, Value>;
 
-/// What is wrong with a scenario, and at which key.
+/// An error of a scenario, and its key.
 pub type Result<T> = std::result::Result<T, String>;
 
 pub struct Scenario {
@@ -47,7 +47,7 @@ impl Scenario {
         })
     }
 
-    /// The behaviour of a channel; one that has none is all defaults.
+    /// Returns the behaviour of a channel; the defaults if it has none.
     pub fn behaviour(&self, channel: &str) -> Behaviour {
         let named = self.channels.iter().find(|(name, _)| name == channel);
         named
@@ -227,7 +227,7 @@ pub enum Kind {
     Chat,
 }
 
-/// What a handler does.
+/// The action of a handler.
 #[derive(Clone)]
 pub enum Reaction {
     Nothing,
@@ -241,7 +241,7 @@ pub enum Reaction {
     Send(Vec<u8>),
 }
 
-/// The handlers that a scenario has a say in.
+/// The handlers whose actions a scenario can set.
 #[derive(Clone, Copy)]
 pub enum On {
     Connect,
@@ -253,7 +253,7 @@ pub enum On {
     Close,
 }
 
-/// What a channel is and does. `table` is what the rest was read from.
+/// The behaviour of a channel. The other fields were read from `table`.
 #[derive(Clone)]
 pub struct Behaviour {
     table: Object,
@@ -306,11 +306,11 @@ impl Behaviour {
                 _ => return kind.is_not("dispatcher, with_send or chat"),
             };
         }
-        if let Some(answer) = table.get("readable") {
-            behaviour.readable = answer.truth()?;
+        if let Some(value) = table.get("readable") {
+            behaviour.readable = value.truth()?;
         }
-        if let Some(answer) = table.get("writable") {
-            behaviour.writable = answer.truth()?;
+        if let Some(value) = table.get("writable") {
+            behaviour.writable = value.truth()?;
         }
         let names = [
             "connect", "accept", "read", "write", "expt", "error", "close",
@@ -341,7 +341,7 @@ impl Behaviour {
         self.reactions[event as usize].clone()
     }
 
-    /// Changes some entries of the table, which were found to be right before.
+    /// Changes some entries of the table, which were checked before.
     pub fn change(&mut self, changes: Object) {
         let mut table = self.table.clone();
         table.extend(changes);
@@ -378,13 +378,13 @@ impl Reaction {
     }
 }
 
-/// A value and where it stands, for messages.
+/// A value and its place, for messages.
 struct Node<'a> {
     value: &'a Value,
     key: String,
 }
 
-/// An object and where it stands.
+/// An object and its place.
 struct Entries<'a> {
     entries: &'a Object,
     key: String,

@@ -17,10 +17,10 @@ use crate::peer::{End, Peer, new_address};
 use crate::scenario::{Scenario, Step};
 use crate::trace::Data;
 
-/// How long a pass of the loop may wait.
+/// The time for which a pass of the loop may wait.
 const PASS_TIMEOUT: Duration = Duration::from_millis(20);
 
-/// Performs a scenario; the answer is what happened.
+/// Performs a scenario. Returns the trace.
 pub fn perform(scenario: &Scenario, backend: Backend) -> std::result::Result<Value, String> {
     let folder = Folder::new().map_err(|e| e.to_string())?;
     let mut stage = Stage {
@@ -38,7 +38,7 @@ pub fn perform(scenario: &Scenario, backend: Backend) -> std::result::Result<Val
     Ok(json!({"scenario": scenario.name, "trace": trace.into_json()}))
 }
 
-/// A folder of one's own, removed in the end.
+/// A new folder, which is removed in the end.
 struct Folder(PathBuf);
 
 impl Folder {
@@ -151,7 +151,7 @@ impl Stage<'_> {
         }
     }
 
-    /// Makes passes until there is no channel left, or one leaves the loop.
+    /// Makes passes until no channel is left, or a handler leaves the loop.
     fn run(&mut self, passes: u64) -> Result<()> {
         for _ in 0..passes {
             if self.event_loop.is_empty() {
@@ -164,7 +164,7 @@ impl Stage<'_> {
         Ok(())
     }
 
-    /// Notes the error that leaves the loop.
+    /// Records the error that leaves the loop.
     fn leave(&self, result: Result<()>) -> Result<()> {
         match result {
             Err(Error::ExitNow) => {
@@ -239,7 +239,7 @@ impl Stage<'_> {
         Ok(())
     }
 
-    /// What is sent to a connection that is gone fails, which is no error.
+    /// Records a failed send to a lost connection, which is not an error of the scenario.
     fn may_fail(&mut self, peer: &str, result: io::Result<()>) -> Result<()> {
         use io::ErrorKind as Kind;
         match result {
@@ -288,5 +288,5 @@ impl Stage<'_> {
 }
 
 fn unknown(what: &str, name: &str) -> Error {
-    Error::other(format!("there is no {what} {name:?}"))
+    Error::other(format!("no {what} is called {name:?}"))
 }

@@ -1,5 +1,5 @@
-//! What happened: for each channel and peer its events in order, so that the sizes
-//! of chunks and the number of passes don't show.
+//! The trace: the events of each channel and peer, in order. The sizes of chunks and the number of
+//! passes do not show.
 
 use std::collections::BTreeMap;
 

@@ -1,15 +1,14 @@
 //! Fetches a URL with HTTP/1.0 and writes the body to stdout or to a file.
 //!
-//! The connection is one channel, the output another, whatever stdout is: a pipe,
-//! a terminal, a file. The body passes from one to the other in pieces, and the
-//! connection is not read while too much waits on the output, so that memory
-//! stays small however long the body and however slow its reader.
+//! The connection is one channel. The output is another, whether stdout is a pipe, a terminal or a
+//! file. The body passes from one to the other in pieces. While too much output is pending, the
+//! connection is not read, so memory stays small however long the body is and however slow its
+//! reader.
 //!
-//! Redirects are not followed. The exit code is 1 for anything but a whole body
-//! with a status of success (2xx); what came of the body is written even so. With
-//! `-o` it goes to a hidden file beside FILE first, which takes FILE's name when
-//! it is whole, so that FILE is never half of something (unless FILE is a device
-//! or a FIFO, which is written to directly).
+//! Redirects are not followed. The exit code is 0 for a complete body with a status of success
+//! (2xx), and 1 for anything else. The received part of an incomplete body is written. With `-o`,
+//! the body goes to a hidden file beside FILE, which gets FILE's name when it is complete, so FILE
+//! is never incomplete. (A device or a FIFO is written to directly.)
 //!
 //! Try it:
 //!
@@ -47,10 +46,10 @@ usage: http_client [--backend select|poll] [-o FILE] [--timeout SECONDS] URL
   on a Unix socket http+unix:SOCKET:/PATH
   SECONDS is how long the server may be silent; for ever by default";
 
-/// How many bytes may wait to be written to the output before no more are received.
+/// The limit of pending output, in bytes, at which no more is received.
 const LIMIT: usize = 256 * 1024;
 
-/// The most bytes that are received at once.
+/// The limit of bytes received at once.
 const CHUNK: usize = 64 * 1024;
 
 fn main() -> ExitCode {
@@ -101,7 +100,7 @@ fn fetch(
             FileDispatcher::with_send(file, sink)
         }
     };
-    // A descriptor that cannot be had is all that could fail here.
+    // This fails only for want of descriptors.
     let sink = event_loop.add(sink?)?;
     let fetch = Fetch {
         sink,
@@ -122,16 +121,16 @@ struct Fetch {
     sink: ChannelId<FileDispatcher<Sink>>,
     request: String,
     state: State,
-    /// How much of the body there was.
+    /// The number of bytes of the body so far.
     received: u64,
     progress: Progress,
 }
 
-/// What is expected from the server.
+/// The part of the response that is expected next.
 enum State {
     /// The header, or the rest of it.
     Header(Incoming),
-    /// The body, and as much of it; if that is not known, all until the end.
+    /// The rest of the body: its length, if that is known.
     Body { length: Option<u64> },
     /// Nothing more.
     Done,
@@ -186,7 +185,7 @@ impl Handler for Fetch {
     }
 
     fn handle_error(&mut self, io: &mut Io<'_>, error: Error) -> Result<()> {
-        // Such as a refused connection; handle_close is the place for all ends.
+        // Such as a refused connection. `handle_close` handles all ends.
         io.fail(error);
         Ok(())
     }
@@ -227,7 +226,7 @@ impl Fetch {
         let State::Body { length } = self.state else {
             return;
         };
-        // What is longer than the server said is not part of the body.
+        // Input beyond the announced length is not part of the body.
         let left = length.map_or(u64::MAX, |length| length - self.received);
         let piece = &piece[..usize::try_from(left).map_or(piece.len(), |l| l.min(piece.len()))];
         self.received += piece.len() as u64;
@@ -243,16 +242,16 @@ impl Fetch {
         }
     }
 
-    /// What it means that the server has closed the connection.
+    /// Returns the result of a connection that the server has closed.
     fn end_of_input(&self) -> Result<(), String> {
         match &self.state {
             State::Header(header) if header.is_empty() => {
-                Err("the server closed the connection without an answer".to_owned())
+                Err("the server closed the connection before it sent a response".to_owned())
             }
             State::Header(_) => {
-                Err("the server closed the connection within the header of its answer".to_owned())
+                Err("the server closed the connection within the header of its response".to_owned())
             }
-            // An end within a body whose length is known; else that is its end.
+            // If the length of the body is not known, the end of the connection is its end.
             State::Body {
                 length: Some(length),
             } => {
@@ -272,8 +271,7 @@ impl Fetch {
         }
     }
 
-    /// Closes the connection, and the output when all is written. The program ends
-    /// with that.
+    /// Closes the connection, and the output when all is written, which ends the program.
     fn finish(&mut self, io: &mut Io<'_>, result: Result<(), String>) {
         if !matches!(self.state, State::Done) {
             self.state = State::Done;
@@ -291,9 +289,9 @@ impl Fetch {
 
 /// Stdout or the file.
 struct Sink {
-    /// Where the program learns how it ended.
+    /// The place of the result, which the program reads.
     ending: Sender<Result<(), String>>,
-    /// What became of the connection.
+    /// The result of the connection.
     result: Result<(), String>,
 }
 

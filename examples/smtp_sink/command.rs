@@ -8,7 +8,7 @@ use super::session::Reply;
 pub enum Command {
     Helo,
     Ehlo,
-    /// The size is what the client says it will be; 0 if it does not say.
+    /// The size is the one that the client announces, or 0.
     Mail {
         sender: String,
         size: u64,
@@ -22,7 +22,7 @@ pub enum Command {
     Quit,
 }
 
-/// How long the line of a command other than MAIL may be, without its CR LF.
+/// The limit of the length of a command other than MAIL, without its CR LF.
 const LINE_LIMIT: usize = 510;
 
 /// Parses the command in a line. The error is the reply to a malformed one.

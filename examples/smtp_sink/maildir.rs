@@ -1,5 +1,4 @@
-//! A directory of messages in which no half of one is ever seen: each is written
-//! under `tmp` and then renamed to `new`.
+//! A directory of complete messages: each is written in `tmp` and then moved to `new`.
 
 use std::collections::hash_map::RandomState;
 use std::fs::{self, File};
@@ -12,14 +11,14 @@ use std::time::{SystemTime, UNIX_EPOCH};
 /// See <https://cr.yp.to/proto/maildir.html>.
 pub struct Maildir {
     path: PathBuf,
-    /// How many drafts there were.
+    /// The number of drafts so far.
     drafts: u64,
-    /// Tells this program from any other that had its process number.
+    /// Distinguishes this program from earlier ones with its process number.
     random: u64,
 }
 
 impl Maildir {
-    /// Opens or makes one.
+    /// Opens a maildir, and creates it if it does not exist.
     pub fn open(path: &Path) -> io::Result<Self> {
         for directory in ["tmp", "new", "cur"] {
             fs::create_dir_all(path.join(directory))?;
@@ -34,7 +33,7 @@ impl Maildir {
     /// Begins a message.
     pub fn draft(&mut self) -> io::Result<Draft> {
         self.drafts += 1;
-        // A clock that stands before 1970 leaves it to the rest to be unique.
+        // If the clock shows a time before 1970, the rest makes the name unique.
         let now = SystemTime::now().duration_since(UNIX_EPOCH);
         let now = now.unwrap_or_default();
         let name = format!(
@@ -54,11 +53,11 @@ impl Maildir {
     }
 }
 
-/// A message that is being written. It goes away unless it is delivered, as when
-/// the client does.
+/// A message that is being written. Unless it is delivered, it is removed, also when the client
+/// leaves.
 pub struct Draft {
     file: BufWriter<File>,
-    /// None when it is delivered.
+    /// `None` once it is delivered.
     tmp: Option<PathBuf>,
     new: PathBuf,
 }
@@ -68,8 +67,8 @@ impl Draft {
         self.file.write_all(data)
     }
 
-    /// The message is complete. It is not made to survive a loss of power, which
-    /// would make every client wait for the disk.
+    /// Delivers the complete message. It may not survive a loss of power: waiting for the disk would
+    /// make every client slow.
     pub fn deliver(mut self) -> io::Result<()> {
         self.file.flush()?;
         if let Some(tmp) = &self.tmp {

@@ -1,14 +1,12 @@
-//! A mail server that takes everything and sends nothing on: for testing what
-//! sends mail.
+//! A mail server that accepts every message and delivers none, for tests of programs that send mail.
 //!
 //! It speaks SMTP as in RFC 5321, with the extensions SIZE, PIPELINING and
-//! 8BITMIME. Each connection is an [`AsyncChat`] whose pieces are lines: a command
-//! is one, of limited length, and a message is many, of any length, which go to
-//! its file as they come. So no message is ever held in memory, however large.
+//! 8BITMIME. Each connection is an [`AsyncChat`] whose pieces are lines. A command is one line of
+//! limited length. A message has any number of lines of any length, which are written to its file
+//! as they arrive, so that no message is held in memory.
 //!
-//! With `--maildir` each message becomes a file in DIR/new, which appears there
-//! complete, with the bytes of the message as they were sent. Without, messages
-//! are dropped. A line on stdout tells of each.
+//! With `--maildir`, each message becomes a file in DIR/new. It appears there complete, with the
+//! bytes that were sent. Without it, messages are dropped. A line on stdout reports each message.
 //!
 //! Try it:
 //!
@@ -43,8 +41,8 @@ usage: smtp_sink [--backend select|poll] [--maildir DIR] [--size-limit BYTES]
                  [--timeout SECONDS] [ADDR]
   ADDR is HOST:PORT, IPV4:PORT, [IPV6]:PORT, a path with a slash, unix:PATH or @NAME;
   127.0.0.1:2525 by default
-  DIR is made if it is not there
-  BYTES is how large a message may be; 33554432 by default
+  DIR is created if it does not exist
+  BYTES is the limit of the size of a message; 33554432 by default
   SECONDS is how long a client may be silent; 300 by default, the least of RFC 5321";
 
 const SIZE_LIMIT: u64 = 32 << 20;
@@ -81,10 +79,10 @@ impl Server {
         Ok(())
     }
 
-    /// Notes that a message has reached its end, and says so.
+    /// Counts a complete message, and reports it.
     fn note(&mut self, envelope: &session::Envelope, delivered: &Delivered) {
         self.delivered += 1;
-        // An error means that the reader has gone; it is still a sink.
+        // An error means that the reader has gone. The server goes on.
         let _ = writeln!(
             self.report,
             "message {}: {} bytes from <{}> for {} recipient{}",
@@ -131,7 +129,7 @@ fn run(mut arguments: Arguments) -> Result<(), Failure> {
     arguments.finish()?;
     let addresses = common::addresses(address.as_deref().unwrap_or("127.0.0.1:2525"))?;
     let maildir = match maildir {
-        // Better now than at the first message.
+        // An error is better reported now than at the first message.
         Some(path) => Some(Maildir::open(&path).map_err(|error| {
             Failure::operation(format!("cannot use {}: {error}", path.display()))
         })?),

@@ -1,27 +1,27 @@
-//! A message that is coming in: undoing the dots, and where it goes.
+//! A message that is being received: it has its dots undone, and is written to the maildir.
 
 use std::io;
 
 use super::maildir::{Draft, Maildir};
 use super::session::{Reply, too_large};
 
-/// A message, from DATA to its end. Its bytes are written as they come.
+/// A message, from DATA to its end. Its bytes are written as they arrive.
 pub struct Message {
-    /// None without a maildir, and when it will not be delivered.
+    /// `None` without a maildir, and if the message will not be delivered.
     draft: Option<Draft>,
-    /// Why it will not be delivered. What is still to come of it is dropped.
+    /// The reason for which the message will not be delivered. The rest of it is dropped.
     refused: Option<Reply>,
     size: u64,
     size_limit: u64,
     line: Line,
 }
 
-/// What has come of the current line.
+/// The part of the current line that has arrived.
 #[derive(PartialEq, Eq)]
 enum Line {
     Nothing,
-    /// A dot: the whole of the line that ends a message, and else too many, for
-    /// the sender put one in front of every line that begins with one.
+    /// A dot. It is the line that ends the message, or is removed: the sender adds one to each line
+    /// that begins with a dot.
     Dot,
     Text,
 }
@@ -42,7 +42,7 @@ impl Message {
         })
     }
 
-    /// Takes some of a line; not nothing.
+    /// Takes a part of a line, which is not empty.
     pub fn collect(&mut self, mut data: &[u8]) {
         if self.line == Line::Nothing {
             if let Some(rest) = data.strip_prefix(b".") {
@@ -56,7 +56,7 @@ impl Message {
         }
     }
 
-    /// The line ends. Answers whether it was the end of the message.
+    /// Ends the line. Returns true if that is the end of the message.
     pub fn end_line(&mut self) -> bool {
         if self.line == Line::Dot {
             return true;
@@ -79,12 +79,11 @@ impl Message {
 
     fn refuse(&mut self, reply: Reply) {
         self.refused = Some(reply);
-        // Its file goes now, not at the end of a message that may be endless.
+        // The file is removed now, since the message may be endless.
         self.draft = None;
     }
 
-    /// Puts the message where it belongs. The error is the reply to a message that
-    /// cannot be delivered.
+    /// Delivers the message. The error is the reply to a message that cannot be delivered.
     pub fn deliver(self) -> Result<Delivered, Reply> {
         if let Some(reply) = self.refused {
             return Err(reply);

@@ -1,4 +1,4 @@
-//! A connection: which command is allowed when, and the reply to each.
+//! A connection: the order of its commands, and the reply to each.
 
 use std::borrow::Cow;
 
@@ -11,15 +11,15 @@ use super::message::Message;
 /// A reply without the end of its line: a code of three digits, and text.
 pub type Reply = Cow<'static, str>;
 
-/// How long the line of any command may be without its CR LF: 512 bytes with it,
-/// and what SIZE and BODY add to MAIL (RFC 1870 and RFC 6152).
+/// The limit of the length of a command without its CR LF: 512 bytes with it, and the lengths that
+/// SIZE and BODY add to MAIL (RFC 1870 and RFC 6152).
 pub const COMMAND_LIMIT: usize = 510 + 26 + 17;
 
 /// The most recipients of a message: the fewest that RFC 5321 allows as a limit.
 const RECIPIENT_LIMIT: usize = 100;
 
-/// How much may wait for a client that sends commands and reads no replies, before
-/// no more is read from it.
+/// The limit of pending replies, in bytes, at which no more is received: a client may send commands
+/// and read no replies.
 const PENDING_LIMIT: usize = 64 * 1024;
 
 /// A connection.
@@ -141,7 +141,7 @@ impl Session {
         match Message::begin(server.maildir.as_mut(), server.size_limit) {
             Ok(message) => {
                 self.message = Some(message);
-                // The lines of a message may have any length: they are not kept.
+                // The lines of a message have any length. They are not kept in memory.
                 io.set_limit(None);
                 "354 end the message with a line that is a dot".into()
             }
@@ -153,7 +153,7 @@ impl Session {
         }
     }
 
-    /// A message is complete.
+    /// Handles the end of a message.
     fn end_message(&mut self, io: &mut ChatIo<'_>, message: Message) -> Reply {
         io.set_limit(COMMAND_LIMIT);
         let delivered = match message.deliver() {
@@ -200,7 +200,7 @@ impl ChatHandler for Session {
             None => {
                 let line = io.take_data();
                 if self.over {
-                    // Sent before the client saw the answer to its QUIT.
+                    // The client sent it before it read the reply to its QUIT.
                     return Ok(());
                 }
                 match command::parse(&line) {
@@ -209,7 +209,7 @@ impl ChatHandler for Session {
                 }
             }
         };
-        answer(io, &reply)?;
+        send_reply(io, &reply)?;
         if self.over {
             io.close_when_done();
         }
@@ -218,11 +218,11 @@ impl ChatHandler for Session {
 
     fn handle_timeout(&mut self, io: &mut ChatIo<'_>) -> Result<()> {
         if io.will_close() {
-            // Nor does it read.
+            // It does not read either.
             io.close();
             return Ok(());
         }
-        answer(
+        send_reply(
             io,
             "421 the session is over, since nothing came for too long",
         )?;
@@ -233,7 +233,7 @@ impl ChatHandler for Session {
     fn handle_error(&mut self, io: &mut ChatIo<'_>, error: Error) -> Result<()> {
         match error {
             // The rest of the line is dropped, and the next is a command again.
-            Error::LineTooLong(_) => answer(io, "500 the line is too long"),
+            Error::LineTooLong(_) => send_reply(io, "500 the line is too long"),
             // This client cannot be served; the others can.
             error => {
                 super::common::complain(&error);
@@ -244,12 +244,12 @@ impl ChatHandler for Session {
     }
 }
 
-fn answer(io: &mut ChatIo<'_>, reply: &str) -> Result<()> {
+fn send_reply(io: &mut ChatIo<'_>, reply: &str) -> Result<()> {
     io.push(reply)?;
     io.push("\r\n")
 }
 
-/// The reply to a message that is larger than the limit, or is said to be.
+/// The reply to a message that is larger than the limit, or was announced to be.
 pub fn too_large() -> Reply {
     "552 the message is too large".into()
 }

@@ -440,7 +440,7 @@ impl EventLoop {
                 Source::ErrorHandler => {
                     let fd = channel.as_raw_fd();
                     log::error!("uncaptured error, closing the channel of fd {fd}: {error}");
-                    (Source::Last, self.close_down(channel, None))
+                    (Source::Last, self.close_down(channel, Some(error)))
                 }
                 Source::Close => (Source::Last, channel.handle_error(self, error)),
                 Source::Last => {

@@ -37,6 +37,24 @@ fn a_channel_that_its_handle_error_closes_by_its_id_gets_no_further_call() {
 }
 
 #[test]
+fn the_error_of_handle_error_is_the_reason_of_the_close_that_it_causes() {
+    with_every_loop(|event_loop| {
+        let (ours, mut theirs) = UnixStream::pair().unwrap();
+        let (probe, seen) = Probe::new();
+        let probe = probe
+            .on_read(|_| Err(Error::other("the first")))
+            .on_error(|_, _| Err(Error::other("the second")));
+        event_loop
+            .add(Dispatcher::new(ours, probe).unwrap())
+            .unwrap();
+        theirs.write_all(b"x").unwrap();
+        turn_until_empty(event_loop);
+        assert_eq!(seen.events(), ["read", "error", "close"]);
+        assert_eq!(seen.reason(), Some((None, "the second".to_owned())));
+    });
+}
+
+#[test]
 fn the_output_of_a_direct_channel_cannot_end_before_it_is_connected() {
     let mut listener = Dispatcher::listen("127.0.0.1:0", Probe::silent()).unwrap();
     let refused = listener.shutdown_when_done().unwrap_err();

@@ -139,7 +139,7 @@ fn assert_fetch_fails(backend: Backend, answer: &str, then: &str, said: &str) {
 fn http_client_says_what_failed() {
     with_each_backend(|backend| {
         let fails = |answer, said| assert_fetch_fails(backend, answer, "close", said);
-        fails("[]", "without an answer");
+        fails("[]", "before it sent a response");
         fails("[b'220 smtp.example ESMTP']", "does not speak HTTP");
         fails("[b'HTTP/1.0 OK\\r\\n\\r\\n']", "does not speak HTTP");
         fails("[b'HTTP/1.0 200 OK\\r\\nA: b\\r\\n']", "within the header");
@@ -230,7 +230,7 @@ fn http_client_skips_interim_responses() {
             r"[b'HTTP/1.1 101 Switching Protocols\r\n\r\nHTTP/1.0 200 OK\r\n\r\n']",
             "101 Switching Protocols",
         );
-        fails(&format!("[{interim}]"), "without an answer");
+        fails(&format!("[{interim}]"), "before it sent a response");
         fails(&format!("[{interim}, b'HTTP/1.1']"), "within the header");
         fails(&format!("[{interim}, b'hello']"), "does not speak HTTP");
         fails(&format!("[{interim} * 1200]"), "longer than");

@@ -14,7 +14,7 @@ use nix::sys::termios::{SetArg, cfmakeraw, tcgetattr, tcsetattr};
 
 use super::PATIENCE;
 
-/// A directory that goes away with the value.
+/// A temporary directory, which is removed when this is dropped.
 pub struct TempDir(PathBuf);
 
 impl TempDir {
@@ -32,12 +32,12 @@ impl TempDir {
         self.0.join(name)
     }
 
-    /// The path of a file in it, for a command line.
+    /// Returns the path of a file in the directory, for a command line.
     pub fn file(&self, name: &str) -> String {
         self.join(name).into_os_string().into_string().unwrap()
     }
 
-    /// The names of the files in it.
+    /// Returns the names of the files in the directory.
     pub fn names(&self) -> Vec<String> {
         let entries = fs::read_dir(&self.0).unwrap();
         let name = |entry: fs::DirEntry| entry.file_name().into_string().unwrap();
@@ -47,12 +47,12 @@ impl TempDir {
 
 impl Drop for TempDir {
     fn drop(&mut self) {
-        // What a failing test left is not worth failing differently.
+        // An error would hide the failure of the test.
         let _ = fs::remove_dir_all(&self.0);
     }
 }
 
-/// Whether a descriptor is close-on-exec, and whether it is non-blocking.
+/// Returns whether a descriptor is close-on-exec, and whether it is non-blocking.
 #[track_caller]
 pub fn fd_flags(fd: impl AsFd) -> (bool, bool) {
     let own = fcntl(&fd, FcntlArg::F_GETFD).unwrap();
@@ -63,8 +63,7 @@ pub fn fd_flags(fd: impl AsFd) -> (bool, bool) {
     )
 }
 
-/// The two sides of a pseudo-terminal that passes everything on as it is: the master,
-/// and the terminal.
+/// Opens a pseudo-terminal in raw mode. Returns the master and the terminal.
 pub fn raw_pty() -> (File, File) {
     let pty = nix::pty::openpty(None, None).unwrap();
     let mut modes = tcgetattr(&pty.slave).unwrap();
@@ -73,14 +72,14 @@ pub fn raw_pty() -> (File, File) {
     (File::from(pty.master), File::from(pty.slave))
 }
 
-/// The status flags of the open file description.
+/// Returns the status flags of the open file description.
 #[track_caller]
 pub fn status_flags(fd: impl AsFd) -> OFlag {
     OFlag::from_bits_retain(fcntl(&fd, FcntlArg::F_GETFL).unwrap())
 }
 
-/// Runs `act`, which must not block: in a thread of its own, so that a failure is a failure
-/// and no test that never ends.
+/// Runs `act`, which must not block, in a thread of its own, so that a test that blocks fails instead
+/// of hanging.
 #[track_caller]
 pub fn at_once<R: Send + 'static>(act: impl FnOnce() -> R + Send + 'static) -> R {
     let (done, result) = mpsc::channel();
@@ -91,13 +90,13 @@ pub fn at_once<R: Send + 'static>(act: impl FnOnce() -> R + Send + 'static) -> R
     result
 }
 
-/// Data that shows when a piece of it is missing or in the wrong place.
+/// Returns data in which a missing or misplaced piece shows.
 pub fn pattern(len: usize) -> Vec<u8> {
     (0..len).map(|i| (i / 251 + i) as u8).collect()
 }
 
-/// A pipe that holds 200,000 bytes, or what fits where its size cannot be set,
-/// and whose writer is gone: the reader, and what it has to give.
+/// Makes a pipe that holds 200,000 bytes, or as many as fit if its size cannot be set, and whose
+/// writer is closed. Returns the reader and the bytes.
 pub fn stuffed_pipe() -> (os_pipe::PipeReader, Vec<u8>) {
     let (reader, mut writer) = os_pipe::pipe().unwrap();
     #[cfg(target_os = "linux")]
@@ -111,7 +110,8 @@ pub fn stuffed_pipe() -> (os_pipe::PipeReader, Vec<u8>) {
     (reader, data)
 }
 
-/// The same with a Unix socket of at least 50,000 bytes.
+/// Makes a Unix socket that holds at least 50,000 bytes, and whose peer is closed. Returns the socket
+/// and the bytes.
 pub fn stuffed_stream() -> (UnixStream, Vec<u8>) {
     let (reader, mut writer) = UnixStream::pair().unwrap();
     let size = nix::sys::socket::sockopt::SndBuf;

@@ -1,6 +1,5 @@
-//! What the tests share: running a test on every backend, waiting with an end to
-//! the patience, handlers that record what they hear, and pollers that count or
-//! make things up.
+//! Code that the tests share: running a test on every backend, waiting with a limit, handlers that
+//! record their calls, and pollers that count or simulate.
 #![allow(dead_code, reason = "each test binary uses a part of it")]
 #![allow(unused_imports, reason = "each test binary uses a part of it")]
 #![allow(
@@ -38,12 +37,11 @@ pub use trace::{has_strace, traced_on_every_backend};
 
 use fdloop::{Backend, EventLoop};
 
-/// How long a test waits for what must happen, before it says that it does not.
-/// Far more than is ever needed: only a failing test takes that long.
+/// The time for which a test waits for an event before it fails. It is far longer than necessary:
+/// only a failing test takes that long.
 pub const PATIENCE: Duration = Duration::from_secs(20);
 
-/// Runs `test` once for each backend that is built in, and names the one that it
-/// failed with.
+/// Runs `test` once for each backend that is built in. A failure names the backend.
 #[track_caller]
 pub fn on_every_backend(test: impl Fn(Backend)) {
     for &backend in Backend::ALL {
@@ -53,13 +51,13 @@ pub fn on_every_backend(test: impl Fn(Backend)) {
     }
 }
 
-/// The same with a loop over each.
+/// Runs `test` with a loop over each backend.
 #[track_caller]
 pub fn with_every_loop(test: impl Fn(&mut EventLoop)) {
     on_every_backend(|backend| test(&mut EventLoop::with_backend(backend).unwrap()));
 }
 
-/// Makes passes until `done`, and gives up with `what` when that takes too long.
+/// Makes passes until `done` returns true. Fails with `what` if that takes too long.
 #[track_caller]
 pub fn turn_until(event_loop: &mut EventLoop, what: &str, mut done: impl FnMut() -> bool) {
     let deadline = Instant::now() + PATIENCE;
@@ -80,7 +78,7 @@ pub fn turn_until_empty(event_loop: &mut EventLoop) {
     }
 }
 
-/// Makes one pass that must find something to do.
+/// Makes one pass, in which at least one channel must be ready.
 #[track_caller]
 pub fn turn_once(event_loop: &mut EventLoop) -> usize {
     let served = event_loop.turn(Some(PATIENCE)).unwrap();
@@ -88,8 +86,7 @@ pub fn turn_once(event_loop: &mut EventLoop) -> usize {
     served
 }
 
-/// Makes a few passes that do not wait, in which whatever could still happen has
-/// its chance to.
+/// Makes a few passes that do not wait, so that everything that is due happens.
 #[track_caller]
 pub fn settle(event_loop: &mut EventLoop) {
     for _ in 0..5 {

@@ -1,5 +1,4 @@
-//! Pollers for tests: one that counts the waits of a real one, and one that makes
-//! its events up.
+//! Pollers for tests: one that counts the waits of a real one, and one that reports scripted events.
 
 use std::cell::{Cell, RefCell};
 use std::collections::{HashMap, VecDeque};
@@ -9,7 +8,7 @@ use std::rc::Rc;
 
 use fdloop::{Backend, Deadline, Event, Interest, Poller, Readiness};
 
-/// The real poller of a backend.
+/// Returns the real poller of a backend.
 pub fn poller_of(backend: Backend) -> Box<dyn Poller> {
     match backend {
         #[cfg(feature = "select")]
@@ -27,12 +26,12 @@ pub struct Counting {
     heard: Rc<Heard>,
 }
 
-/// What a [`Counting`] poller was asked to do.
+/// The calls of a [`Counting`] poller.
 #[derive(Debug, Default)]
 pub struct Heard {
-    /// How many waits there were.
+    /// The number of waits.
     pub waits: Cell<usize>,
-    /// The interests that hold now.
+    /// The current interests.
     pub interests: RefCell<HashMap<RawFd, Interest>>,
 }
 
@@ -77,10 +76,10 @@ impl Poller for Counting {
     }
 }
 
-/// What a [`Simulated`] poller is to find, a list of events for each wait.
+/// The events that a [`Simulated`] poller reports: a list for each wait.
 pub type Script = Rc<RefCell<VecDeque<Vec<Event>>>>;
 
-/// A poller that finds what the test says, at once and whatever is true.
+/// A poller that reports the events of a script, at once.
 #[derive(Debug)]
 pub struct Simulated {
     script: Script,
@@ -97,7 +96,7 @@ impl Simulated {
         (poller, script, heard)
     }
 
-    /// One that finds one event, once.
+    /// Makes a poller that reports one event, once.
     pub fn once(fd: RawFd, readiness: Readiness) -> Self {
         let (poller, script, _) = Self::new();
         script

@@ -1,4 +1,4 @@
-//! A handler that records what it hears, and does what the test tells it to.
+//! A handler that records its calls, and does in each what the test wants.
 
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
@@ -10,8 +10,7 @@ type OnAccepted = Box<dyn FnMut(&mut Io<'_>, Socket, Address) -> Result<()>>;
 type OnAcceptError = Box<dyn FnMut(&mut Io<'_>, Address, Error) -> Result<()>>;
 type OnError = Box<dyn FnMut(&mut Io<'_>, Error) -> Result<()>>;
 
-/// What a [`Probe`] has heard, shared with the test; and what it answers when it
-/// is asked.
+/// The calls of a [`Probe`], and the values of its predicates, shared with the test.
 #[derive(Default)]
 pub struct Seen {
     events: RefCell<Vec<&'static str>>,
@@ -24,13 +23,13 @@ pub struct Seen {
 }
 
 impl Seen {
-    /// Everything heard, in order: `read`, `write`, `expt`, `connect`, `accepted`,
+    /// Returns all calls, in order: `read`, `write`, `expt`, `connect`, `accepted`,
     /// `eof`, `close`, `error`, `accept_error`.
     pub fn events(&self) -> Vec<&'static str> {
         self.events.borrow().clone()
     }
 
-    /// How often `event` was heard.
+    /// Returns the number of calls for `event`.
     pub fn count(&self, event: &str) -> usize {
         self.events.borrow().iter().filter(|e| **e == event).count()
     }
@@ -39,7 +38,7 @@ impl Seen {
         self.count(event) > 0
     }
 
-    /// What was heard so far, of which nothing is remembered.
+    /// Takes the calls so far, and forgets them.
     pub fn take(&self) -> Vec<&'static str> {
         self.events.take()
     }
@@ -48,7 +47,7 @@ impl Seen {
         self.received.borrow().clone()
     }
 
-    /// Adds to that: for a probe that receives in a way of its own.
+    /// Adds to the received bytes, for a probe that receives in a way of its own.
     pub fn receive(&self, data: &[u8]) {
         self.received.borrow_mut().extend_from_slice(data);
     }
@@ -57,12 +56,12 @@ impl Seen {
         self.received.borrow().len()
     }
 
-    /// The errors that reached `handle_error`, as text.
+    /// Returns the errors that reached `handle_error`, as text.
     pub fn errors(&self) -> Vec<String> {
         self.errors.borrow().clone()
     }
 
-    /// The `errno` and the text of the reason that `handle_close` found.
+    /// Returns the `errno` and the text of the reason of the close.
     pub fn reason(&self) -> Option<(Option<i32>, String)> {
         self.reason.borrow().clone()
     }
@@ -72,10 +71,9 @@ impl Seen {
     }
 }
 
-/// Records every event, then does what it was told to with `on_*`. Untold it
-/// receives 4,096 bytes at each read, stops wanting to write at the first write,
-/// keeps accepted sockets, and does at errors and ends what the defaults of
-/// [`Handler`] do. It wants to read and not to write.
+/// A handler that records every call, then does what was set with `on_*`. By default it receives
+/// 4,096 bytes at each read, stops wanting to write at the first write, keeps accepted sockets, and
+/// does at errors and ends what the defaults of [`Handler`] do. It wants to read and not to write.
 pub struct Probe {
     seen: Rc<Seen>,
     read: Option<Act>,
@@ -90,7 +88,7 @@ pub struct Probe {
 }
 
 impl Probe {
-    /// A probe, and where it records.
+    /// Makes a probe. Returns it and its record.
     pub fn new() -> (Self, Rc<Seen>) {
         let seen = Rc::new(Seen::default());
         seen.wants_read.set(true);
@@ -109,7 +107,7 @@ impl Probe {
         (probe, seen)
     }
 
-    /// One that nobody listens to.
+    /// Makes a probe without keeping its record.
     pub fn silent() -> Self {
         Self::new().0
     }
@@ -166,10 +164,10 @@ impl Probe {
     }
 }
 
-/// Runs what was told for an event, or `default`.
-fn act(told: &mut Option<Act>, io: &mut Io<'_>, default: impl FnOnce(&mut Io<'_>)) -> Result<()> {
-    match told {
-        Some(told) => told(io),
+/// Does what was set for an event, or `default`.
+fn act(set: &mut Option<Act>, io: &mut Io<'_>, default: impl FnOnce(&mut Io<'_>)) -> Result<()> {
+    match set {
+        Some(set) => set(io),
         None => {
             default(io);
             Ok(())

@@ -56,6 +56,6 @@ pub fn in_own_process(test: &str, act: impl FnOnce()) {
         stdout.contains("1 passed"),
         "{test} is not a test:\n{stdout}"
     );
-    // Says what it skipped.
+    // The process reports what it skipped.
     eprint!("{stderr}");
 }

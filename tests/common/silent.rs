@@ -1,5 +1,5 @@
-//! An address that does not answer, without a network: a listener whose backlog is full, for
-//! which Linux drops whatever else comes.
+//! An unresponsive address without a network: a listener whose backlog is full. Linux then drops
+//! further connects.
 
 use std::net::{Ipv4Addr, SocketAddrV4};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
@@ -9,10 +9,11 @@ use fdloop::{Address, Dispatcher, Family, SocketType};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::socket::{AddressFamily, SockFlag, SockType, SockaddrIn, connect, socket};
 
-/// A listener that answers nobody, since its backlog is full. Dropped, it refuses.
+/// A listener that does not respond, since its backlog is full. When it is dropped, connects are
+/// refused.
 pub struct Silent {
     listener: Dispatcher<Probe>,
-    /// Those that fill it.
+    /// The connections that fill it.
     waiting: Vec<OwnedFd>,
     pub address: Address,
 }
@@ -27,12 +28,12 @@ impl Silent {
         listener.bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
         listener.listen(0).unwrap();
         let address = listener.local_addr().unwrap();
-        // Some more than the first that gets no answer, should that be a slow one.
+        // Several, since the first without a response may only be slow.
         let (mut waiting, mut unanswered) = (Vec::new(), 0);
         while unanswered < 3 {
             assert!(waiting.len() < 100, "the backlog has no end");
             let client = dial(&address);
-            unanswered += usize::from(!stands(&client));
+            unanswered += usize::from(!is_established(&client));
             waiting.push(client);
         }
         Self {
@@ -42,7 +43,7 @@ impl Silent {
         }
     }
 
-    /// Takes those that wait, and so answers again.
+    /// Accepts the pending connections, so that the listener responds again.
     pub fn answer(&mut self) -> &mut Dispatcher<Probe> {
         self.waiting.clear();
         while let Ok(Some(_)) = self.listener.accept() {}
@@ -60,8 +61,8 @@ fn dial(address: &Address) -> OwnedFd {
     client
 }
 
-/// Whether a connection stands, or does so soon.
-fn stands(client: &OwnedFd) -> bool {
+/// Checks whether a connection is established, now or soon.
+fn is_established(client: &OwnedFd) -> bool {
     let mut fds = [PollFd::new(client.as_fd(), PollFlags::POLLOUT)];
     poll(&mut fds, PollTimeout::from(50_u8)).unwrap() == 1
 }

@@ -1,4 +1,4 @@
-//! What system calls a process makes, as strace tells.
+//! The system calls of a process, traced by strace.
 
 use std::env;
 use std::fs;
@@ -7,12 +7,12 @@ use std::process::Command;
 use super::{TempDir, on_every_backend, only};
 use fdloop::Backend;
 
-/// Set for the process that is looked at: the backend that it uses.
+/// Set for the process that is traced: its backend.
 const CHILD: &str = "FDLOOP_TRACED_BACKEND";
 
-/// Does `act` with each backend in a process of its own, and gives `check` the trace of
-/// those system calls of it that `calls` names. `test` is the calling test ([`this_test`]),
-/// which that process runs again. If strace cannot be used, nothing is shown.
+/// Does `act` with each backend in a process of its own, and calls `check` with the trace of the
+/// system calls that `calls` names. `test` is the calling test ([`this_test`]),
+/// which that process runs again. If strace cannot be used, nothing is checked.
 pub fn traced_on_every_backend(
     test: &str,
     calls: &str,
@@ -46,7 +46,7 @@ pub fn traced_on_every_backend(
     });
 }
 
-/// Whether strace can be had; says so if not.
+/// Checks whether strace is available, and reports it if not.
 pub fn has_strace() -> bool {
     let traced = Command::new("strace")
         .args(["-o", "/dev/null", "true"])

@@ -1,4 +1,4 @@
-//! A transport of the user's own, over a socket, that counts what is written.
+//! A transport over a socket that counts the writes.
 
 use std::cell::Cell;
 use std::io::{self, IoSlice, Read, Write};
@@ -8,7 +8,7 @@ use std::rc::Rc;
 
 use fdloop::Transport;
 
-/// What went over a [`Metered`] transport, shared with the test.
+/// The counts of a [`Metered`] transport, shared with the test.
 #[derive(Debug, Clone, Default)]
 pub struct Meter(Rc<Counts>);
 
@@ -19,12 +19,12 @@ struct Counts {
 }
 
 impl Meter {
-    /// How many system calls wrote, or tried to.
+    /// The number of system calls that wrote, or tried to.
     pub fn writes(&self) -> usize {
         self.0.writes.get()
     }
 
-    /// How many bytes were written.
+    /// The number of bytes written.
     pub fn written(&self) -> usize {
         self.0.written.get()
     }

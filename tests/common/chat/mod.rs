@@ -1,5 +1,5 @@
-//! What the tests of chats share: a handler that records the pieces it hears, the
-//! other side of its socket, and a transport that counts what is written.
+//! Code that the tests of chats share: a handler that records its pieces, the other side of its
+//! socket, and a transport that counts the writes.
 
 mod metered;
 pub mod model;
@@ -18,10 +18,10 @@ pub use recorder::{Recorder, Records};
 
 use super::PATIENCE;
 
-/// The id of a chat that is recorded.
+/// The id of a chat with a recorder.
 pub type Id = ChannelId<AsyncChat<Recorder>>;
 
-/// Adds a chat over a socket, and gives the other side of that.
+/// Adds a chat over a socket. Returns the other side.
 #[track_caller]
 pub fn chat<H: ChatHandler + 'static>(
     event_loop: &mut EventLoop,
@@ -33,7 +33,7 @@ pub fn chat<H: ChatHandler + 'static>(
     (add(event_loop, chat, terminator), Peer::new(theirs))
 }
 
-/// The same, of a chat that is not given a terminator.
+/// Adds a chat without a terminator over a socket. Returns the other side.
 #[track_caller]
 pub fn chat_without_terminator<H: ChatHandler + 'static>(
     event_loop: &mut EventLoop,
@@ -44,7 +44,7 @@ pub fn chat_without_terminator<H: ChatHandler + 'static>(
     (event_loop.add(chat).unwrap(), Peer::new(theirs))
 }
 
-/// A chat over a transport that is counted.
+/// Makes a chat over a [`Metered`] transport.
 #[track_caller]
 pub fn metered_chat<H: ChatHandler + 'static>(
     event_loop: &mut EventLoop,
@@ -67,8 +67,7 @@ fn add<H: ChatHandler + 'static>(
     event_loop.add(chat).unwrap()
 }
 
-/// The other side of a chat's socket. It never blocks: where it waits, it turns
-/// the chat's loop.
+/// The other side of a chat's socket. It never blocks: to wait, it makes passes of the chat's loop.
 pub struct Peer(UnixStream);
 
 impl Peer {
@@ -77,13 +76,13 @@ impl Peer {
         Self(stream)
     }
 
-    /// Sends what there must be room for.
+    /// Sends data for which there must be room.
     #[track_caller]
     pub fn say(&mut self, data: impl AsRef<[u8]>) {
         self.0.write_all(data.as_ref()).unwrap();
     }
 
-    /// Sends in pieces of `size` bytes, each of which is received by itself.
+    /// Sends data in pieces of `size` bytes, each of which is received by itself.
     #[track_caller]
     pub fn say_in_pieces(&mut self, event_loop: &mut EventLoop, data: &[u8], size: usize) {
         for piece in data.chunks(size) {
@@ -92,13 +91,13 @@ impl Peer {
         }
     }
 
-    /// Sends no more, but goes on reading.
+    /// Ends the output, and goes on reading.
     #[track_caller]
     pub fn end(&mut self) {
         self.0.shutdown(Shutdown::Write).unwrap();
     }
 
-    /// What has arrived, up to `most` bytes of it.
+    /// Receives at most `most` bytes that have arrived.
     #[track_caller]
     pub fn read(&mut self, most: usize) -> Vec<u8> {
         let mut data = vec![0; most];
@@ -110,7 +109,7 @@ impl Peer {
         data
     }
 
-    /// Turns the loop until `len` bytes have arrived, and gives them.
+    /// Makes passes until `len` bytes have arrived. Returns them.
     #[track_caller]
     pub fn hear(&mut self, event_loop: &mut EventLoop, len: usize) -> Vec<u8> {
         let deadline = Instant::now() + PATIENCE;
@@ -127,8 +126,7 @@ impl Peer {
         data
     }
 
-    /// Turns the loop until the chat is gone, the last of the loop's channels, and
-    /// gives all that arrived.
+    /// Makes passes until the loop has no channels. Returns all bytes that arrived.
     #[track_caller]
     pub fn hear_to_end(&mut self, event_loop: &mut EventLoop) -> Vec<u8> {
         let deadline = Instant::now() + PATIENCE;

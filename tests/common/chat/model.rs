@@ -1,5 +1,5 @@
-//! A chat against the plainest way to cut input into pieces, which looks at the
-//! whole of it. Used by a test and by the fuzz target, with material of their own.
+//! A chat beside the simplest way to cut input into pieces, which searches the whole input. Used by
+//! a test and by the fuzz target.
 
 use std::cell::RefCell;
 use std::io::Write;
@@ -12,24 +12,23 @@ use fdloop::{AsyncChat, ChatHandler, ChatIo, EventLoop, Result, RunOptions, Term
 
 const PATIENCE: Duration = Duration::from_secs(20);
 
-/// How often in a row a count of 0 may be set without input in between.
+/// The limit of counts of 0 set in a row, without input between them.
 const MOST_EMPTY: u32 = 1_000;
 
-/// What a chat gets to do.
+/// The input and the terminators of a chat.
 #[derive(Debug)]
 pub struct Case {
-    /// The input, in the pieces that it arrives in, and with each what the
-    /// terminator is changed to, from outside, before that arrives. None of them is
-    /// empty: it is when something arrives that a new terminator is looked for.
+    /// The chunks of the input. Each may have a terminator that is set from outside before the chunk
+    /// arrives. No chunk is empty: a chat searches for a new terminator when input arrives.
     pub input: Vec<(Option<Terminator>, Vec<u8>)>,
     /// The terminators that are set in `found_terminator`, one after the other,
     /// from the beginning again after the last. Not empty.
     pub terminators: Vec<Terminator>,
-    /// How much is received at once; at least 1.
+    /// The number of bytes received at once; at least 1.
     pub in_buffer_size: usize,
 }
 
-/// The pieces that a chat hands out: the complete ones, and the tail.
+/// The pieces of a chat: the complete ones, and the tail.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
 pub struct Pieces {
     pub complete: Vec<Vec<u8>>,
@@ -37,19 +36,19 @@ pub struct Pieces {
 }
 
 impl Case {
-    /// What the pieces should be: a chat ends when a count of 0 is set too often without
+    /// Returns the expected pieces. A chat ends when a count of 0 is set too often without
     /// input in between.
     pub fn expected(&self) -> Pieces {
         let all: Vec<u8> = self.input.iter().flat_map(|(_, d)| d.clone()).collect();
         let mut terminators = self.terminators.iter().cycle();
         let mut terminator = Terminator::none();
         let mut pieces = Pieces::default();
-        // Where the piece begins, what is not looked at yet, and what has arrived.
+        // The begin of the piece, the begin of what is not searched yet, and the end of the input.
         let (mut begin, mut next, mut arrived) = (0, 0, 0);
         let mut empty_in_a_row = 0;
         for (change, data) in &self.input {
             if let Some(change) = change {
-                // Only what may begin the old terminator was not looked at for good.
+                // All is searched but a possible beginning of the old terminator.
                 next = arrived - held_back(&all[next..arrived], &terminator);
                 terminator = change.clone();
             } else if let Some(count) = terminator.as_count() {
@@ -72,7 +71,7 @@ impl Case {
         pieces
     }
 
-    /// What a chat makes of it.
+    /// Returns the pieces of a chat.
     pub fn heard(&self, event_loop: &mut EventLoop) -> Result<Pieces> {
         let (ours, mut theirs) = UnixStream::pair()?;
         let pieces = Rc::<RefCell<Pieces>>::default();
@@ -104,7 +103,7 @@ impl Case {
     }
 }
 
-/// Where in `data` a piece ends, and where the next begins.
+/// Finds the end of the first piece in `data`, and the begin of the next.
 fn find(data: &[u8], terminator: &Terminator) -> Option<(usize, usize)> {
     if let Some(bytes) = terminator.as_bytes() {
         let mut windows = data.windows(bytes.len());
@@ -115,7 +114,7 @@ fn find(data: &[u8], terminator: &Terminator) -> Option<(usize, usize)> {
     (count <= data.len()).then_some((count, count))
 }
 
-/// How much of the end of `data` may be the beginning of a terminator.
+/// Returns the number of bytes at the end of `data` that may begin a terminator.
 fn held_back(data: &[u8], terminator: &Terminator) -> usize {
     let bytes = terminator.as_bytes().unwrap_or_default();
     let longest = data.len().min(bytes.len().saturating_sub(1));

@@ -1,4 +1,4 @@
-//! A chat's handler that records what it hears, and does what the test tells it to.
+//! A chat's handler that records its calls, and does in each what the test wants.
 
 use std::cell::{Cell, RefCell};
 use std::mem;
@@ -10,43 +10,42 @@ type Act = Box<dyn FnMut(&mut ChatIo<'_>) -> Result<()>>;
 type OnData = Box<dyn FnMut(&mut ChatIo<'_>, &[u8]) -> Result<()>>;
 type OnError = Box<dyn FnMut(&mut ChatIo<'_>, Error) -> Result<()>>;
 
-/// What a [`Recorder`] has heard, shared with the test.
+/// The calls of a [`Recorder`], shared with the test.
 #[derive(Default)]
 pub struct Records {
-    /// Collected since the last piece was complete.
+    /// The data collected since the last piece was complete.
     collected: RefCell<Vec<u8>>,
     pieces: RefCell<Vec<Vec<u8>>>,
     events: RefCell<Vec<String>>,
-    /// How many bytes were collected altogether.
+    /// The number of bytes collected in total.
     pub bytes: Cell<usize>,
     pub wants_read: Cell<bool>,
 }
 
 impl Records {
-    /// The complete pieces, as text.
+    /// Returns the complete pieces, as text.
     pub fn pieces(&self) -> Vec<String> {
         let pieces = self.pieces.borrow();
         pieces.iter().map(|piece| shown(piece)).collect()
     }
 
-    /// What was collected since the last complete piece, as text.
+    /// Returns the data collected since the last complete piece, as text.
     pub fn tail(&self) -> String {
         shown(&self.collected.borrow())
     }
 
-    /// Everything heard, in order: complete pieces as `"…"`, and `connect`,
-    /// `drain`, `eof`, `close` and `error: …`; before each, if something was
-    /// collected that is no complete piece, that as `…`.
+    /// Returns all calls, in order: complete pieces as `"…"`, and `connect`, `drain`, `eof`,
+    /// `close` and `error: …`. Data of an incomplete piece comes before the call, as `…`.
     pub fn events(&self) -> Vec<String> {
         self.events.borrow().clone()
     }
 
-    /// How often `event` was heard.
+    /// Returns the number of calls for `event`.
     pub fn count(&self, event: &str) -> usize {
         self.events.borrow().iter().filter(|e| *e == event).count()
     }
 
-    /// Whether `event` was heard.
+    /// Checks whether there was a call for `event`.
     pub fn heard(&self, event: &str) -> bool {
         self.count(event) > 0
     }
@@ -60,8 +59,8 @@ fn shown(bytes: &[u8]) -> String {
     bytes.escape_ascii().to_string()
 }
 
-/// Records everything, then does what it was told to with `on_*`. Untold it does
-/// what the defaults of [`ChatHandler`] do, without logging.
+/// A handler that records every call, then does what was set with `on_*`. By default it does what
+/// the defaults of [`ChatHandler`] do, without logging.
 pub struct Recorder {
     records: Rc<Records>,
     collect: Option<OnData>,
@@ -74,7 +73,7 @@ pub struct Recorder {
 }
 
 impl Recorder {
-    /// A recorder, and where it records.
+    /// Makes a recorder. Returns it and its record.
     pub fn new() -> (Self, Rc<Records>) {
         let records = Rc::new(Records::default());
         records.wants_read.set(true);
@@ -91,12 +90,12 @@ impl Recorder {
         (recorder, records)
     }
 
-    /// One that nobody listens to.
+    /// Makes a recorder without keeping its record.
     pub fn silent() -> Self {
         Self::new().0
     }
 
-    /// When some of a piece arrives, which the act is given.
+    /// Sets what to do when a part of a piece arrives.
     pub fn on_collect(
         mut self,
         act: impl FnMut(&mut ChatIo<'_>, &[u8]) -> Result<()> + 'static,
@@ -105,7 +104,7 @@ impl Recorder {
         self
     }
 
-    /// When a piece is complete, which the act is given.
+    /// Sets what to do when a piece is complete.
     pub fn on_found(
         mut self,
         act: impl FnMut(&mut ChatIo<'_>, &[u8]) -> Result<()> + 'static,
@@ -142,7 +141,7 @@ impl Recorder {
         self
     }
 
-    /// Notes something else than a complete piece.
+    /// Records something other than a complete piece.
     fn note(&self, event: impl Into<String>) {
         let tail = self.records.collected.borrow();
         if !tail.is_empty() {
@@ -213,7 +212,7 @@ impl ChatHandler for Recorder {
     }
 
     fn handle_error(&mut self, io: &mut ChatIo<'_>, error: Error) -> Result<()> {
-        // What came of a piece that is too long is no part of the next.
+        // The begin of a piece that is too long is not part of the next one.
         self.records.collected.take();
         self.records.note(format!("error: {error}"));
         match &mut self.error {

@@ -1,10 +1,10 @@
-//! Python's own web server, and what it serves.
+//! Python's own web server, and its files.
 
 use std::fs;
 
 use crate::common::TempDir;
 
-/// Python's own server, of the files in a directory, on an address.
+/// Starts Python's own server for the files in a directory, on an address.
 pub const HTTP_SERVER: &str = r#"
 import functools, http.server, socketserver
 family, address = split(sys.argv[1])
@@ -19,11 +19,11 @@ say('listening on', show(server.server_address))
 server.serve_forever()
 "#;
 
-/// A file of several megabytes, and a second one that is empty.
+/// Makes a file of several megabytes, and an empty one.
 #[track_caller]
 pub fn directory_to_serve() -> (TempDir, Vec<u8>) {
     let directory = TempDir::new();
-    // Any bytes that no shift of them equals will do.
+    // Bytes that differ from each shift of themselves.
     let content: Vec<u8> = (0..5_000_003_u32)
         .map(|i| (i.wrapping_mul(2_654_435_761) >> 24) as u8)
         .collect();

@@ -1,6 +1,6 @@
-//! What the tests of the examples share: running them with each backend, and other
-//! programs as their clients and servers.
-// Shown only where a test fails: with which backend.
+//! Code that the tests of the examples share: running examples with each backend, and other programs
+//! as their clients and servers.
+// The backend is printed, which shows only if the test fails.
 #![allow(clippy::print_stdout)]
 
 mod http_server;
@@ -15,7 +15,7 @@ use fdloop::Backend;
 
 pub const ANY_PORT: &str = "127.0.0.1:0";
 
-/// Does the same with each backend.
+/// Calls `act` with each backend.
 #[track_caller]
 pub fn with_each_backend(test: impl Fn(Backend)) {
     for backend in Backend::ALL {
@@ -24,7 +24,7 @@ pub fn with_each_backend(test: impl Fn(Backend)) {
     }
 }
 
-/// Starts a server where it likes, and gives its address too.
+/// Starts a server on a port of its choice. Returns it and its address.
 #[track_caller]
 pub fn server(name: &str, backend: Backend, arguments: &[&str]) -> (Program, String) {
     let mut server = Program::example(name, backend, arguments);
@@ -38,18 +38,18 @@ pub fn python(script: &str, arguments: &[&str]) -> Ended {
     Program::python(script, arguments).succeed()
 }
 
-/// Runs an example that ends by itself.
+/// Runs an example that ends by itself to its end.
 #[track_caller]
 pub fn run(name: &str, backend: Backend, arguments: &[&str]) -> Ended {
     Program::example(name, backend, arguments).finish()
 }
 
-/// Whether there is such a program.
+/// Checks whether a program is installed.
 pub fn exists(program: &str, argument: &str) -> bool {
     Command::new(program).arg(argument).output().is_ok()
 }
 
-/// Memory in KiB, where the system tells.
+/// Memory in KiB, if the system reports it.
 #[track_caller]
 pub fn assert_grew_at_most(most: u64, before: Option<u64>, after: Option<u64>) {
     if let (Some(before), Some(after)) = (before, after) {

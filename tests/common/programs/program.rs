@@ -10,23 +10,23 @@ use std::time::Duration;
 
 use fdloop::Backend;
 
-/// How long a test waits for anything. Only a test that fails waits that long.
+/// The time for which a test waits for an event. Only a failing test waits that long.
 const PATIENCE: Duration = Duration::from_secs(120);
 
-/// A program that runs; killed and waited for when dropped.
+/// A running program, which is killed and waited for when this is dropped.
 pub struct Program {
     name: String,
     child: Child,
     stdin: Option<ChildStdin>,
     stdout: Option<ChildStdout>,
-    /// What a thread reads from stdout, from when it is first asked for.
+    /// The output that a thread reads from stdout. It begins at the first use.
     pieces: Option<Receiver<Vec<u8>>>,
-    /// What came and was not asked for yet.
+    /// The output that has arrived and was not taken yet.
     unread: Vec<u8>,
     stderr: Receiver<Vec<u8>>,
 }
 
-/// What became of a program.
+/// The result of a program.
 #[derive(Debug)]
 pub struct Ended {
     pub code: Option<i32>,
@@ -44,8 +44,7 @@ impl Program {
         Self::start(name, command)
     }
 
-    /// Starts an example that may have as many descriptors as there can be, or at
-    /// least some thousands.
+    /// Starts an example with the highest limit of descriptors, at least some thousands.
     #[track_caller]
     pub fn example_with_many_descriptors(name: &str, backend: Backend, arguments: &[&str]) -> Self {
         let script = "ulimit -n 4096 2>/dev/null || ulimit -n $(ulimit -H -n); exec \"$@\"";
@@ -60,7 +59,7 @@ impl Program {
     #[track_caller]
     pub fn python(script: &str, arguments: &[&str]) -> Self {
         let mut command = Command::new(interpreter());
-        // Neither the user's packages nor the site's, which take as long to find as the rest.
+        // Without the user's and the site's packages: finding them would double the time.
         command
             .args(["-I", "-S"])
             .arg("-c")
@@ -90,7 +89,7 @@ impl Program {
         }
     }
 
-    /// The address that a server listens on, which it says first.
+    /// Returns the address of a server, which its first line has.
     #[track_caller]
     pub fn address(&mut self) -> String {
         let line = self.line();
@@ -100,7 +99,7 @@ impl Program {
         }
     }
 
-    /// The next line of stdout.
+    /// Returns the next line of stdout.
     #[track_caller]
     pub fn line(&mut self) -> String {
         loop {
@@ -122,12 +121,12 @@ impl Program {
         writeln!(stdin, "{line}").expect("the program takes a line");
     }
 
-    /// Closes the end of stdout that the program's output comes out of.
+    /// Closes the reading end of stdout.
     pub fn close_stdout(&mut self) {
         self.stdout = None;
     }
 
-    /// The next piece of stdout, whatever its length, or none at its end.
+    /// Returns the next piece of stdout, of any length, or `None` at its end.
     #[track_caller]
     pub fn piece(&mut self) -> Option<Vec<u8>> {
         if self.unread.is_empty() && !self.read_more() {
@@ -144,13 +143,13 @@ impl Program {
         assert!(status.is_ok_and(|status| status.success()), "kill {name}");
     }
 
-    /// Waits for the program's end, and gives the output that was not taken yet.
+    /// Waits for the program's end. Returns the output that was not taken yet.
     #[track_caller]
     pub fn finish(mut self) -> Ended {
         self.wait()
     }
 
-    /// The same, of a program that must succeed.
+    /// Waits for the end of a program that must succeed.
     #[track_caller]
     pub fn succeed(self) -> Ended {
         let name = self.name.clone();
@@ -159,14 +158,14 @@ impl Program {
         ended
     }
 
-    /// Ends a server with a signal; it must end in order.
+    /// Ends a server with a signal. It must exit with code 0.
     #[track_caller]
     pub fn end_with(self, signal: &str) {
         self.signal(signal);
         self.succeed();
     }
 
-    /// Returns the most memory it ever had, in KiB, where the system tells.
+    /// Returns the peak of its memory in KiB, if the system reports it.
     #[track_caller]
     pub fn peak_memory(&self) -> Option<u64> {
         kib_of(self.child.id(), "VmHWM:")
@@ -178,7 +177,7 @@ impl Program {
         memory(self.child.id())
     }
 
-    /// Returns how many descriptors it has open, where the system tells.
+    /// Returns the number of its open descriptors, if the system reports it.
     #[track_caller]
     pub fn descriptors(&self) -> Option<usize> {
         if !cfg!(target_os = "linux") {
@@ -195,7 +194,7 @@ impl Program {
         if self.stdout.is_some() || self.pieces.is_some() {
             while self.read_more() {}
         }
-        // A program that closes stderr is about to end.
+        // A program that has closed stderr ends soon.
         let Ok(stderr) = self.stderr.recv_timeout(PATIENCE) else {
             panic!("{} did not end", self.name);
         };
@@ -206,7 +205,7 @@ impl Program {
         }
     }
 
-    /// Waits for more of stdout: whether there is more.
+    /// Waits for more of stdout. Returns false at its end.
     #[track_caller]
     fn read_more(&mut self) -> bool {
         let stdout = self.stdout.take();
@@ -228,13 +227,13 @@ impl Program {
 
 impl Drop for Program {
     fn drop(&mut self) {
-        // Both fail if it has been waited for.
+        // Both fail if it was waited for before.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
 }
 
-/// Reads in a thread, a few pieces ahead at most.
+/// Reads in a thread, at most a few pieces ahead.
 fn read_pieces(mut stdout: ChildStdout) -> Receiver<Vec<u8>> {
     let (sender, receiver) = mpsc::sync_channel(4);
     thread::spawn(move || {
@@ -309,8 +308,8 @@ pub fn example(name: &str) -> PathBuf {
     path
 }
 
-/// What the Python programs share. `say` and `hear` talk with the test; whatever
-/// hangs is ended by the alarm.
+/// The beginning of the Python programs. `say` and `hear` are for talking to the test. The alarm ends
+/// a program that hangs.
 const PRELUDE: &str = r#"
 import hashlib, os, random, selectors, signal, socket, struct, sys, threading
 signal.alarm(110)

@@ -46,7 +46,7 @@ const FACTS: &[Fact] = &[
     // dup3(2) replaces a descriptor and keeps it close-on-exec in one step;
     // Apple systems have only dup2(2), and libc does not bind Android's dup3.
     ("has_dup3", &[LINUX, FREEBSD, NETBSD, OPENBSD, SOLARIS]),
-    // MSG_NOSIGNAL: a send on a broken connection answers EPIPE and raises no
+    // MSG_NOSIGNAL: a send on a broken connection fails with EPIPE, without
     // SIGPIPE. Apple systems know it since recently; SO_NOSIGPIPE, set on the
     // socket, does the same on all of them.
     (
@@ -75,7 +75,7 @@ const FACTS: &[Fact] = &[
     // The numbers of device files are fixed: see Documentation/admin-guide/devices.txt
     // in the kernel's source. Elsewhere the system assigns them.
     ("has_fixed_device_numbers", &[LINUX, ANDROID]),
-    // TIOCGDEV tells which terminal /dev/tty was when it was opened. libc does not bind
+    // TIOCGDEV returns the terminal that /dev/tty was when it was opened. libc does not bind
     // Android's.
     ("has_tiocgdev", &[LINUX]),
     // Each open(2) of a serial line raises DTR and RTS, also if the line is open already
@@ -99,7 +99,7 @@ const FACTS: &[Fact] = &[
     ("has_splice", &[LINUX, ANDROID]),
     // The kernel takes bit sets longer than FD_SETSIZE. On Apple systems only
     // the variant `select$DARWIN_EXTSN` does (see sys/select.rs); illumos and
-    // Solaris answer EINVAL past FD_SETSIZE, which is 65,536 there.
+    // Solaris return EINVAL past FD_SETSIZE, which is 65,536 there.
     (
         "select_grows",
         &[LINUX, ANDROID, FREEBSD, NETBSD, OPENBSD, APPLE],
@@ -140,7 +140,7 @@ fn main() {
     }
 
     // The default backend is poll, whose cost does not depend on how high the
-    // descriptor numbers are, except on Apple systems, whose poll(2) answers
+    // descriptor numbers are, except on Apple systems, whose poll(2) returns
     // POLLNVAL for terminals and other devices. With one backend built, that one.
     let apple = APPLE.contains(&os.as_str());
     println!("cargo::rustc-check-cfg=cfg(default_backend, values(\"select\", \"poll\"))");

@@ -1,4 +1,4 @@
-//! Who takes part, and the processes in which they do.
+//! The peers, and their processes.
 
 use std::env;
 use std::error::Error;
@@ -24,7 +24,7 @@ pub struct Contest {
     pub peers: Vec<Contestant>,
     /// The Python that has asyncore.
     pub python: Option<PathBuf>,
-    /// What is left out, and why.
+    /// The peers that are left out, with the reasons.
     pub missing: Vec<String>,
 }
 
@@ -146,7 +146,7 @@ impl Server {
         })
     }
 
-    /// One that says nothing, and will listen there.
+    /// Makes a server without output, which will listen there.
     pub fn start_at(mut command: Command, port: u16) -> Result<Self, Box<dyn Error>> {
         let mut child = command.stdout(Stdio::piped()).spawn()?;
         let output = BufReader::new(child.stdout.take().ok_or("no pipe")?);
@@ -181,7 +181,7 @@ fn peers_of(program: &Path) -> Result<Vec<Contestant>, Box<dyn Error>> {
     Ok(peers)
 }
 
-/// Where cargo puts what it builds for us.
+/// Returns the directory in which cargo builds.
 pub fn target_directory() -> Result<PathBuf, Box<dyn Error>> {
     let program = env::current_exe()?;
     let directory = program.parent().and_then(Path::parent);

@@ -1,4 +1,4 @@
-//! What an event costs, without the beginning and the end of the process: the
+//! The cost of an event, without the beginning and the end of the process: the
 //! difference between two lengths of a run of the ring.
 
 use std::error::Error;

@@ -1,23 +1,23 @@
-//! How much is measured.
+//! The extent of the measurements.
 
 use std::time::Duration;
 
-/// How much is measured.
+/// The extent of the measurements.
 #[derive(Debug, Clone, Copy)]
 pub struct Effort {
     pub short: bool,
-    /// How often each peer has its turn.
+    /// The number of turns of each peer.
     pub rounds: usize,
     /// Runs of the ring in a turn, at most and at least.
     pub ring_runs: usize,
     pub least_ring_runs: usize,
     /// No run beyond the least begins after so much time.
     pub ring_budget: Duration,
-    /// How long the load of the echo and of the forwarder lasts in a turn.
+    /// The duration of the load of the echo and of the forwarder in a turn.
     pub load_time: Duration,
     /// Bytes sent to a chat in a turn.
     pub chat_bytes: usize,
-    /// The same for Python's, which takes longer.
+    /// The duration for Python's servers, which take longer.
     pub asynchat_bytes: usize,
 }
 

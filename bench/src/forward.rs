@@ -61,7 +61,7 @@ pub fn run(_: &Contest, effort: &Effort) -> Result<Report, Box<dyn Error>> {
         }
     }
     if socat.is_none() {
-        let note = "socat is left out: it is not installed, or does not answer.";
+        let note = "socat is left out: it is not installed, or does not respond.";
         report.notes.push(note.to_owned());
     }
     report.tables.push(table);
@@ -160,7 +160,7 @@ fn send(stream: &TcpStream) -> io::Result<()> {
     if fd < 0 {
         return Err(io::Error::last_os_error());
     }
-    // SAFETY: the number is open, and nobody else's.
+    // SAFETY: the number is open, and no other code owns it.
     let pages = unsafe { OwnedFd::from_raw_fd(fd) };
     // SAFETY: as above.
     unsafe { libc::ftruncate(pages.as_raw_fd(), PAGES as libc::off_t) };
@@ -194,7 +194,7 @@ fn wake_seldom(stream: &TcpStream) {
     };
 }
 
-/// Throws away what comes for some time; answers how much it was per second.
+/// Receives and discards for some time. Returns the bytes per second.
 fn receive(stream: &TcpStream, time: Duration) -> Result<f64, Box<dyn Error>> {
     let start = Instant::now();
     let mut received = 0;

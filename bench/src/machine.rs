@@ -1,4 +1,4 @@
-//! What it is measured on.
+//! The machine on which it is measured.
 
 use std::fs;
 use std::io;
@@ -19,7 +19,7 @@ pub struct Cores {
 
 /// The last and the first core that this process may use.
 pub fn cores() -> Cores {
-    // Asked once: pinning changes the answer.
+    // Read once, since pinning changes it.
     static CORES: std::sync::OnceLock<Cores> = std::sync::OnceLock::new();
     *CORES.get_or_init(|| {
         // SAFETY: the set is plain data, of which all zeros is a value.

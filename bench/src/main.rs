@@ -31,7 +31,7 @@ usage: cargo run --release -- COMMAND
   all            everything, about 17 minutes; writes results/
   short          everything, within a minute, for a first look; writes results/short/
 
-and each part of it, as in `all` (`--short` behind it: as in `short`):
+and each part of it, as in `all` (with `--short` after it, as in `short`):
   ring           nanoseconds per event of a ring of socket pairs
   echo           requests per second of an echo server
   chat           lines per second of AsyncChat, beside Python's asynchat
@@ -42,7 +42,7 @@ and each part of it, as in `all` (`--short` behind it: as in `short`):
   timers         nanoseconds for a timer, beside other loops
   plots          draws what was measured last";
 
-/// What one of the commands measures.
+/// The measurement of a command.
 type Part = fn(&Contest, &Effort) -> Result<Report, Box<dyn Error>>;
 
 const PARTS: &[(&str, Part)] = &[
@@ -71,7 +71,7 @@ fn main() -> ExitCode {
 fn command(words: &[&str]) -> Result<ExitCode, Box<dyn Error>> {
     machine::raise_descriptor_limit();
     match words {
-        // What this program starts itself, in processes of their own.
+        // Commands that this program starts itself, in processes of their own.
         ["list-peers"] => contest::list(),
         ["ring-turn", rest @ ..] => ring::turn::main(rest)?,
         ["serve-echo", name] => echo::serve(name)?,

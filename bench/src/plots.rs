@@ -118,7 +118,7 @@ impl Bars {
         let room = groups * (self.peers.len() * 12 + 20);
         let plot = SVGBackend::new(path, (room.max(500) as u32 + 250, 400)).into_drawing_area();
         plot.fill(&WHITE)?;
-        // The labels of the peers stand behind the last group.
+        // The labels of the peers come after the last group.
         let end = groups as f64 * (1.0 + 150.0 / room.max(500) as f64);
         let mut chart = ChartBuilder::on(&plot)
             .caption(title, ("sans-serif", 18))

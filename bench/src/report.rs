@@ -1,4 +1,4 @@
-//! What was measured: tables for people, JSON for programs, and the goals.
+//! The results: tables for people, JSON for programs, and the goals.
 
 use std::error::Error;
 use std::fs;
@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use crate::machine::About;
 
-/// What one part has measured.
+/// The results of one part.
 #[derive(Debug)]
 pub struct Report {
     /// The command, and the name of the files.
@@ -18,7 +18,7 @@ pub struct Report {
     pub notes: Vec<String>,
     pub tables: Vec<Table>,
     pub goals: Vec<Goal>,
-    /// The same for programs: an array of objects.
+    /// The results for programs: an array of objects.
     pub data: Vec<Value>,
 }
 
@@ -195,7 +195,7 @@ pub fn goals_to_markdown(reports: &[Report]) -> String {
     format!("## Goals\n\n{}", table.to_markdown())
 }
 
-/// Where results are written.
+/// Returns the directory of the results.
 pub fn directory(short: bool) -> PathBuf {
     let results = Path::new(env!("CARGO_MANIFEST_DIR")).join("results");
     if short {
@@ -205,7 +205,7 @@ pub fn directory(short: bool) -> PathBuf {
     }
 }
 
-/// Three digits, or as many as stand before the point.
+/// Formats a number with three digits, or with all before the point.
 pub fn number(value: f64) -> String {
     match value.abs() {
         1000.0.. => {

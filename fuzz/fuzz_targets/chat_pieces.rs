@@ -70,7 +70,7 @@ fn terminator(data: &mut &[u8]) -> Option<Terminator> {
     }
 }
 
-/// Bytes behind a byte that says how many.
+/// Takes a length of one byte, and as many bytes.
 fn bytes(data: &mut &[u8]) -> Option<Vec<u8>> {
     let len = usize::from(byte(data)?);
     let (bytes, rest) = data.split_at(len.min(data.len()));

@@ -34,7 +34,7 @@ use crate::sys::fd::is_open;
 pub struct Event {
     /// The descriptor's number.
     pub fd: RawFd,
-    /// What it is ready for; never empty.
+    /// The conditions that were found; never empty.
     pub readiness: Readiness,
 }
 

@@ -1,4 +1,4 @@
-//! What a callback learns of its signal.
+//! The information about a signal that its callback gets.
 
 use std::fmt;
 

@@ -15,7 +15,7 @@ pub(crate) fn duplicate(fd: BorrowedFd<'_>) -> io::Result<OwnedFd> {
     // SAFETY: the request takes a number and no pointer, and the descriptor is borrowed for the
     // call.
     let number = check(unsafe { libc::fcntl(fd.as_raw_fd(), libc::F_DUPFD_CLOEXEC, 0) })?;
-    // SAFETY: F_DUPFD_CLOEXEC has just made this descriptor, and nobody else
+    // SAFETY: F_DUPFD_CLOEXEC has just made this descriptor, and no other code
     // knows its number.
     Ok(unsafe { OwnedFd::from_raw_fd(number) })
 }
@@ -39,7 +39,7 @@ pub(crate) fn replace(old: BorrowedFd<'_>, new: OwnedFd) -> io::Result<()> {
 /// Checks whether `fd` is the number of an open descriptor.
 pub(crate) fn is_open(fd: RawFd) -> bool {
     // SAFETY: F_GETFD reads a flag and takes no pointer; on a number that is not
-    // open it answers EBADF.
+    // open it fails with EBADF.
     unsafe { libc::fcntl(fd, libc::F_GETFD) >= 0 }
 }
 

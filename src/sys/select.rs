@@ -24,7 +24,7 @@ use libc::select as raw_select;
 
 #[cfg(apple)]
 unsafe extern "C" {
-    // The plain symbol answers EINVAL past FD_SETSIZE; this variant, which C
+    // The plain symbol fails with EINVAL past FD_SETSIZE; this variant, which C
     // programs get by defining _DARWIN_UNLIMITED_SELECT, has no limit.
     #[link_name = "select$DARWIN_EXTSN"]
     fn raw_select(

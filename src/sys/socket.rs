@@ -135,7 +135,7 @@ pub(crate) fn accept(socket: BorrowedFd<'_>) -> io::Result<(OwnedFd, Address)> {
         check(fd)
     });
     let number = result?;
-    // SAFETY: accept has just made this descriptor, and nobody else knows it.
+    // SAFETY: accept has just made this descriptor, and no other code knows it.
     let accepted = unsafe { OwnedFd::from_raw_fd(number) };
     #[cfg(not(has_accept4))]
     adopt(std::os::fd::AsFd::as_fd(&accepted))?;

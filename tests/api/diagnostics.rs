@@ -1,4 +1,4 @@
-//! What the compiler says of programs that do not fit, and the way out that it names.
+//! The compiler's messages for common mistakes, and the remedies that they name.
 //! The compiler is run as the test is: on the machine that the crate was built on.
 #![cfg(all(target_os = "linux", target_arch = "x86_64", target_env = "gnu"))]
 
@@ -26,7 +26,7 @@ fn library() -> (PathBuf, PathBuf) {
     (newest.unwrap(), deps)
 }
 
-/// What the compiler says of a function of that body.
+/// Returns the compiler's messages for a function with that body.
 fn compiled(body: &str) -> String {
     let dir = TempDir::new();
     let source = dir.join("program.rs");

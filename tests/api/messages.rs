@@ -1,4 +1,4 @@
-//! What users read when something cannot be done.
+//! The messages of errors.
 
 use std::io::ErrorKind;
 use std::net::TcpListener;
@@ -6,7 +6,7 @@ use std::net::TcpListener;
 use crate::common::TempDir;
 use fdloop::{Address, Dispatcher, Error, ToAddresses};
 
-/// Why nothing can listen there.
+/// Returns the error of listening there.
 #[track_caller]
 fn listen_in_vain(address: impl ToAddresses) -> Error {
     struct Nobody;

@@ -23,7 +23,7 @@ fn assert_misuse<T: Debug>(result: Result<T>, kind: ErrorKind, fd: RawFd, words:
     assert!(!text.is_empty());
 }
 
-/// The same, of an error that the system call found.
+/// Checks an error that the system call found.
 #[track_caller]
 fn assert_refused<T: Debug>(result: Result<T>, kind: ErrorKind, fd: RawFd, words: &[&str]) {
     let error = result.unwrap_err();
@@ -67,7 +67,7 @@ impl AsRawFd for Numbered {
 
 impl fdloop::Channel for Numbered {}
 
-/// What adding `channel` answers, without the channel.
+/// Returns the result of adding `channel`, without the channel.
 fn add<C: fdloop::Channel>(event_loop: &mut EventLoop, channel: C) -> Result<()> {
     event_loop.add(channel)?;
     Ok(())
@@ -146,7 +146,7 @@ fn a_closed_channel_refuses_everything() {
     assert_misuse(channel.local_addr(), kind, fd, closed);
     assert_misuse(channel.shutdown_when_done(), kind, fd, closed);
     assert_misuse(channel.set_reuse_addr(), kind, fd, closed);
-    // What has nothing to answer does nothing.
+    // Calls without effect.
     channel.close();
     channel.abort();
     channel.close_when_done();
@@ -203,7 +203,7 @@ fn a_datagram_socket_cannot_listen() {
 #[test]
 fn a_listener_neither_receives_nor_sends() {
     let (mut channel, fd) = listening();
-    // The system's own answer, with words that help.
+    // The system's error, with advice.
     let kind = ErrorKind::NotConnected;
     let words = &["listener", "accept"];
     assert_refused(channel.recv(&mut [0]), kind, fd, words);

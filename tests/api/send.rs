@@ -25,7 +25,7 @@ const fn send<T: Send>() {}
 #[allow(dead_code, reason = "Rust 1.85 overlooks uses in an unnamed constant")]
 const fn send_and_sync<T: Send + Sync>() {}
 
-/// Whether the type is Send: the inherent constant hides the trait's if it exists.
+/// Checks whether the type is Send: the inherent constant hides the trait's if it exists.
 macro_rules! is_send {
     ($type:ty) => {{
         #[allow(dead_code, reason = "unused where the inherent constant exists")]

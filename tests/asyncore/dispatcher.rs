@@ -71,7 +71,7 @@ fn a_dispatcher_says_who_it_is() {
 }
 
 #[test]
-fn what_nobody_handles_is_logged_as_asyncore_does() {
+fn unhandled_events_are_logged_as_asyncore_does() {
     let mut event_loop = EventLoop::new().unwrap();
     let mut dispatcher = fresh(Captured::default());
     let (socket, _other) = Socket::pair().unwrap();
@@ -100,7 +100,7 @@ fn what_nobody_handles_is_logged_as_asyncore_does() {
 }
 
 #[test]
-fn write_events_that_nobody_handles_are_logged_once_and_do_not_spin_the_loop() {
+fn unhandled_write_events_are_logged_once_and_do_not_spin_the_loop() {
     with_every_loop(|event_loop| {
         let (ours, _theirs) = Socket::pair().unwrap();
         let channel = Dispatcher::new(ours, Captured::default()).unwrap();

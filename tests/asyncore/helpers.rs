@@ -17,7 +17,7 @@ enum Mood {
     Crashing,
 }
 
-/// A channel on a number that is no descriptor of anybody's: asyncore's `testobj`,
+/// A channel on a number that is not a descriptor: asyncore's `testobj`,
 /// `exitingdummy` and `crashingdummy`.
 struct Dummy {
     mood: Mood,

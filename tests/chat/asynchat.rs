@@ -1,4 +1,4 @@
-//! What asynchat's own tests ask of a chat, on every backend.
+//! asynchat's own tests, on every backend.
 
 use std::cell::Cell;
 use std::io::{Cursor, ErrorKind};

@@ -1,4 +1,4 @@
-//! What may be pushed, and what may be a terminator.
+//! The types that can be pushed, and those that can be a terminator.
 
 use std::borrow::Cow;
 use std::rc::Rc;

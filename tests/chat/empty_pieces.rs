@@ -16,7 +16,7 @@ use fdloop::{
     AsyncChat, ChatHandler, ChatIo, Error, EventLoop, Readiness, Result, Socket, Terminator,
 };
 
-/// How often in a row a count of 0 may be set without input in between.
+/// The limit of counts of 0 set in a row, without input between them.
 const MOST: usize = 1_000;
 
 type Act = fn(&mut ChatIo<'_>) -> Result<()>;

@@ -1,4 +1,4 @@
-//! Errors, panics and the exit error of a chat's handler: what is heard behind them.
+//! Errors, panics and the exit error of a chat's handler, and the input after them.
 
 use std::cell::RefCell;
 use std::io::Write;

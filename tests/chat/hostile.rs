@@ -262,7 +262,7 @@ struct Way {
     cut: Cut,
     /// The length of the piece's terminator, if that was found: the call is due.
     found: Option<usize>,
-    /// How much of the piece was handed out, for the limit.
+    /// The number of bytes of the piece that were handed out, for the limit.
     length: usize,
     /// The piece is over the limit.
     too_long: bool,
@@ -486,7 +486,7 @@ fn position(data: &[u8], bytes: &[u8]) -> Option<usize> {
     data.windows(bytes.len()).position(|window| window == bytes)
 }
 
-/// How much of the end of `data` may be the beginning of a terminator.
+/// Returns the number of bytes at the end of `data` that may begin a terminator.
 fn held_back(data: &[u8], bytes: &[u8]) -> usize {
     let longest = data.len().min(bytes.len() - 1);
     let mut lengths = (0..=longest).rev();

@@ -85,7 +85,7 @@ fn a_piece_over_the_limit_is_reported_before_its_end_comes() {
         event_loop.get_mut(id).unwrap().set_limit(5);
         peer.say_in_pieces(event_loop, b"123456", 1);
         assert_eq!(records.events(), [TOO_LONG]);
-        // However much more comes of it, nobody sees it.
+        // The rest of the piece is dropped.
         peer.say_in_pieces(event_loop, &[b'x'; 100_000], 10_000);
         assert!(records.bytes.get() <= 5);
         peer.say("still the same\nnext\n");

@@ -170,7 +170,7 @@ fn output_over_the_high_watermark_is_congested_until_the_low_one() {
         assert!(chat.is_congested());
         settle(event_loop);
         assert!(event_loop.get(id).unwrap().is_congested());
-        assert_eq!(records.count("drain"), 0, "nobody has read yet");
+        assert_eq!(records.count("drain"), 0, "the peer has not read yet");
 
         peer.hear(event_loop, MUCH + 999_999);
         assert_eq!(records.count("drain"), 1);
@@ -189,7 +189,7 @@ fn output_that_was_discarded_congests_nothing() {
         assert!(chat.is_congested());
         chat.discard_buffers();
         assert_eq!(chat.pending(), 0);
-        // Or nobody would ever push again.
+        // Otherwise the handler would never push again.
         assert!(!chat.is_congested());
         event_loop.close(id).unwrap();
     });
@@ -283,7 +283,7 @@ fn a_producer_is_pulled_only_as_fast_as_the_peer_reads() {
 }
 
 #[test]
-fn a_producer_is_not_asked_while_nobody_reads() {
+fn a_producer_is_not_asked_while_the_peer_does_not_read() {
     with_every_loop(|event_loop| {
         let (id, mut peer, meter) = metered_chat(event_loop, Recorder::silent(), "\n");
         let made = Rc::new(Cell::new(0));
@@ -302,7 +302,7 @@ fn a_producer_is_not_asked_while_nobody_reads() {
         assert!(made_so_far < 2_000_000, "{made_so_far}");
         assert!(made_so_far - written <= 65_536 + 10_000);
         settle(event_loop);
-        assert_eq!(made.get() * 10_000, made_so_far, "nobody has read");
+        assert_eq!(made.get() * 10_000, made_so_far, "the peer has not read");
         assert_eq!(peer.hear_to_end(event_loop).len(), 5_000_000);
     });
 }

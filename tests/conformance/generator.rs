@@ -68,7 +68,7 @@ pub fn scenario(seed: u64) -> Value {
     })
 }
 
-/// A listener that nobody connects to. Receiving from it takes its time and has
+/// A listener without connections. Receiving from it takes its time and has
 /// no other effect: meanwhile arrives what TCP holds back to send it with more.
 const CLOCK: &str = "clock";
 
@@ -89,13 +89,13 @@ struct Channel {
     reads: bool,
     /// Reads few bytes at a time.
     sips: bool,
-    /// Its peers are gone: nobody gets what it sends.
+    /// Its peers are gone, so that its sends are lost.
     deserted: bool,
     /// A listener that accepts.
     accepts: bool,
     /// A producer may have pieces left when what it is asked next is asked.
     produces: bool,
-    /// Where its state is not to be asked for.
+    /// The places at which its state must not be read.
     secret: bool,
     children: usize,
 }

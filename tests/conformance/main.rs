@@ -33,7 +33,7 @@ use std::io::{self, Write};
 
 use performers::Performed;
 
-/// What was performed, for a message.
+/// Returns the trace of a performance, for a message.
 fn shown(performed: &Performed) -> String {
     match performed {
         Ok(value) => value["trace"].to_string(),

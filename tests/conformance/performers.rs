@@ -1,4 +1,4 @@
-//! Who performs scenarios: the example `conformance`, which is the crate, and the
+//! The performers of scenarios: the example `conformance`, which is the crate, and the
 //! reference, which is asyncore.
 
 use std::fs::{self, File};
@@ -14,11 +14,11 @@ use serde_json::Value;
 
 use super::notice;
 
-/// How many scenarios a program performs one after the other.
+/// The number of scenarios that a program performs one after the other.
 const BATCH: usize = 8;
-/// How many programs run at once. Most of the time they wait.
+/// The number of programs that run at once. Most of the time they wait.
 const PROGRAMS: usize = 20;
-/// How long a batch may take. Only a test that fails waits that long.
+/// The limit of the time of a batch. Only a failing test waits that long.
 const PATIENCE: Duration = Duration::from_secs(120);
 /// Performs scenarios on asyncore.
 const ORACLE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/conformance/oracle.py");
@@ -33,15 +33,15 @@ const INTERPRETERS: [&str; 5] = [
 
 /// A program that performs scenarios.
 pub struct Performer {
-    /// What it is called in messages.
+    /// Its name in messages.
     pub name: String,
     command: Vec<String>,
 }
 
-/// What was performed, or why it could not be.
+/// The trace, or the reason that there is none.
 pub type Performed = Result<Value, String>;
 
-/// How a program ended.
+/// The end of a program.
 pub struct Ended {
     pub code: Option<i32>,
     pub stdout: String,

@@ -23,7 +23,7 @@ fn number_from_environment(name: &str, default: u64) -> u64 {
 
 /// Random scenarios, in files.
 struct Randoms {
-    /// Where the files are, for as long as they are needed.
+    /// The directory of the files, as long as it is needed.
     _folder: Folder,
     seeds: Vec<u64>,
     scenarios: Vec<Value>,
@@ -48,7 +48,7 @@ impl Randoms {
         }
     }
 
-    /// What to say of one that failed.
+    /// Returns the message for a scenario that failed.
     fn report(&self, index: usize, performers: &[&Performer], answers: &[Performed]) -> String {
         let mut report = format!("seed {}: {}\n", self.seeds[index], self.scenarios[index]);
         for (performer, answer) in performers.iter().zip(answers) {
@@ -106,7 +106,7 @@ fn random_scenarios_are_performed_as_by_the_reference() {
     ));
 }
 
-/// Whether the reference answers the same again and again, so that the answer does
+/// Checks whether the reference returns the same again and again, so that its trace does
 /// not depend on how busy the machine is.
 fn is_certain(
     randoms: &Randoms,
@@ -121,7 +121,7 @@ fn is_certain(
         .all(|answer| answer == expected)
 }
 
-/// The next best, without the reference: all backends answer the same.
+/// The next best without the reference: all backends agree.
 fn compare_backends(crates: &[Performer]) {
     let seed = number_from_environment("FDLOOP_SEED", SEED);
     let count = number_from_environment("FDLOOP_SCENARIOS", SCENARIOS);

@@ -38,7 +38,7 @@ fn read_json(path: &Path) -> Value {
     serde_json::from_str(&text).unwrap_or_else(|e| panic!("{}: {e}", path.display()))
 }
 
-/// What the crate's backends answer to each scenario must be what is `expected`.
+/// Checks that the backends perform each scenario as `expected`.
 #[track_caller]
 fn assert_performed(
     files: &[PathBuf],

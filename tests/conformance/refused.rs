@@ -1,4 +1,4 @@
-//! What is no scenario, and what is no command line of the runner.
+//! Invalid scenarios, and invalid command lines of the runner.
 
 use fdloop::Backend;
 

@@ -93,7 +93,7 @@ fn after_close_in_a_handler_nothing_of_the_channel_runs() {
 
 type ByTheLoop = fn(&mut EventLoop);
 
-/// What a handler may do to close its own channel by the loop's means.
+/// The ways in which a handler can close its own channel through the loop.
 const BY_THE_LOOP: [(&str, ByTheLoop); 2] = [
     ("close of its id", |event_loop| {
         let me: Id = event_loop.serving().unwrap();
@@ -289,7 +289,7 @@ fn close_when_done_ends_the_channel_when_its_output_is_written() {
 }
 
 #[test]
-fn whoever_waits_for_congested_output_hears_when_the_watermarks_are_raised() {
+fn raised_watermarks_end_congestion_with_a_call_of_handle_drain() {
     struct Waits(Rc<Cell<usize>>);
     impl Handler for Waits {
         fn handle_drain(&mut self, _: &mut Io<'_>) -> Result<()> {

@@ -115,7 +115,7 @@ fn a_peer_that_is_gone_is_read_to_its_end_though_the_answers_fail() {
 }
 
 #[test]
-fn a_send_to_nobody_calls_handle_close_and_not_handle_error() {
+fn a_send_to_a_peer_that_is_gone_calls_handle_close_and_not_handle_error() {
     with_every_loop(|event_loop| {
         let (ours, theirs) = UnixStream::pair().unwrap();
         drop(theirs);
@@ -142,7 +142,7 @@ fn what_is_queued_is_delivered_after_the_peers_half_close() {
         let id = event_loop.add(channel).unwrap();
         turn_until(event_loop, "the half-close", || seen.heard("eof"));
         settle(event_loop);
-        // Nobody reads yet, so the channel stays, and its data with it.
+        // The handler does not read yet, so the channel stays, and its data with it.
         assert!(event_loop.get(id).unwrap().pending() > 0);
         assert!(!seen.heard("close"));
         let reader = std::thread::spawn(move || {

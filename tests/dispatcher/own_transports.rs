@@ -7,7 +7,7 @@ use std::os::fd::{AsFd, BorrowedFd};
 use crate::common::{Probe, settle, turn_until, turn_until_empty, with_every_loop};
 use fdloop::{Dispatcher, DispatcherWithSend, Socket, Transport};
 
-/// What a cipher over a TCP connection needs: input that was received and not read.
+/// A transport as a cipher over TCP would be: it holds input that was received and not read.
 struct Own {
     stream: TcpStream,
     held: Vec<u8>,

@@ -137,7 +137,7 @@ fn without_a_timeout_no_timer_is_left() {
     });
 }
 
-/// Answers each line.
+/// Sends each line back.
 struct Lines;
 
 impl ChatHandler for Lines {

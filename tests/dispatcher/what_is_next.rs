@@ -1,4 +1,4 @@
-//! What follows when several things become due in one handler, or before the first.
+//! The order of calls if several become due in one handler, or before the first.
 
 use std::io::Read;
 use std::os::unix::net::{UnixListener, UnixStream};
@@ -36,7 +36,7 @@ fn serve_an_end(
 }
 
 #[test]
-fn the_end_of_input_is_told_before_the_close_whichever_a_handler_finds_first() {
+fn the_end_of_input_is_reported_before_the_close_whichever_a_handler_finds_first() {
     with_every_loop(|event_loop| {
         for add in KINDS {
             let receive_first = serve_an_end(event_loop, add, |io| {
@@ -58,7 +58,7 @@ fn the_end_of_input_is_told_before_the_close_whichever_a_handler_finds_first() {
 }
 
 #[test]
-fn a_channel_that_its_handler_ends_is_not_told_of_the_end_of_input_as_well() {
+fn a_channel_that_its_handler_ends_has_no_handle_eof_as_well() {
     with_every_loop(|event_loop| {
         for add in KINDS {
             let seen = serve_an_end(event_loop, add, |io| {
@@ -112,7 +112,7 @@ fn sends_between_an_immediate_connect_and_handle_connect_arrive_first_and_in_ord
 }
 
 #[test]
-fn a_connection_that_goes_before_handle_connect_is_told_of_and_then_closed() {
+fn a_connection_that_is_lost_before_handle_connect_has_that_call_and_then_closes() {
     with_every_loop(|event_loop| {
         let (directory, listener) = listener();
         let path = directory.join("socket");
@@ -122,7 +122,7 @@ fn a_connection_that_goes_before_handle_connect_is_told_of_and_then_closed() {
             let mut channel = DispatcherWithSend::connect(path.as_path(), probe).unwrap();
             drop(listener.accept().unwrap());
             if send {
-                // Nobody is there any more, of which the channel's end tells.
+                // The peer is gone, which ends the channel.
                 channel.send(b"hello?").unwrap();
             }
             event_loop.add(channel).unwrap();

@@ -10,7 +10,7 @@ use std::time::Duration;
 use crate::common::{PATIENCE, turn_once, with_every_loop};
 use fdloop::{Dispatcher, EventLoop, Handler, Io, Result, View};
 
-/// What a channel answers, and what becomes of it.
+/// The predicates of a channel, and its record.
 #[derive(Default)]
 struct State {
     wants: Cell<bool>,

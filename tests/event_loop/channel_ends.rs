@@ -1,4 +1,4 @@
-//! The end of a channel that is no dispatcher, and what such a channel can do with the loop.
+//! The end of a channel that is not a dispatcher, and the methods of the loop for such channels.
 
 use std::cell::RefCell;
 use std::io::{ErrorKind, Write};

@@ -1,4 +1,4 @@
-//! What becomes of the errors of handlers.
+//! The effects of the errors of handlers.
 
 use std::cell::RefCell;
 use std::io::{self, Read, Write};
@@ -20,7 +20,7 @@ fn add_reader(event_loop: &mut EventLoop, probe: Probe) -> UnixStream {
     theirs
 }
 
-/// What a channel hears when its `handle_read` returns `error`, in one pass.
+/// Returns the calls of a channel whose `handle_read` returns `error`, in one pass.
 fn heard_after(event_loop: &mut EventLoop, error: Error) -> Rc<Seen> {
     let (probe, seen) = Probe::new();
     let mut error = Some(error);
@@ -171,7 +171,7 @@ fn would_block_and_interrupted_are_no_errors() {
     });
 }
 
-/// A channel that is no dispatcher: it fails at its first read, and notes what
+/// A channel that is not a dispatcher: it fails at its first read, and notes what
 /// becomes of that.
 struct Bare {
     stream: UnixStream,

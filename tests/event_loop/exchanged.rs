@@ -27,7 +27,7 @@ fn add(event_loop: &mut EventLoop) -> (Id, Rc<Seen>, UnixStream) {
     (event_loop.add(channel).unwrap(), seen, theirs)
 }
 
-/// Whether the other side of `peer` was closed by now.
+/// Checks whether the other side of `peer` was closed by now.
 #[track_caller]
 fn is_closed(peer: &mut UnixStream) -> bool {
     peer.set_nonblocking(true).unwrap();

@@ -1,4 +1,4 @@
-//! Nobody starves.
+//! No channel starves.
 
 use std::cell::Cell;
 use std::fs::File;
@@ -109,7 +109,7 @@ fn a_flood_of_connections_leaves_time_for_the_channels_that_exist() {
 }
 
 #[test]
-fn a_channel_that_is_always_ready_to_write_starves_nobody() {
+fn a_channel_that_is_always_ready_to_write_starves_no_other() {
     with_every_loop(|event_loop| {
         let null = File::options().write(true).open("/dev/null").unwrap();
         let (probe, writer) = Probe::new();
@@ -168,7 +168,7 @@ fn a_quiet_channel_among_many_is_served_while_a_few_are_always_busy() {
             }
             assert_eq!(seen.received(), b"me too");
         }
-        // And nobody got what was not theirs.
+        // And no channel got the bytes of another.
         let served = quiet.iter().filter(|(seen, _)| !seen.events().is_empty());
         assert_eq!(served.count(), 3);
         assert!(busy.iter().all(|seen| seen.count("read") >= 50));
@@ -237,7 +237,7 @@ impl ChatHandler for Restless {
 }
 
 #[test]
-fn a_chat_that_fills_its_output_whenever_it_drains_starves_nobody() {
+fn a_chat_that_fills_its_output_whenever_it_drains_starves_no_other() {
     with_every_loop(|event_loop| {
         let null = File::options().write(true).open("/dev/null").unwrap();
         let drains = Rc::default();

@@ -97,7 +97,7 @@ fn spurious_readiness_is_no_error_for_a_connection_that_is_still_being_made() {
 }
 
 #[test]
-fn events_of_numbers_that_nobody_has_are_ignored() {
+fn events_of_numbers_without_a_channel_are_ignored() {
     let (poller, script, _) = Simulated::new();
     let mut event_loop = EventLoop::with_poller(poller);
     let (ours, _theirs) = UnixStream::pair().unwrap();

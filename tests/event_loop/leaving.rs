@@ -19,7 +19,7 @@ fn poked() -> (UnixStream, UnixStream) {
     (ours, theirs)
 }
 
-/// What has reached `peer`, without waiting for more.
+/// Returns the bytes that have reached `peer`, without waiting for more.
 fn arrived(peer: &mut UnixStream) -> String {
     peer.set_nonblocking(true).unwrap();
     let mut data = Vec::new();
@@ -35,7 +35,7 @@ impl ChatHandler for Listener {
     }
 }
 
-/// Who hears of it when the channel that `act` belongs to is poked.
+/// The channels that have calls when the channel of `act` is poked.
 struct Audience {
     own: UnixStream,
     chat: UnixStream,

@@ -1,4 +1,4 @@
-//! What becomes of panics, in handlers and in predicates.
+//! The effects of panics, in handlers and in predicates.
 
 use std::cell::{Cell, RefCell};
 use std::io::{self, Read, Write};
@@ -160,7 +160,7 @@ fn a_panic_passes_through_a_loop_that_does_not_catch_them_and_the_others_live_on
     });
 }
 
-/// Its predicates panic when they are told to.
+/// A handler whose predicates panic on demand.
 struct Doubtful {
     panics: Rc<Cell<bool>>,
     told: Rc<RefCell<Vec<String>>>,

@@ -1,4 +1,4 @@
-//! What a handler may do to its own channel, to others and to the loop.
+//! The ways in which a handler reaches its own channel, others and the loop.
 
 use std::cell::Cell;
 use std::io::{ErrorKind, Write};

@@ -50,7 +50,7 @@ fn the_calls_of_a_thread_are_made_in_order_and_none_is_lost() {
 }
 
 #[test]
-fn a_million_wakes_block_nobody() {
+fn a_million_wakes_block_no_thread() {
     with_every_loop(|event_loop| {
         let remote = event_loop.remote().unwrap();
         let threads: Vec<_> = (0..8)

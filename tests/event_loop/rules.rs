@@ -1,4 +1,4 @@
-//! What a pass asks, waits for and delivers.
+//! The steps of a pass: asking, waiting, delivering.
 
 use std::cell::Cell;
 use std::io::Write;

@@ -10,7 +10,7 @@ use crate::common::TempDir;
 use crate::common::programs::{ANY_PORT, Program, example};
 use fdloop::Backend;
 
-/// What the members share.
+/// The beginning of the members' programs.
 const MEMBERS: &str = r#"
 address = sys.argv[1]
 
@@ -257,7 +257,7 @@ ann.hears('* rude was dropped: does not read').says('/who').hears('* here are an
 }
 
 #[test]
-fn a_crowd_hears_everything_and_a_burst_drops_nobody() {
+fn a_crowd_receives_everything_and_a_burst_drops_no_member() {
     // Every one says as much at once as fits, and reads only then.
     with_members(
         r#"

@@ -1,4 +1,4 @@
-//! What the examples have in common: their command lines, and how they end.
+//! The command lines of the examples, and their ends.
 
 // A test that cannot go on should say so and fail; these helpers are part of one.
 

@@ -72,7 +72,7 @@ fn a_trace_is_not_taken_for_a_scenario() {
 }
 
 #[test]
-fn it_ends_in_order_when_nobody_reads_what_it_prints() {
+fn it_ends_in_order_when_its_output_is_not_read() {
     let scenario = recorded("two-servers.json");
     let mut program = Program::start("conformance", command(&[&scenario, &scenario]));
     program.close_stdout();

@@ -30,7 +30,7 @@ fn echo_server_speaks_ipv4_ipv6_and_unix() {
 
 #[test]
 fn echo_server_keeps_a_thousand_connections_apart() {
-    // All stand before the first byte is sent.
+    // All connections are established before the first byte is sent.
     let script = r#"
 import resource
 soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)

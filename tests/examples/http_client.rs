@@ -84,7 +84,7 @@ fn http_client_writes_a_file_whole_or_not_at_all() {
         assert!(fs::read(&file).unwrap() == content);
         assert_eq!(into.names(), ["copy"], "nothing else is left");
 
-        // What is no regular file is not replaced by one.
+        // A file that is not regular is not replaced by one that is.
         let ended = run(
             "http_client",
             backend,
@@ -304,7 +304,7 @@ fn http_client_takes_an_answer_in_any_pieces() {
 
 #[test]
 fn http_client_says_who_cannot_be_reached() {
-    // A port that nobody listens on, and nobody will: it is bound.
+    // A port without a listener, which stays so: it is bound.
     let script = "s = socket.socket(); s.bind(('127.0.0.1', 0)); \
                   say('listening on', show(s.getsockname())); hear()";
     let mut bound = Program::python(script, &[]);
@@ -332,7 +332,7 @@ fn http_client_says_who_cannot_be_reached() {
 }
 
 #[test]
-fn http_client_holds_little_of_a_body_that_nobody_reads() {
+fn http_client_holds_little_of_a_body_that_is_not_read() {
     // A hundred times one megabyte, as fast as it is taken.
     let script = r#"
 l = listen('127.0.0.1:0')
@@ -379,7 +379,7 @@ say('done')
 }
 
 #[test]
-fn http_client_fails_when_nobody_reads_its_output() {
+fn http_client_fails_when_its_output_is_not_read() {
     let (files, _) = directory_to_serve();
     with_each_backend(|backend| {
         let mut server = Program::python(HTTP_SERVER, &[ANY_PORT, &files.file("")]);

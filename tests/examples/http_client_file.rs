@@ -1,4 +1,4 @@
-//! What the example `http_client` says of a file that it cannot write.
+//! The message of the example `http_client` for a file that it cannot write.
 
 use std::process::Command;
 

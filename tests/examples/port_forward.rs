@@ -252,7 +252,7 @@ while hear() == 'talk':
         let before = forwarder.descriptors();
         both.tell(&address);
         assert_eq!(both.line(), "closed");
-        // The first byte is answered with a reset, which the next finds.
+        // The peer sends a reset for the first byte, which the next send finds.
         wait_until("the connections have ended", || {
             both.tell("talk");
             assert_eq!(both.line(), "talked");
@@ -331,7 +331,7 @@ check(read_all(c), data, 'the answer')
     });
 }
 
-/// Asks again and again until the answer is yes.
+/// Repeats a check until it succeeds.
 #[track_caller]
 fn wait_until(what: &str, mut done: impl FnMut() -> bool) {
     let deadline = Instant::now() + Duration::from_secs(20);

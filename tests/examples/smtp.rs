@@ -72,7 +72,7 @@ fn with_client(script: &str) {
     with_each_sink(&[], |sink| sink.with_client(script));
 }
 
-/// What the clients share.
+/// The beginning of the clients' programs.
 const CLIENT: &str = r#"
 import time
 address, maildir = sys.argv[1:3]
@@ -191,7 +191,7 @@ assert not names('tmp')
         let client = Program::python(&format!("{CLIENT}\n{script}"), &arguments);
         thread::scope(|scope| {
             scope.spawn(|| client.succeed());
-            // More lines than a pipe holds: somebody has to read them.
+            // More lines than a pipe holds, so the test has to read them.
             for number in 1..=1000 {
                 let line = sink.program.line();
                 assert!(line.starts_with(&format!("message {number}: ")), "{line}");

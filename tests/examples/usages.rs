@@ -1,4 +1,4 @@
-//! What the examples say of how they are called.
+//! The usages that the examples print.
 
 use std::process::Command;
 

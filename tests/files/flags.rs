@@ -82,7 +82,7 @@ fn sockets_that_are_taken_over_get_both_flags() {
     assert_eq!(taken_over(inheritable(owned)), BOTH);
 }
 
-/// Whether the open file description of `file` blocks.
+/// Checks whether the open file description of `file` blocks.
 #[track_caller]
 fn blocks(file: impl AsFd) -> bool {
     !fd_flags(file).1
@@ -96,7 +96,7 @@ fn master() -> (File, File) {
     (master, terminal)
 }
 
-/// Whether the system lets a file be opened anew through its descriptor.
+/// Checks whether the system lets a file be opened anew through its descriptor.
 fn opens_pipes_anew() -> bool {
     cfg!(any(target_os = "linux", target_os = "android"))
 }

@@ -10,7 +10,7 @@ use std::thread;
 use crate::common::{Probe, at_once, fd_flags, raw_pty, settle, turn_until, with_every_loop};
 use fdloop::{FileDispatcher, FileWrapper};
 
-/// Whether the open file description of `file` blocks.
+/// Checks whether the open file description of `file` blocks.
 #[track_caller]
 fn blocks(file: impl AsFd) -> bool {
     !fd_flags(file).1

@@ -1,4 +1,4 @@
-//! What a chat logs.
+//! The messages that a chat logs.
 
 use std::io::Write;
 use std::net::TcpListener;

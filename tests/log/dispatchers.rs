@@ -1,4 +1,4 @@
-//! What reaches the `log` facade, and that nothing is printed.
+//! The messages of dispatchers to the `log` facade. Nothing is printed.
 
 use std::io::Write;
 use std::net::TcpStream;
@@ -11,7 +11,7 @@ use fdloop::{
     Backend, Dispatcher, DispatcherWithSend, Error, EventLoop, Handler, Io, Level, Result, View,
 };
 
-/// What is logged while `work` runs.
+/// Returns the messages that are logged while `work` runs.
 fn logged_by(work: impl FnOnce()) -> Vec<(Level, String)> {
     crate::logged_by(Level::Trace, work)
 }

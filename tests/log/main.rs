@@ -1,4 +1,4 @@
-//! What reaches the `log` facade. In a test binary of its own, since a process has one
+//! The messages to the `log` facade, in a test binary of its own, since a process has one
 //! logger.
 #![allow(
     clippy::missing_const_for_thread_local,
@@ -24,7 +24,7 @@ use std::cell::RefCell;
 use fdloop::Level;
 
 thread_local! {
-    /// What this thread has logged since a test began: each test has its own thread.
+    /// The messages of this thread since the test began: each test has its own thread.
     static LOGGED: RefCell<Vec<(Level, String)>> = const { RefCell::new(Vec::new()) };
 }
 

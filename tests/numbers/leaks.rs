@@ -14,7 +14,7 @@ use fdloop::{
     IterProducer, Socket,
 };
 
-/// How many descriptors the process has.
+/// Returns the number of the process's descriptors.
 fn open_descriptors() -> usize {
     let dir = if cfg!(target_os = "linux") {
         "/proc/self/fd"
@@ -255,7 +255,7 @@ fn what_cannot_be_made_into_a_channel_is_closed() {
 }
 
 #[test]
-fn accepted_connections_that_nobody_wants_are_closed() {
+fn accepted_connections_that_no_handler_takes_are_closed() {
     nothing_leaks(|backend| {
         let mut event_loop = EventLoop::with_backend(backend).unwrap();
         let probe = Probe::silent().on_accepted(|_, _, _| Err(Error::other("no, thank you")));

@@ -24,7 +24,7 @@ fn under_number(stream: &UnixStream, number: RawFd) -> OwnedFd {
     let given = fcntl(stream.as_fd(), FcntlArg::F_DUPFD_CLOEXEC(number)).unwrap();
     assert_eq!(given, number, "the number was not free");
     #[allow(unsafe_code, reason = "the number comes from fcntl")]
-    // SAFETY: fcntl has just made this descriptor, and nobody else knows it.
+    // SAFETY: fcntl has just made this descriptor, and no other code knows it.
     unsafe {
         OwnedFd::from_raw_fd(given)
     }
@@ -76,7 +76,7 @@ fn assert_one_read(seen: &[Rc<Seen>; 2]) {
 thread_local! {
     /// The channel that took the number, and the other end of its stream.
     static TAKEN: Cell<Option<(Rc<Seen>, UnixStream)>> = const { Cell::new(None) };
-    /// A descriptor that took the number and is nobody's channel.
+    /// A descriptor that took the number and does not belong to a channel.
     static FOREIGN: Cell<Option<OwnedFd>> = const { Cell::new(None) };
 }
 

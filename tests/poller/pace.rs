@@ -1,5 +1,5 @@
 //! How the pollers adapt keeps the rules: an idle descriptor is served within the
-//! bound while others are busy, nothing is lost or told twice, and an idle loop
+//! bound while others are busy, nothing is lost or reported twice, and an idle loop
 //! sleeps.
 
 use std::collections::BTreeMap;
@@ -177,7 +177,7 @@ fn a_wait_that_finds_nothing_sleeps_until_its_deadline() {
     });
 }
 
-/// How many connections come and go, one after the other.
+/// The number of connections that come and go, one after the other.
 const VISITS: usize = 300;
 
 /// Makes short connections whose numbers are in a word of their own, beside many idle
@@ -232,7 +232,7 @@ fn wait_for_what_has_passed(backend: Backend) {
         if round % 40 < 30 {
             field.say(busy);
         }
-        // Stands in the trace between the calls of two waits.
+        // In the trace, this separates the calls of two waits.
         let _ = std::os::unix::process::parent_id();
         field.ready.clear();
         field.poller.wait(passed, &mut field.ready).unwrap();

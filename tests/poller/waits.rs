@@ -1,4 +1,4 @@
-//! How long the loop waits.
+//! The durations of waits.
 #![allow(
     unsafe_code,
     reason = "the processor time of a thread has no safe wrapper"

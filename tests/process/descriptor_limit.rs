@@ -41,7 +41,7 @@ fn dial(listener: &Address) -> TcpStream {
     stream
 }
 
-/// Whether the end has come, or a reset: refused either way.
+/// Checks whether the end has come, or a reset: refused either way.
 #[track_caller]
 fn is_refused(client: &mut TcpStream) -> bool {
     match client.read(&mut [0; 1]).map_err(|e| e.kind()) {

@@ -38,7 +38,7 @@ fn allow_up_to(number: RawFd) -> bool {
 fn lift(stream: UnixStream, number: RawFd) -> OwnedFd {
     let given = fcntl(stream.as_fd(), FcntlArg::F_DUPFD_CLOEXEC(number)).unwrap();
     assert!(given >= number);
-    // SAFETY: fcntl has just made this descriptor, and nobody else knows it.
+    // SAFETY: fcntl has just made this descriptor, and no other code knows it.
     unsafe { OwnedFd::from_raw_fd(given) }
 }
 

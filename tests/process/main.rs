@@ -1,4 +1,4 @@
-//! What belongs to a process: limits, signals, memory, standard streams, the controlling
+//! The state of a process: limits, signals, memory, standard streams, the controlling
 //! terminal. A test whose effect would remain runs in a process of its own
 //! ([`common::in_own_process`]).
 #![allow(

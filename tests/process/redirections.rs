@@ -19,7 +19,7 @@ const PROGRAM: &str = "FDLOOP_REDIRECTED_BACKEND";
 /// too.
 const BEGIN: &[u8] = b"the copy begins\n";
 
-/// How much waits for the output at most.
+/// The limit of pending output, in bytes.
 const LIMIT: usize = 64 * 1024;
 
 /// The input.
@@ -103,7 +103,7 @@ fn run_redirected(backend: Backend, input: &OwnedFd, output: &OwnedFd) {
     assert_eq!([input, output].map(flags), before, "flags were changed");
 }
 
-/// Where the program's input comes from.
+/// The source of the program's input.
 #[derive(Debug, Clone, Copy)]
 enum Input {
     File,
@@ -111,7 +111,7 @@ enum Input {
     Null,
 }
 
-/// Where its output goes.
+/// The destination of its output.
 #[derive(Debug, Clone, Copy)]
 enum Output {
     File,

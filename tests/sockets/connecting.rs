@@ -12,7 +12,7 @@ use crate::common::{
 };
 use fdloop::{Address, Dispatcher, DispatcherWithSend, Error, Family, SocketType};
 
-/// An address where nobody listens, kept free by a socket that is bound to it.
+/// An address without a listener, kept free by a socket that is bound to it.
 fn refusing() -> (Dispatcher<Probe>, Address) {
     let mut bound = Dispatcher::unconnected(Probe::silent());
     bound

@@ -12,7 +12,7 @@ const LOCAL: (Ipv4Addr, u16) = (Ipv4Addr::LOCALHOST, 0);
 
 type Datagrams = Rc<RefCell<Vec<(Vec<u8>, Address)>>>;
 
-/// A channel that keeps the datagrams it gets, and answers each in capitals.
+/// A channel that keeps its datagrams, and sends each back in capitals.
 fn answering(socket: impl IntoSocket) -> (Dispatcher<Probe>, Datagrams) {
     let got = Datagrams::default();
     let kept = Rc::clone(&got);

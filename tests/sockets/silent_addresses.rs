@@ -1,4 +1,4 @@
-//! Connections to an address that does not answer: a listener whose backlog is
+//! Connections to an address that does not respond: a listener whose backlog is
 //! full, for which Linux drops whatever else comes.
 #![cfg(target_os = "linux")]
 
@@ -45,7 +45,7 @@ fn assert_responsive(event_loop: &mut EventLoop) {
 }
 
 #[test]
-fn a_connection_that_gets_no_answer_keeps_nobody_waiting() {
+fn an_unresponsive_address_does_not_hold_up_other_channels() {
     with_every_loop(|event_loop| {
         let silent = Silent::new();
         let (id, seen) = add(event_loop, vec![silent.address.clone()]);
@@ -53,7 +53,7 @@ fn a_connection_that_gets_no_answer_keeps_nobody_waiting() {
         assert!(seen.events().is_empty());
         let channel = event_loop.get(id).unwrap();
         assert!(channel.connecting() && !channel.connected());
-        // When nobody listens there any more, the next attempt of the kernel, which
+        // When the listener is gone, the next attempt of the kernel, which
         // makes one a second, is refused.
         drop(silent);
         turn_until_empty(event_loop);
@@ -62,7 +62,7 @@ fn a_connection_that_gets_no_answer_keeps_nobody_waiting() {
 }
 
 #[test]
-fn a_connection_that_gets_no_answer_can_be_given_up() {
+fn a_connect_to_an_unresponsive_address_can_be_given_up() {
     // In no time, so that the second address is not tried yet.
     with_clocks(|event_loop, _| {
         let silent = Silent::new();

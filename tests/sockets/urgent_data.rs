@@ -54,7 +54,7 @@ fn assert_echoed(event_loop: &mut EventLoop, client: &mut TcpStream, expected: &
 /// passes for other things.
 const AWAKE: usize = 64 + 4;
 
-/// After some passes, the loop serves nobody any more, and sleeps.
+/// After some passes, the loop serves no channel any more, and sleeps.
 #[track_caller]
 fn assert_falls_asleep(event_loop: &mut EventLoop) {
     let timeout = Duration::from_millis(2);
@@ -69,7 +69,7 @@ fn assert_falls_asleep(event_loop: &mut EventLoop) {
 }
 
 #[test]
-fn an_urgent_byte_that_nobody_asks_for_does_not_keep_the_loop_awake() {
+fn an_urgent_byte_that_is_not_received_does_not_keep_the_loop_awake() {
     with_every_loop(|event_loop| {
         let mut client = client_of_an_echo(event_loop);
         for _ in 0..3 {

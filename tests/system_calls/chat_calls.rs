@@ -1,4 +1,4 @@
-//! How many system calls a thousand small pushes make over a real socket. The
+//! The number of system calls for a thousand small pushes over a real socket. The
 //! system is asked, by way of strace; where that cannot be had, nothing is shown
 //! here.
 

@@ -1,4 +1,4 @@
-//! How many system calls an idle loop makes: one a wait. The system is asked, by
+//! The number of system calls of an idle loop: one a wait. The system is asked, by
 //! way of strace; where that cannot be had, nothing is shown here.
 
 use std::io::Write;
@@ -35,7 +35,7 @@ fn be_idle(backend: Backend) {
     }
 }
 
-/// What each wait that timed out looks like in a trace.
+/// The form of a wait that timed out in a trace.
 fn timeouts_in(trace: &str) -> usize {
     trace.matches("= 0 (Timeout)").count()
 }

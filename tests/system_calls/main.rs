@@ -1,4 +1,4 @@
-//! How many system calls are made, and what happens if one fails in a way that only
+//! The number of system calls, and the effects if one fails in a way that only
 //! strace can cause. Without strace the tests pass and say that they were skipped.
 //!
 //! No test here holds a descriptor that is not close-on-exec: a traced program of another

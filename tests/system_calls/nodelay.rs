@@ -1,4 +1,4 @@
-//! TCP sockets send at once, unless told otherwise.
+//! TCP sockets send at once by default.
 
 use std::net::{TcpListener, TcpStream};
 

@@ -92,7 +92,7 @@ impl OnATerminal {
         is_raw(&tcgetattr(&self.terminal).unwrap())
     }
 
-    /// Whether the terminal is exactly as it was.
+    /// Checks whether the terminal is exactly as it was.
     #[track_caller]
     pub fn assert_as_before(&self) {
         let settings = tcgetattr(&self.terminal).unwrap();

@@ -131,7 +131,7 @@ fn an_ignored_signal_stays_ignored() {
     program.assert_as_before();
 }
 
-/// What the signals do without a guard.
+/// The effects of the signals without a guard.
 fn dispositions() -> String {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
     let masks = status.lines().filter(|line| line.starts_with("Sig"));

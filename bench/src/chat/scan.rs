@@ -1,4 +1,4 @@
-//! How fast a chat scans, beside memchr alone: no socket, no peer.
+//! The speed at which a chat scans, beside memchr alone: no socket, no peer.
 
 use std::error::Error;
 use std::io::{self, Write};
@@ -13,7 +13,7 @@ use super::{LINES, lines};
 use crate::effort::Effort;
 use crate::report::{Goal, Report, Table, median, number};
 
-/// How much a chat receives at once, unless told otherwise.
+/// The default number of bytes that a chat receives at once.
 const CHUNK: usize = 64 * 1024;
 
 /// Gives the same input again and again.
@@ -21,7 +21,7 @@ struct Memory {
     /// Always readable.
     readable: UnixStream,
     input: Vec<u8>,
-    /// How much is still to come.
+    /// The number of bytes to come.
     left: usize,
 }
 

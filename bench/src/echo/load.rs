@@ -1,4 +1,4 @@
-//! The load: connections that wait for the answer to each request.
+//! The load: connections that wait for the reply to each request.
 
 use std::error::Error;
 use std::io::{self, ErrorKind, Read, Write};
@@ -7,10 +7,10 @@ use std::net::TcpStream;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 use std::time::{Duration, Instant};
 
-/// Bytes of a request, and of its answer.
+/// Bytes of a request, and of its reply.
 const MESSAGE: usize = 64;
 
-/// How long to wait for any answer before the server is given up.
+/// The time to wait for a reply, after which the server is given up.
 const PATIENCE: libc::c_int = 5_000;
 
 /// Connections to a server.
@@ -38,7 +38,7 @@ impl Load {
         if epoll < 0 {
             return Err(io::Error::last_os_error());
         }
-        // SAFETY: the number is open, and nobody else's.
+        // SAFETY: the number is open, and no other code owns it.
         let epoll = unsafe { OwnedFd::from_raw_fd(epoll) };
         let load = Self {
             streams,
@@ -64,15 +64,15 @@ impl Load {
         &self.streams[active * self.spread]
     }
 
-    /// Sends requests for some time; answers how many per second were answered.
+    /// Sends requests for some time. Returns the replies per second.
     pub fn run(&self, time: Duration) -> Result<f64, Box<dyn Error>> {
-        // How much of each answer is still to come.
+        // The bytes of each reply that have not arrived yet.
         let mut missing = vec![MESSAGE; self.active];
         for index in 0..self.active {
             self.stream(index).write_all(&[b'.'; MESSAGE])?;
         }
         let start = Instant::now();
-        let mut answered = 0_u64;
+        let mut replies = 0_u64;
         let mut waiting = self.active;
         while waiting > 0 {
             let goes_on = start.elapsed() < time;
@@ -82,7 +82,7 @@ impl Load {
                     continue;
                 }
                 missing[index] = MESSAGE;
-                answered += 1;
+                replies += 1;
                 if goes_on {
                     self.stream(index).write_all(&[b'.'; MESSAGE])?;
                 } else {
@@ -90,7 +90,7 @@ impl Load {
                 }
             }
         }
-        Ok(answered as f64 / start.elapsed().as_secs_f64())
+        Ok(replies as f64 / start.elapsed().as_secs_f64())
     }
 
     /// Which connections have something to receive.
@@ -103,7 +103,7 @@ impl Load {
             libc::epoll_wait(self.epoll.as_raw_fd(), events.as_mut_ptr(), room, PATIENCE)
         };
         if count <= 0 {
-            return Err("the server does not answer".into());
+            return Err("the server does not respond".into());
         }
         let events = events.into_iter().take(count as usize);
         Ok(events.map(|event| event.u64 as usize))

@@ -43,7 +43,7 @@ pub const PEERS: &[Peer] = &[
 
 /// The version of the library that is used.
 pub fn version() -> String {
-    // SAFETY: the answer is a static string.
+    // SAFETY: it returns a static string.
     let version = unsafe { CStr::from_ptr(libev_version()) };
     version.to_string_lossy().into_owned()
 }

@@ -43,7 +43,7 @@ pub const PEERS: &[Peer] = &[
 
 /// The version of the library that is used.
 pub fn version() -> String {
-    // SAFETY: libevent answers a static string.
+    // SAFETY: libevent returns a static string.
     let version = unsafe { CStr::from_ptr(libevent_version()) };
     version.to_string_lossy().into_owned()
 }

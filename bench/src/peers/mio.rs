@@ -1,4 +1,4 @@
-//! mio, which is edge-triggered: each event is read until there is no more. Over
+//! mio, which is edge-triggered: each event is read until `WouldBlock`. Over
 //! epoll(7) or, in the other build, poll(2).
 
 use std::io::{ErrorKind, Read, Write};
@@ -86,7 +86,7 @@ fn echo(listener: TcpListener) -> Result<()> {
     }
 }
 
-/// Whether the connection goes on.
+/// Returns true if the connection goes on.
 fn serve(stream: &mut mio::net::TcpStream) -> bool {
     let mut buf = [0; 8192];
     loop {

@@ -61,7 +61,7 @@ pub struct Peer {
     pub echo: Option<Echo>,
 }
 
-/// Whether this build has the Rust libraries wait with poll(2) that otherwise wait
+/// Checks whether this build has the Rust libraries wait with poll(2) that otherwise wait
 /// with epoll(7). They can be told so only when they are built.
 pub const FORCED_POLL: bool = cfg!(polling_test_poll_backend);
 
@@ -117,7 +117,7 @@ pub fn versions() -> Vec<(String, String)> {
     versions
 }
 
-/// What is left out because it is not installed.
+/// Returns the peers that are left out, since they are not installed.
 pub fn missing() -> Vec<&'static str> {
     let mut missing = Vec::new();
     if !cfg!(have_libevent) {

@@ -88,14 +88,14 @@ fn new_ring(
 
 impl RingLoop for OwnRing {
     fn run(&mut self) {
-        self.0.run().expect("no handler answers an error");
+        self.0.run().expect("no handler returns an error");
     }
 }
 
 /// As in the example `echo_server`.
 struct Echo;
 
-/// How much may wait for a client before no more is read from it.
+/// The limit of pending output, in bytes, at which a client is not read.
 const LIMIT: usize = 256 * 1024;
 
 impl Handler for Echo {

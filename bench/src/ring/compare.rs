@@ -11,13 +11,13 @@ use crate::effort::Effort;
 use crate::peers::Call;
 use crate::report::{Goal, Report, Table, median, number};
 
-/// What fdloop may cost, in times of the loop by hand.
+/// The limit of fdloop's time, as a multiple of that of the loop by hand.
 const GOALS: [f64; 6] = [1.05, 0.65, 1.03, 1.03, 0.75, 1.03];
 
 /// Of a peer that has two turns in each round, to show what the noise is.
 pub const AGAIN: &str = ", again";
 
-/// What a peer takes in a case: nanoseconds per event, round by round.
+/// The times of a peer in a case: nanoseconds per event, round by round.
 struct Times {
     name: String,
     call: Call,
@@ -97,7 +97,7 @@ fn measure(contest: &Contest, case: Case, effort: &Effort) -> Vec<Times> {
     };
     let mut times: Vec<_> = peers.iter().map(new).collect();
     for round in 0..effort.rounds {
-        // Nobody is always first.
+        // No peer is always first.
         for turn in 0..peers.len() {
             let index = (turn + round) % peers.len();
             let time = turn_of(peers[index].0, case, effort);

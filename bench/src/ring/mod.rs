@@ -50,7 +50,7 @@ impl Case {
         }
     }
 
-    /// How many callbacks run.
+    /// The number of callbacks.
     pub fn events(self) -> usize {
         self.active + self.writes
     }
@@ -63,7 +63,7 @@ impl fmt::Display for Case {
     }
 }
 
-/// What every loop shares, those in C too: laid out like `struct ring` in
+/// The state that all loops share, those in C too: laid out like `struct ring` in
 /// c/ring.h.
 #[repr(C)]
 #[derive(Debug)]
@@ -118,7 +118,7 @@ impl Ring {
         Ok((Rc::new(ring), read_sides))
     }
 
-    /// What C sees of it.
+    /// Returns the part that C reads.
     pub fn as_c(&self) -> *const Shared {
         &self.shared
     }
@@ -137,7 +137,7 @@ impl Ring {
     }
 
     /// A byte was read from channel `index`: passes it on, as long as there are
-    /// writes left. Answers whether the run is over.
+    /// writes left. Returns true once the run is over.
     #[inline]
     pub fn pass_on(&self, index: usize) -> bool {
         let shared = &self.shared;

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use super::{Case, Ring};
 use crate::peers;
 
-/// How long a turn takes.
+/// The duration of a turn.
 #[derive(Debug, Clone, Copy)]
 pub struct Length {
     /// Runs that are measured, at most and at least.

@@ -26,7 +26,7 @@ type New = fn() -> Box<dyn Timers>;
 
 const SIZES: [usize; 3] = [1, 10_000, 1_000_000];
 
-/// What is measured, in the order of [`Turn`].
+/// The measurements, in the order of [`Turn`].
 const ACTS: [&str; 3] = ["making", "cancelling", "firing"];
 
 /// Nanoseconds for each of [`ACTS`].

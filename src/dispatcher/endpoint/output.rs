@@ -106,8 +106,9 @@ impl Endpoint {
     fn check_can_send(&mut self) -> Result<()> {
         if self.output_ended {
             let fd = self.fd;
-            let message =
-                format!("cannot send on fd {fd}: its output was told to end (shutdown_when_done)");
+            let message = format!(
+                "cannot send on fd {fd}: its output ends (`shutdown_when_done` was called)"
+            );
             return Err(Error::misuse(io::ErrorKind::InvalidInput, message));
         }
         match self.phase {

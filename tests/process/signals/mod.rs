@@ -23,7 +23,7 @@ fn raise(signal: i32) {
     assert_eq!(unsafe { libc::raise(signal) }, 0);
 }
 
-/// What callbacks were called for.
+/// The signals for which callbacks were called.
 #[derive(Clone, Default)]
 struct Calls(Rc<RefCell<Vec<(&'static str, SignalInfo)>>>);
 
@@ -49,7 +49,7 @@ impl Calls {
     }
 }
 
-/// How many descriptors the process has.
+/// Returns the number of the process's descriptors.
 fn open_descriptors() -> usize {
     std::fs::read_dir("/dev/fd").unwrap().count()
 }

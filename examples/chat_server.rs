@@ -36,10 +36,10 @@ usage: chat_server [--backend select|poll] [--timeout SECONDS] [ADDR]
 pub(crate) const HELP: &str =
     "* /who lists the members, /nick NAME changes your name, /quit leaves";
 
-/// How much may wait for a member before it is dropped, in bytes.
+/// The limit of a member's pending output, in bytes, at which it is dropped.
 pub(crate) const PENDING_LIMIT: usize = 256 * 1024;
 
-/// How long a line may be, in bytes.
+/// The limit of the length of a line, in bytes.
 pub(crate) const LINE_LIMIT: usize = 1024;
 
 /// The limit of the length of a nickname.
@@ -109,7 +109,7 @@ pub(crate) struct Member {
 
 #[derive(Default)]
 enum Stage {
-    /// It has not said how it is called, and is not in the room.
+    /// It has no name yet, and is not in the room.
     #[default]
     Nameless,
     /// It is in the room, under this name.

@@ -93,8 +93,8 @@ impl ChatHandler for Client {
 fn work(jobs: &Receiver<u64>, remote: &Remote, id: Id) {
     for number in jobs {
         let factors = factors(number);
-        let told = remote.call(move |event_loop| tell(event_loop, id, number, &factors));
-        if told.is_err() {
+        let sent = remote.call(move |event_loop| tell(event_loop, id, number, &factors));
+        if sent.is_err() {
             return;
         }
     }

@@ -44,7 +44,7 @@ usage: port_forward [--backend select|poll] [--timeout SECONDS] LISTEN REMOTE
 /// The number of names that are resolved at a time.
 const RESOLVERS: usize = 4;
 
-/// The most bytes that wait for one side.
+/// The limit of the pending output of one side, in bytes.
 pub(crate) const LIMIT: usize = 256 * 1024;
 
 /// The room in the other side's output from which on a side is read. With smaller pieces the
@@ -62,7 +62,7 @@ pub(crate) struct Half {
 type HalfId = ChannelId<DispatcherWithSend<Half>>;
 
 impl Half {
-    /// The other side, unless it is gone.
+    /// Returns the other side, unless it is gone.
     fn other<'a>(&self, io: &'a mut Io<'_>) -> Option<&'a mut DispatcherWithSend<Half>> {
         io.event_loop().get_mut(self.other?)
     }
@@ -163,7 +163,7 @@ pub(crate) fn join(
     timeout: Option<Duration>,
 ) -> Result<()> {
     for side in [&mut client, &mut remote] {
-        // What it said is passed on, even if it takes nothing any more itself.
+        // Its input is passed on even if it does not read any more itself.
         side.set_keep_unread(true);
         side.set_timeout(timeout);
     }
@@ -200,7 +200,7 @@ fn run(mut arguments: Arguments) -> Result<(), Failure> {
     let listen = common::addresses(&listen)?;
     common::serve_with(backend, &listen, |event_loop| {
         let resolver = Resolver::start(event_loop, RESOLVERS)?;
-        // Now, and not when the first client connects, it turns out that REMOTE is no address.
+        // A malformed REMOTE is reported now, and not when the first client connects.
         let trial = DispatcherWithSend::connect_by_name(&resolver, &remote, Half::default());
         drop(trial.map_err(common::of_address)?);
         Ok(Forwarder {

@@ -293,7 +293,7 @@ fn kib_of(process: u32, line: &str) -> Option<u64> {
     Some(kib.expect("a number of KiB"))
 }
 
-/// Where an example was built: beside the directory of this test. Cargo builds the
+/// Returns the path of an example. It is beside the directory of this test. Cargo builds the
 /// examples before it runs all tests, but not before it runs this one alone.
 #[track_caller]
 pub fn example(name: &str) -> PathBuf {

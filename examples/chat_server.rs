@@ -52,7 +52,7 @@ const IN_BUFFER_SIZE: usize = 4096;
 type RoomId = ChannelId<Dispatcher<Room>>;
 type MemberId = ChannelId<AsyncChat<Member>>;
 
-/// The listener, and who is in the room.
+/// The listener's handler: the room and its members.
 pub(crate) struct Room {
     /// In the order in which they came.
     members: Vec<(String, MemberId)>,

@@ -134,7 +134,7 @@ pub struct Arguments {
 }
 
 impl Arguments {
-    /// Reads the command line. `None` if it asks for help.
+    /// Reads the command line. Returns `None` if it asks for help.
     fn parse(known: &[&str], flags: &[&str]) -> Result<Option<Self>, Failure> {
         let mut arguments = Self::default();
         let mut parser = lexopt::Parser::from_env();
@@ -173,7 +173,7 @@ impl Arguments {
         self.flags.len() != before
     }
 
-    /// The value of `--backend`, or the default.
+    /// Takes the value of `--backend`, or the default.
     pub fn backend(&mut self) -> Result<Backend, Failure> {
         let Some(name) = self.value("--backend") else {
             return Ok(Backend::default());

@@ -52,7 +52,7 @@ const TIMEOUT: Duration = Duration::from_secs(300);
 
 /// The listener, and the state that all sessions share: they know it by its id.
 pub(crate) struct Server {
-    /// The domain name that it announces.
+    /// The domain name that the server announces.
     pub(crate) name: String,
     pub(crate) maildir: Option<Maildir>,
     pub(crate) size_limit: u64,

@@ -18,6 +18,7 @@ const FREEBSD: Platforms = &["freebsd", "dragonfly"];
 const NETBSD: Platforms = &["netbsd"];
 const OPENBSD: Platforms = &["openbsd"];
 const SOLARIS: Platforms = &["illumos", "solaris"];
+const ILLUMOS: Platforms = &["illumos"];
 const APPLE: Platforms = &["macos", "ios", "tvos", "watchos", "visionos"];
 
 const FACTS: &[Fact] = &[
@@ -28,6 +29,10 @@ const FACTS: &[Fact] = &[
     // A poll(2) that sleeps wakes for the hang-up of a descriptor whose `events` are 0.
     // FreeBSD and NetBSD look at it only when the call begins; Apple systems never do.
     ("poll_wakes_unasked", &[LINUX, ANDROID, OPENBSD, SOLARIS]),
+    // epoll(7). Solaris has none, although it is otherwise like illumos.
+    ("has_epoll", &[LINUX, ANDROID, ILLUMOS]),
+    // The kernel may have epoll_pwait2(2), whose timeout is exact. illumos's has none.
+    ("has_epoll_pwait2", &[LINUX, ANDROID]),
     // accept4(2) makes an accepted socket close-on-exec and non-blocking in
     // the same call. Apple systems have only accept(2).
     (
@@ -117,13 +122,7 @@ fn main() {
     let has = |feature: &str| env::var_os(format!("CARGO_FEATURE_{feature}")).is_some();
     // Here, since the compiler would add a list of all that is missing.
     if env::var_os("CARGO_CFG_UNIX").is_none() {
-        println!("cargo::error=fdloop is for Unix: it is made of select(2) and poll(2)");
-    }
-    if !has("SELECT") && !has("POLL") {
-        println!(
-            "cargo::error=fdloop needs a backend: enable the feature \"select\" or \"poll\" (the \
-             default enables both)"
-        );
+        println!("cargo::error=fdloop is for Unix: it is built on select(2) and poll(2)");
     }
     // An instruction that fetches memory ahead of its use. Every x86-64 processor has it;
     // for most other architectures Rust has none that is stable.
@@ -132,22 +131,47 @@ fn main() {
         println!("cargo::rustc-cfg=has_prefetch");
     }
     let os = env::var("CARGO_CFG_TARGET_OS").unwrap_or_default();
-    for (cfg, platforms) in FACTS {
+    for (cfg, _) in FACTS {
         println!("cargo::rustc-check-cfg=cfg({cfg})");
-        if platforms.concat().contains(&os.as_str()) {
+        if holds(cfg, &os) {
             println!("cargo::rustc-cfg={cfg}");
         }
+    }
+
+    // The backend over epoll(7) is wanted, and the platform has it.
+    println!("cargo::rustc-check-cfg=cfg(with_epoll)");
+    let with_epoll = has("EPOLL") && holds("has_epoll", &os);
+    if with_epoll {
+        println!("cargo::rustc-cfg=with_epoll");
+    }
+    if !has("SELECT") && !has("POLL") && !with_epoll {
+        println!(
+            "cargo::error=fdloop needs a backend: enable the feature \"select\" or \"poll\" (the \
+             default enables both), or \"epoll\" on Linux, Android or illumos"
+        );
     }
 
     // The default backend is poll, whose cost does not depend on how high the
     // descriptor numbers are, except on Apple systems, whose poll(2) returns
     // POLLNVAL for terminals and other devices. With one backend built, that one.
+    // epoll(7) takes a descriptor of its own and cannot report all that poll(2) can, so the
+    // program chooses it.
     let apple = APPLE.contains(&os.as_str());
-    println!("cargo::rustc-check-cfg=cfg(default_backend, values(\"select\", \"poll\"))");
+    println!(
+        "cargo::rustc-check-cfg=cfg(default_backend, values(\"select\", \"poll\", \"epoll\"))"
+    );
     let default = match (has("SELECT"), has("POLL")) {
         (true, true) if apple => "select",
         (true, false) => "select",
+        (false, false) if with_epoll => "epoll",
         _ => "poll",
     };
     println!("cargo::rustc-cfg=default_backend=\"{default}\"");
+}
+
+/// Checks whether a fact holds on an operating system.
+fn holds(fact: &str, os: &str) -> bool {
+    FACTS
+        .iter()
+        .any(|(cfg, platforms)| *cfg == fact && platforms.concat().contains(&os))
 }

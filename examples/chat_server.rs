@@ -28,7 +28,7 @@ use fdloop::{
 };
 
 const USAGE: &str = "\
-usage: chat_server [--backend select|poll] [--timeout SECONDS] [ADDR]
+usage: chat_server [--backend select|poll|epoll] [--timeout SECONDS] [ADDR]
   ADDR is HOST:PORT, IPV4:PORT, [IPV6]:PORT, a path with a slash, unix:PATH or @NAME;
   127.0.0.1:8080 by default
   SECONDS is how long a connection may be silent both ways; for ever by default";

@@ -1,4 +1,4 @@
-//! Compares select with poll on this machine, for growing numbers of descriptors.
+//! Compares the backends on this machine, for growing numbers of descriptors.
 //!
 //! N pairs of sockets form a ring, and A bytes go round it: a channel that receives a byte sends one
 //! to its neighbour. All other descriptors are idle, as most descriptors of most programs are, so
@@ -7,7 +7,9 @@
 //!
 //! - select(2) gets bit sets as long as the highest descriptor number, and poll(2) an array as long
 //!   as the number of descriptors. Both then look at each descriptor.
-//! - The loop adapts to its load, in the same way for both: see `PollPoller`.
+//!   For both, the loop adapts to its load: see `PollPoller`.
+//! - epoll(7) gets each descriptor once, and each call looks only at the ready ones. It takes the
+//!   feature `epoll`.
 //!
 //! A table shows the time of an event in nanoseconds, from the wait to the send. `--svg` draws the
 //! table as well.
@@ -15,7 +17,7 @@
 //! Try it:
 //!
 //! ```text
-//! cargo run --release --example compare
+//! cargo run --release --features epoll --example compare
 //! cargo run --release --example compare -- --fds 10,100,1000 --active 5 --svg compare.svg
 //! ```
 
@@ -291,7 +293,7 @@ fn draw(path: &Path, rows: &[Row]) -> Result<(), Box<dyn std::error::Error>> {
     let area = SVGBackend::new(path, (720, 420)).into_drawing_area();
     area.fill(&WHITE)?;
     let mut chart = ChartBuilder::on(&area)
-        .caption("select and poll: what an event costs", ("sans-serif", 18))
+        .caption("What an event costs, by system call", ("sans-serif", 18))
         .margin(12)
         .x_label_area_size(40)
         .y_label_area_size(80)
@@ -305,7 +307,7 @@ fn draw(path: &Path, rows: &[Row]) -> Result<(), Box<dyn std::error::Error>> {
         .y_label_formatter(&|nanoseconds| format!("{nanoseconds:.0} ns"))
         .draw()?;
     for (index, backend) in Backend::ALL.iter().enumerate() {
-        let colour = [RED, BLUE][index % 2];
+        let colour = [RED, BLUE, GREEN][index % 3];
         let points = rows
             .iter()
             .map(|row| (row.fds as f64, row.nanoseconds[index]));

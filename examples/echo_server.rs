@@ -24,7 +24,7 @@ use common::{Arguments, Failure};
 use fdloop::{Address, DispatcherWithSend, Handler, Io, Predicates, Result, Socket};
 
 const USAGE: &str = "\
-usage: echo_server [--backend select|poll] [--timeout SECONDS] [ADDR]
+usage: echo_server [--backend select|poll|epoll] [--timeout SECONDS] [ADDR]
   ADDR is HOST:PORT, IPV4:PORT, [IPV6]:PORT, a path with a slash, unix:PATH or @NAME;
   127.0.0.1:8080 by default
   SECONDS is how long a connection may be silent; for ever by default";

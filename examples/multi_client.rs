@@ -25,7 +25,7 @@ use fdloop::{
 };
 
 const USAGE: &str = "\
-usage: multi_client [--backend select|poll] [ADDR]
+usage: multi_client [--backend select|poll|epoll] [ADDR]
   ADDR is HOST:PORT, IPV4:PORT, [IPV6]:PORT, a path with a slash, unix:PATH or @NAME;
   127.0.0.1:8080 by default";
 

@@ -36,7 +36,7 @@ use fdloop::{
 };
 
 const USAGE: &str = "\
-usage: port_forward [--backend select|poll] [--timeout SECONDS] LISTEN REMOTE
+usage: port_forward [--backend select|poll|epoll] [--timeout SECONDS] LISTEN REMOTE
   each is HOST:PORT, IPV4:PORT, [IPV6]:PORT, a path with a slash, unix:PATH or @NAME
   SECONDS is how long a connection may be silent, or connecting to REMOTE may take;
   for ever by default";

@@ -19,7 +19,7 @@ use common::{Arguments, Failure};
 use fdloop::Handler;
 
 const USAGE: &str = "\
-usage: refuse [--backend select|poll] [ADDR]
+usage: refuse [--backend select|poll|epoll] [ADDR]
   ADDR is HOST:PORT, IPV4:PORT, [IPV6]:PORT, a path with a slash, unix:PATH or @NAME;
   127.0.0.1:8080 by default";
 

@@ -37,7 +37,7 @@
 //!
 //! - An [`EventLoop`] owns [channels](Channel) and calls them when their
 //!   descriptors are ready, which a [`Poller`] finds out: [`SelectPoller`],
-//!   [`PollPoller`], or your own.
+//!   [`PollPoller`], with the feature `epoll` [`EpollPoller`], or your own.
 //! - A [`Dispatcher`] is a channel over a socket that calls a [`Handler`] of
 //!   yours, with an [`Io`] to do the work; a [`DispatcherWithSend`] keeps its
 //!   output until it can be written; a [`FileDispatcher`] is one over any other
@@ -184,10 +184,11 @@
 //!
 //! # Features
 //!
-//! All but `coroutines` and `sim` are on by default.
+//! All but `coroutines`, `epoll` and `sim` are on by default.
 //!
-//! - `select` and `poll` build the two backends in; a loop chooses between them at run time, with
-//!   [`Backend`]. One of them is needed.
+//! - `select`, `poll` and `epoll` build the backends in; a loop chooses between them at run time,
+//!   with [`Backend`]. One of them is needed. `epoll` builds nothing except on Linux, Android and
+//!   illumos.
 //! - `signals`: callbacks for signals, [`EventLoop::on_signal`] and [`EventLoop::stop_on`].
 //! - `children`: callbacks for the exits of child processes, [`EventLoop::on_child_exit`].
 //! - `tty`: terminals, `RawMode`, `WindowSize` and `Pty`.
@@ -200,6 +201,7 @@
     not(all(
         feature = "select",
         feature = "poll",
+        with_epoll,
         feature = "children",
         feature = "tty"
     )),
@@ -256,6 +258,8 @@ pub use crate::signals::{Sender, SignalId, SignalInfo};
 
 #[cfg(feature = "coroutines")]
 pub use crate::coroutine::{Async, Handle, Interval, JoinHandle, Listener, Sleep};
+#[cfg(with_epoll)]
+pub use crate::poller::EpollPoller;
 #[cfg(feature = "poll")]
 pub use crate::poller::PollPoller;
 #[cfg(feature = "select")]

@@ -30,10 +30,11 @@ pub fn two_lengths<T>(
 }
 
 /// The names of fdloop's rings, those included that are asked in every pass.
-pub fn own_peers() -> [&'static str; 4] {
+pub fn own_peers() -> [&'static str; 5] {
     [
         "fdloop/select",
         "fdloop/poll",
+        "fdloop/epoll",
         "fdloop/select/asked",
         "fdloop/poll/asked",
     ]

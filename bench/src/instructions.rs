@@ -75,8 +75,9 @@ fn row(name: &str, costs: &[f64]) -> Vec<String> {
 
 fn goals(name: &str, costs: &[f64], goals: &mut Vec<Goal>) {
     let (own, each) = match name {
-        "fdloop/poll" => (Some(250.0), 4.0),
-        "fdloop/select" => (Some(350.0), 2.0),
+        "fdloop/poll" => (Some(450.0), 4.0),
+        "fdloop/select" => (Some(600.0), 2.0),
+        "fdloop/epoll" => (Some(450.0), 0.5),
         "fdloop/poll/asked" | "fdloop/select/asked" => (None, 25.0),
         _ => return,
     };

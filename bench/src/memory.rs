@@ -83,7 +83,7 @@ pub fn run(_: &Contest, _: &Effort) -> Result<Report, Box<dyn Error>> {
     ];
     for (name, add, size) in kinds {
         let mut row = vec![name.to_owned()];
-        for backend in [Backend::Select, Backend::Poll] {
+        for backend in [Backend::Select, Backend::Poll, Backend::Epoll] {
             let bytes = measure(backend, add)?;
             row.push(number(bytes));
             report.data.push(json!({

@@ -35,7 +35,7 @@ use serde_json::Value;
 use scenario::Scenario;
 
 const USAGE: &str = "\
-usage: conformance [--backend select|poll] SCENARIO.json...
+usage: conformance [--backend select|poll|epoll] SCENARIO.json...
   prints a trace of each SCENARIO as a line of JSON; see tests/conformance/scenarios";
 
 fn main() -> ExitCode {

@@ -41,7 +41,7 @@ use target::Target;
 use url::Url;
 
 const USAGE: &str = "\
-usage: http_client [--backend select|poll] [-o FILE] [--timeout SECONDS] URL
+usage: http_client [--backend select|poll|epoll] [-o FILE] [--timeout SECONDS] URL
   URL is http://HOST[:PORT][/PATH] (HOST may be IPV4 or [IPV6]), or for a server
   on a Unix socket http+unix:SOCKET:/PATH
   SECONDS is how long the server may be silent; for ever by default";

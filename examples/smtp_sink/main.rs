@@ -37,7 +37,7 @@ use message::Delivered;
 use session::{COMMAND_LIMIT, Session};
 
 const USAGE: &str = "\
-usage: smtp_sink [--backend select|poll] [--maildir DIR] [--size-limit BYTES]
+usage: smtp_sink [--backend select|poll|epoll] [--maildir DIR] [--size-limit BYTES]
                  [--timeout SECONDS] [ADDR]
   ADDR is HOST:PORT, IPV4:PORT, [IPV6]:PORT, a path with a slash, unix:PATH or @NAME;
   127.0.0.1:2525 by default

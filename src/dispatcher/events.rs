@@ -48,6 +48,10 @@ impl<H: Handler> Dispatcher<H> {
         if self.endpoint.is_active() {
             self.begin_timeout(event_loop);
         }
+        if self.endpoint.is_replaced() {
+            self.endpoint.end_replaced();
+            event_loop.descriptor_replaced(self.endpoint.raw_fd())?;
+        }
         Ok(())
     }
 
@@ -206,6 +210,7 @@ impl<H: Handler + 'static> Channel for Dispatcher<H> {
             && !event_loop.is_closed_by_id(self.endpoint.raw_fd())
             && self.endpoint.is_usual()
             && !self.endpoint.is_active()
+            && !self.endpoint.is_replaced()
         {
             return Ok(());
         }

@@ -21,7 +21,7 @@ use crate::poller::Interest;
 ///
 /// The loop reads `as_raw_fd` when the channel is added, and the channel keeps that number for
 /// as long as it is in a loop. A channel that gets another descriptor puts it under the same
-/// number, with dup2(2). If the number has changed when a method returns, the channel gets an
+/// number, with dup2(2), and says so ([`EventLoop::descriptor_replaced`]). If the number has changed when a method returns, the channel gets an
 /// `InvalidInput` error, and is removed.
 ///
 /// -1 means that there is no descriptor. A channel without one cannot be added. One that gives

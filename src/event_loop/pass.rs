@@ -373,8 +373,8 @@ impl EventLoop {
         } else {
             let message = format!(
                 "fd {fd} is open, but the system call of the loop cannot wait for it: poll(2) \
-                 refuses O_PATH descriptors (open the file for reading or writing instead) and, \
-                 on Apple systems, terminals and other devices (use Backend::Select)"
+                 and epoll(7) refuse O_PATH descriptors (open the file for reading or writing instead) and, \
+                 poll(2) on Apple systems terminals and other devices (use Backend::Select)"
             );
             Error::misuse(io::ErrorKind::Unsupported, message)
         };

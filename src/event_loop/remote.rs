@@ -253,7 +253,8 @@ impl EventLoop {
     /// before anything else is done with the loop. The channels, timers and callbacks are copies,
     /// and so are the remotes of the thread that forked: from then on they reach the child's loop,
     /// and no longer that of the parent. Calls that had not been made are left to the parent, and so
-    /// are signals that the loop had not reported, and all of its child processes.
+    /// are signals that the loop had not reported, and all of its child processes. A loop
+    /// over epoll(7), which keeps state in the kernel, gets a set of its own.
     ///
     /// Descriptors are shared with the parent. The child closes the channels that only the parent
     /// is to serve. A channel of your own whose descriptor cannot be shared implements
@@ -262,10 +263,10 @@ impl EventLoop {
     /// # Errors
     ///
     /// The first error of a channel's [`after_fork`](Channel::after_fork); those of making the
-    /// descriptors of remotes and signals, such as EMFILE. Every channel is called in any case.
+    /// descriptors of the poller, of remotes and signals, such as EMFILE. Every channel is called in any case.
     pub fn after_fork(&mut self) -> Result<()> {
-        self.calls.clear();
         let mut result = Ok(());
+        self.calls.clear();
         for key in self.watches.keys() {
             let mut renewed = Ok(());
             let visited = self.visit_apart(
@@ -280,7 +281,9 @@ impl EventLoop {
         for hook in self.forks.clone() {
             hook(self);
         }
-        result
+        // After the channels, which may have put other files under their numbers.
+        let prepared = self.poller.after_fork();
+        result.and(prepared.map_err(|e| Error::system("make a loop of the child's own", None, e)))
     }
 
     /// Has `hook` called by [`after_fork`](EventLoop::after_fork).

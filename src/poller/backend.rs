@@ -1,4 +1,4 @@
-//! The choice between the two system calls, at run time.
+//! The choice between the system calls, at run time.
 
 use std::fmt;
 use std::io;
@@ -9,10 +9,14 @@ use crate::error::{Error, Result};
 
 /// The system call that a loop waits with: asyncore's `use_poll`.
 ///
-/// Both backends behave alike and differ in cost. select(2) copies bit sets as long as the
-/// highest descriptor number, poll(2) an array as long as the number of descriptors. The
-/// features `select` and `poll` build them in. The default is `Poll` if it is built in, except
-/// on Apple systems, whose poll(2) refuses terminals: there it is `Select`.
+/// All backends behave alike and differ in cost. select(2) copies bit sets as long as the
+/// highest descriptor number, poll(2) an array as long as the number of descriptors. epoll(7)
+/// keeps the set in the kernel: a wait costs as much as there are ready descriptors, and each
+/// change of the set a system call. It exists on Linux, Android and illumos.
+///
+/// The features `select`, `poll` and `epoll` build them in. The default is `Poll` if it is built
+/// in, except on Apple systems, whose poll(2) refuses terminals: there it is `Select`. `Epoll` is
+/// the default only if no other is built in.
 ///
 /// ```
 /// use fdloop::Backend;
@@ -30,6 +34,9 @@ pub enum Backend {
     /// poll(2), [`PollPoller`](crate::PollPoller).
     #[cfg(feature = "poll")]
     Poll,
+    /// epoll(7), [`EpollPoller`](crate::EpollPoller).
+    #[cfg(with_epoll)]
+    Epoll,
 }
 
 impl Backend {
@@ -39,6 +46,8 @@ impl Backend {
         Self::Select,
         #[cfg(feature = "poll")]
         Self::Poll,
+        #[cfg(with_epoll)]
+        Self::Epoll,
     ];
 
     /// Makes a poller for this system call, for a program that waits without an
@@ -70,6 +79,8 @@ impl Backend {
             Self::Select => Box::new(super::SelectPoller::new()),
             #[cfg(feature = "poll")]
             Self::Poll => Box::new(super::PollPoller::new()),
+            #[cfg(with_epoll)]
+            Self::Epoll => Box::new(super::EpollPoller::new()),
         }
     }
 }
@@ -80,6 +91,8 @@ impl Default for Backend {
         return Self::Select;
         #[cfg(default_backend = "poll")]
         return Self::Poll;
+        #[cfg(default_backend = "epoll")]
+        return Self::Epoll;
     }
 }
 
@@ -90,6 +103,8 @@ impl fmt::Display for Backend {
             Self::Select => "select",
             #[cfg(feature = "poll")]
             Self::Poll => "poll",
+            #[cfg(with_epoll)]
+            Self::Epoll => "epoll",
         })
     }
 }

@@ -30,7 +30,8 @@ bitflags! {
         ///
         /// # Platforms
         ///
-        /// poll(2) reports it at once on Linux, Android, OpenBSD and illumos. On other systems,
+        /// epoll(7) reports it at once, and so does poll(2) on Linux, Android, OpenBSD and
+        /// illumos. On other systems,
         /// and with select(2) on all, the poller calls poll(2) for it once a second: it is
         /// reported up to a second late, and an idle loop wakes once a second as long as there
         /// is such an interest. On Apple systems poll(2) does not report a hang-up by itself,
@@ -42,12 +43,12 @@ bitflags! {
 bitflags! {
     /// The conditions that a descriptor is ready for.
     ///
-    /// Both backends report the same situation with the same flags, with one
+    /// All backends report the same situation with the same flags, with one
     /// exception. A hang-up or an error makes a descriptor readable, if it is waited
     /// for as readable, since a read will not block and tells which it is; an error
     /// makes it writable likewise. `HANGUP` and `ERROR` appear only where neither of
-    /// the first two flags can tell. For [`Interest::HANGUP`] both backends report
-    /// them; for other interests poll(2) alone does, since select(2) cannot.
+    /// the first two flags can tell. For [`Interest::HANGUP`] all backends report
+    /// them; for other interests poll(2) and epoll(7) do, since select(2) cannot.
     #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
     pub struct Readiness: u8 {
         /// A read will not block.
@@ -61,11 +62,11 @@ bitflags! {
         /// The descriptor has a pending error.
         const ERROR = 1 << 4;
         /// The number is not an open descriptor: other code closed it. `POLLNVAL`, and EBADF of
-        /// select(2).
+        /// select(2). With epoll(7) also if other code has reused the number since.
         const INVALID = 1 << 5;
         /// The descriptor is open, but the system call cannot wait for it:
-        /// `POLLNVAL` for an `O_PATH` descriptor, or on Apple systems for a
-        /// terminal or another device. (select(2) takes those devices. An `O_PATH`
+        /// `POLLNVAL` and epoll(7)'s EBADF for an `O_PATH` descriptor, or
+        /// `POLLNVAL` on Apple systems for a terminal or another device. (select(2) takes those devices. An `O_PATH`
         /// descriptor is ready for everything under Linux's select(2), and never
         /// ready before Linux 5.17.)
         const REFUSED = 1 << 6;

@@ -1,29 +1,41 @@
-//! Waiting for descriptors: the [`Poller`] trait and its two implementations.
+//! Waiting for descriptors: the [`Poller`] trait and its implementations.
 
 mod backend;
+mod bits;
+#[cfg(with_epoll)]
+mod checks;
+#[cfg(with_epoll)]
+mod epoll;
 mod flags;
 #[cfg(feature = "select")]
 mod hangups;
+#[cfg(any(feature = "select", feature = "poll"))]
 mod pace;
 #[cfg(feature = "poll")]
 mod poll;
 #[cfg(feature = "select")]
 mod select;
+#[cfg(any(feature = "select", feature = "poll"))]
 mod table;
+mod trial;
 
 use std::fmt;
 use std::io;
 use std::os::fd::RawFd;
-use std::time::{Duration, Instant};
+#[cfg(any(feature = "select", feature = "poll"))]
+use std::time::Duration;
+use std::time::Instant;
 
 pub use backend::Backend;
+#[cfg(with_epoll)]
+pub use epoll::EpollPoller;
 pub use flags::{Interest, Readiness};
 #[cfg(feature = "poll")]
 pub use poll::PollPoller;
 #[cfg(feature = "select")]
 pub use select::SelectPoller;
 
-pub(crate) use pace::Trial;
+pub(crate) use trial::Trial;
 
 pub use crate::sys::deadline::Deadline;
 use crate::sys::fd::is_open;
@@ -59,9 +71,10 @@ impl Event {
 /// Events are hints: the loop tolerates spurious readiness.
 ///
 /// A poller never closes, reads, writes or changes a descriptor. The loop calls
-/// [`set`](Poller::set) with an empty interest before it closes one, so that a number means the
-/// same file as long as the poller knows it. If other code closes a descriptor that the poller
-/// knows, the poller reports [`Readiness::INVALID`].
+/// [`set`](Poller::set) with an empty interest before it closes one, and after it has put another
+/// file under its number, so that a number means the same file as long as the poller knows it. If
+/// other code closes a descriptor that the poller knows, the poller reports
+/// [`Readiness::INVALID`].
 ///
 /// ```
 /// use fdloop::{Deadline, Event, EventLoop, Interest, Poller};
@@ -124,6 +137,19 @@ pub trait Poller: fmt::Debug {
     fn now(&self) -> Instant {
         Instant::now()
     }
+
+    /// Prepares the poller for use in a child process that was made by fork(2). State in the
+    /// kernel that the child shares with its parent is left to the parent. By default does
+    /// nothing: select(2) and poll(2) keep no state.
+    ///
+    /// A poller that wraps another one passes this on.
+    ///
+    /// # Errors
+    ///
+    /// Those of the system call that makes new state, such as EMFILE of epoll_create1(2).
+    fn after_fork(&mut self) -> io::Result<()> {
+        Ok(())
+    }
 }
 
 impl<P: Poller + ?Sized> Poller for Box<P> {
@@ -138,6 +164,10 @@ impl<P: Poller + ?Sized> Poller for Box<P> {
     fn now(&self) -> Instant {
         (**self).now()
     }
+
+    fn after_fork(&mut self) -> io::Result<()> {
+        (**self).after_fork()
+    }
 }
 
 /// Returns the index of `fd` in a table by number.
@@ -150,6 +180,7 @@ fn index(fd: RawFd) -> io::Result<usize> {
 
 /// The longest time until a hang-up is noticed where the poller must ask for it: see
 /// [`Interest::HANGUP`].
+#[cfg(any(feature = "select", feature = "poll"))]
 const HANGUP_INTERVAL: Duration = Duration::from_secs(1);
 
 /// Numbers from here up are verified before tables grow to their length.

@@ -5,6 +5,7 @@ use std::io;
 use std::os::fd::RawFd;
 use std::time::Duration;
 
+use super::bits::events_of;
 use super::pace::Pace;
 use super::table::{Table, collect, number_of, poll_now};
 use super::{Deadline, Event, HANGUP_INTERVAL, Interest, Poller, check_number, index};
@@ -176,22 +177,6 @@ impl fmt::Debug for PollPoller {
         f.write_str("PollPoller ")?;
         f.debug_set().entries(fds).finish()
     }
-}
-
-/// Returns the events of an interest: none for [`Interest::HANGUP`], which poll(2) always
-/// reports.
-fn events_of(interest: Interest) -> i16 {
-    let mut events = 0;
-    if interest.contains(Interest::READABLE) {
-        events |= sys::POLLIN;
-    }
-    if interest.contains(Interest::WRITABLE) {
-        events |= sys::POLLOUT;
-    }
-    if interest.contains(Interest::PRIORITY) {
-        events |= sys::POLLPRI;
-    }
-    events
 }
 
 impl Poller for PollPoller {

@@ -6,7 +6,7 @@ use std::os::fd::RawFd;
 use std::slice;
 use std::time::Duration;
 
-use super::{Event, Readiness};
+use super::{Event, Readiness, bits};
 use crate::sys::fd::is_open;
 use crate::sys::poll::{self as sys, PollFd};
 
@@ -144,34 +144,12 @@ fn readiness_of(entry: &PollFd) -> Readiness {
     unusual_readiness_of(entry)
 }
 
-/// poll reports hang-ups and errors whether they were asked for or not.
+/// Returns the readiness of an entry that is not simply readable.
 fn unusual_readiness_of(entry: &PollFd) -> Readiness {
-    let (wanted, found) = (entry.events, entry.revents);
-    let mut readiness = Readiness::empty();
-    let readable = sys::POLLIN | sys::POLLHUP | sys::POLLERR;
-    if wanted & sys::POLLIN != 0 && found & readable != 0 {
-        readiness |= Readiness::READABLE;
-    }
-    let writable = sys::POLLOUT | sys::POLLERR;
-    if wanted & sys::POLLOUT != 0 && found & writable != 0 {
-        readiness |= Readiness::WRITABLE;
-    }
-    if found & sys::POLLPRI != 0 {
-        readiness |= Readiness::PRIORITY;
-    }
-    if found & sys::POLLNVAL != 0 {
+    if entry.revents & sys::POLLNVAL != 0 {
         return why_invalid(*entry);
     }
-    // No flag above reports it, and the next wait would return at once again.
-    if readiness.is_empty() {
-        if found & sys::POLLERR != 0 {
-            readiness |= Readiness::ERROR;
-        }
-        if found & sys::POLLHUP != 0 {
-            readiness |= Readiness::HANGUP;
-        }
-    }
-    readiness
+    bits::readiness(entry.events, entry.revents)
 }
 
 /// Distinguishes the causes of POLLNVAL. Empty if none applies any more.
@@ -194,26 +172,6 @@ mod tests {
     use std::os::fd::AsRawFd;
 
     use super::*;
-
-    #[test]
-    fn a_hangup_is_readable_where_reading_is_wanted() {
-        let entry = |events, revents| PollFd {
-            fd: 1 << 20,
-            events,
-            revents,
-        };
-        let read_hup = readiness_of(&entry(sys::POLLIN, sys::POLLHUP));
-        assert_eq!(read_hup, Readiness::READABLE);
-        let both_err = readiness_of(&entry(sys::POLLIN | sys::POLLOUT, sys::POLLERR));
-        assert_eq!(both_err, Readiness::READABLE | Readiness::WRITABLE);
-        let write_hup = readiness_of(&entry(sys::POLLOUT, sys::POLLHUP));
-        assert_eq!(write_hup, Readiness::HANGUP);
-        let invalid = readiness_of(&entry(sys::POLLIN, sys::POLLNVAL));
-        assert_eq!(invalid, Readiness::INVALID);
-        let both = sys::POLLHUP | sys::POLLERR;
-        let unasked = readiness_of(&entry(0, both));
-        assert_eq!(unasked, Readiness::HANGUP | Readiness::ERROR);
-    }
 
     #[test]
     fn a_number_that_was_reused_since_poll_found_it_closed_is_not_reported() {

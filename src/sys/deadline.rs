@@ -110,14 +110,14 @@ pub(super) fn timeval(timeout: Duration) -> libc::timeval {
 }
 
 /// Converts `timeout` to a `timespec`, which is exact.
-#[cfg(has_ppoll)]
+#[cfg(all(has_ppoll, any(feature = "select", feature = "poll")))]
 pub(super) fn timespec(timeout: Duration) -> libc::timespec {
     // Not a literal: on some targets the structure has private padding.
     *nix::sys::time::TimeSpec::from_duration(timeout).as_ref()
 }
 
 /// Converts `timeout` to milliseconds, rounded up. Rounded down, a wait of 900 µs would spin.
-#[cfg(any(test, not(has_ppoll)))]
+#[cfg(any(test, not(has_ppoll), with_epoll))]
 pub(super) fn millis(timeout: Duration) -> libc::c_int {
     libc::c_int::try_from(timeout.as_nanos().div_ceil(1_000_000)).unwrap_or(libc::c_int::MAX)
 }

@@ -9,6 +9,8 @@ pub(crate) mod address;
 #[cfg(feature = "children")]
 pub(crate) mod child;
 pub(crate) mod deadline;
+#[cfg(with_epoll)]
+pub(crate) mod epoll;
 pub(crate) mod fd;
 pub(crate) mod poll;
 pub(crate) mod prefetch;

@@ -1,12 +1,16 @@
 //! poll(2), and ppoll(2) where there is one.
 
+#[cfg(any(feature = "select", feature = "poll"))]
 use std::io;
+#[cfg(any(feature = "select", feature = "poll"))]
 use std::time::Duration;
 
+#[cfg(any(feature = "select", feature = "poll"))]
 use super::{check, deadline};
 
-pub(crate) use libc::pollfd as PollFd;
-pub(crate) use libc::{POLLERR, POLLHUP, POLLIN, POLLNVAL, POLLOUT, POLLPRI};
+pub(crate) use libc::{POLLERR, POLLHUP, POLLIN, POLLOUT, POLLPRI};
+#[cfg(any(feature = "select", feature = "poll"))]
+pub(crate) use libc::{POLLNVAL, pollfd as PollFd};
 
 /// Waits until a descriptor of `fds` is ready, or for `timeout`. Returns the number of entries
 /// whose `revents` is not zero.
@@ -15,6 +19,7 @@ pub(crate) use libc::{POLLERR, POLLHUP, POLLIN, POLLNVAL, POLLOUT, POLLPRI};
 ///
 /// Those of poll(2): EINTR if a signal arrived; EINVAL if there are more entries than the
 /// process may have descriptors.
+#[cfg(any(feature = "select", feature = "poll"))]
 pub(crate) fn poll(fds: &mut [PollFd], timeout: Option<Duration>) -> io::Result<usize> {
     let count = fds.len() as libc::nfds_t;
     let ready = match timeout {

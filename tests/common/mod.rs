@@ -33,7 +33,7 @@ pub(crate) use process::this_test;
 pub use process::{again, in_own_process, only, path_of};
 #[cfg(target_os = "linux")]
 pub use silent::Silent;
-pub use trace::{has_strace, traced_on_every_backend};
+pub use trace::{has_strace, traced, traced_on_every_backend};
 
 use fdloop::{Backend, EventLoop};
 

@@ -15,6 +15,8 @@ pub fn poller_of(backend: Backend) -> Box<dyn Poller> {
         Backend::Select => Box::new(fdloop::SelectPoller::new()),
         #[cfg(feature = "poll")]
         Backend::Poll => Box::new(fdloop::PollPoller::new()),
+        #[cfg(with_epoll)]
+        Backend::Epoll => Box::new(fdloop::EpollPoller::new()),
         other => panic!("the tests do not know the backend {other}"),
     }
 }
@@ -73,6 +75,10 @@ impl Poller for Counting {
     fn wait(&mut self, deadline: Deadline, ready: &mut Vec<Event>) -> io::Result<()> {
         self.heard.waits.set(self.heard.waits.get() + 1);
         self.inner.wait(deadline, ready)
+    }
+
+    fn after_fork(&mut self) -> io::Result<()> {
+        self.inner.after_fork()
     }
 }
 

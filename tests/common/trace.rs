@@ -22,28 +22,41 @@ pub fn traced_on_every_backend(
     if let Ok(backend) = env::var(CHILD) {
         return act(backend.parse().unwrap());
     }
-    if !has_strace() {
-        return;
+    if has_strace() {
+        on_every_backend(|backend| check(&trace_again(test, calls, &backend.to_string())));
     }
+}
+
+/// The same with an act that chooses its backend.
+pub fn traced(test: &str, calls: &str, act: impl Fn(), check: impl Fn(&str)) {
+    if env::var(CHILD).is_ok() {
+        return act();
+    }
+    if has_strace() {
+        check(&trace_again(test, calls, "chosen by the test"));
+    }
+}
+
+/// Runs a test again under strace, and gives the trace.
+#[track_caller]
+fn trace_again(test: &str, calls: &str, backend: &str) -> String {
     let directory = TempDir::new();
-    on_every_backend(|backend| {
-        let trace = directory.join(backend.to_string());
-        let output = Command::new("strace")
-            .args(["-f", "-e", &format!("trace={calls}"), "-o"])
-            .arg(&trace)
-            .arg(env::current_exe().unwrap())
-            .args(only(test))
-            .env(CHILD, backend.to_string())
-            .output()
-            .unwrap();
-        assert!(output.status.success(), "{output:?}");
-        let stdout = String::from_utf8_lossy(&output.stdout);
-        assert!(
-            stdout.contains("1 passed"),
-            "{test} is not a test:\n{stdout}"
-        );
-        check(&fs::read_to_string(&trace).unwrap());
-    });
+    let trace = directory.join("trace");
+    let output = Command::new("strace")
+        .args(["-f", "-e", &format!("trace={calls}"), "-o"])
+        .arg(&trace)
+        .arg(env::current_exe().unwrap())
+        .args(only(test))
+        .env(CHILD, backend)
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{output:?}");
+    let stdout = String::from_utf8_lossy(&output.stdout);
+    assert!(
+        stdout.contains("1 passed"),
+        "{test} is not a test:\n{stdout}"
+    );
+    fs::read_to_string(&trace).unwrap()
 }
 
 /// Checks whether strace is available, and reports it if not.

@@ -122,7 +122,7 @@ fn wrong_command_lines_are_refused_with_the_usage() {
     for args in [
         &[][..],
         &["--backend"],
-        &["--backend", "epoll", "x.json"],
+        &["--backend", "kqueue", "x.json"],
         &["--verbose"],
     ] {
         let ended = run(&runner, args, &folder.0);

@@ -307,7 +307,7 @@ fn nonsense_arguments_are_refused_with_the_usage() {
         (&["nonsense"][..], "nonsense"),
         (&[ANY_PORT, "surplus"], "surplus"),
         (&["--unknown"], "--unknown"),
-        (&["--backend", "epoll"], "epoll"),
+        (&["--backend", "kqueue"], "kqueue"),
     ] {
         let mut command = Command::new(example("chat_server"));
         command.args(arguments);

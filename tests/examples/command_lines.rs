@@ -24,7 +24,7 @@ fn nonsense_arguments_are_refused_with_the_usage() {
         assert_usage(name, &["127.0.0.1:99999"], "127.0.0.1:99999");
         assert_usage(name, &["127.0.0.1:0", "surplus"], "surplus");
         assert_usage(name, &["--unknown"], "--unknown");
-        assert_usage(name, &["--backend", "epoll"], "epoll");
+        assert_usage(name, &["--backend", "kqueue"], "kqueue");
         assert_usage(name, &["--backend"], "--backend needs a value");
     }
     for number in ["0", "-1", "many"] {

@@ -52,7 +52,7 @@ fn arguments_that_make_no_sense_are_refused_with_the_usage() {
     assert!(ended.stderr.starts_with(refused), "{ended:?}");
     for (arguments, said) in [
         (&["--unknown", "x.json"][..], "--unknown"),
-        (&["--backend=epoll", "x.json"], "epoll"),
+        (&["--backend=kqueue", "x.json"], "kqueue"),
     ] {
         let ended = conformance(arguments);
         assert_eq!(ended.code, Some(2), "{ended:?}");

@@ -709,7 +709,7 @@ fn nonsense_arguments_are_refused_with_the_usage() {
         (&["nonsense"][..], "nonsense"),
         (&[ANY_PORT, "surplus"], "surplus"),
         (&["--unknown"], "--unknown"),
-        (&["--backend", "epoll"], "epoll"),
+        (&["--backend", "kqueue"], "kqueue"),
         (&["--maildir"], "--maildir needs a value"),
         (&["--size-limit", "0"], "--size-limit"),
         (&["--size-limit", "much"], "--size-limit"),

@@ -13,6 +13,7 @@
 mod common;
 
 mod behind_the_back;
+mod epoll_set;
 mod leaks;
 mod number_reuse;
 

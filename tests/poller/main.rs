@@ -10,6 +10,7 @@
 mod common;
 
 mod alone;
+mod epoll;
 mod hangup_interest;
 mod pace;
 mod waits;

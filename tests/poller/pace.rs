@@ -247,12 +247,15 @@ fn wait_for_what_has_passed(backend: Backend) {
 
 #[test]
 fn a_wait_whose_deadline_has_passed_makes_two_calls_at_most() {
-    let calls = "poll,ppoll,select,pselect6,getppid";
+    let calls = "poll,ppoll,select,pselect6,epoll_wait,epoll_pwait,epoll_pwait2,getppid";
     traced_on_every_backend(this_test!(), calls, wait_for_what_has_passed, |trace| {
         let waits: Vec<&str> = trace.split("getppid").collect();
         let waits = &waits[1..waits.len() - 1];
         assert_eq!(waits.len(), 400);
-        let calls = |wait: &&str| wait.matches("poll(").count() + wait.matches("select").count();
+        let calls = |wait: &&str| {
+            let names = ["poll(", "select", "epoll_wait(", "epoll_pwait"];
+            names.iter().map(|name| wait.matches(name).count()).sum()
+        };
         let counts: Vec<usize> = waits.iter().map(calls).collect();
         assert!(
             counts.iter().all(|count| (1..=2).contains(count)),

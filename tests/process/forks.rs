@@ -2,11 +2,12 @@
 //! own, which has one thread when it forks.
 #![allow(unsafe_code, reason = "fork")]
 
-use std::io;
+use std::io::{self, Write};
+use std::os::unix::net::UnixStream;
 use std::time::Duration;
 
-use crate::common::{in_own_process, on_every_backend, this_test};
-use fdloop::EventLoop;
+use crate::common::{Probe, in_own_process, on_every_backend, settle, this_test, turn_until};
+use fdloop::{Dispatcher, EventLoop};
 
 /// Forks, runs `act` in the child, and waits until the child has ended in order.
 #[track_caller]
@@ -68,5 +69,57 @@ fn fork_and_go_on() {
         remote.call(count).unwrap();
         event_loop.turn(None).unwrap();
         assert_eq!(event_loop.state(calls), Some(&2));
+    });
+}
+
+#[test]
+fn a_child_does_with_its_loop_what_it_likes_and_the_parents_goes_on() {
+    in_own_process(this_test!(), fork_and_change);
+}
+
+fn fork_and_change() {
+    on_every_backend(|backend| {
+        let mut event_loop = EventLoop::with_backend(backend).unwrap();
+        let (ours, mut theirs) = UnixStream::pair().unwrap();
+        let (probe, seen) = Probe::new();
+        let channel = Dispatcher::new(ours, probe).unwrap();
+        let id = event_loop.add(channel).unwrap();
+        settle(&mut event_loop);
+        // A child that ends its loop without a word, as one that is about to exit does.
+        in_a_child(|| {
+            seen.wants_write.set(true);
+            let _ = event_loop.get_mut(id);
+            event_loop.close_all(false).unwrap();
+        });
+        // One that goes on, and serves the same socket and one of its own.
+        in_a_child(|| {
+            event_loop.after_fork().unwrap();
+            let (own, mut peer) = UnixStream::pair().unwrap();
+            let (probe, own_seen) = Probe::new();
+            let own = Dispatcher::new(own, probe).unwrap();
+            event_loop.add(own).unwrap();
+            peer.write_all(b"own").unwrap();
+            theirs.write_all(b"child").unwrap();
+            turn_until(&mut event_loop, "both", || {
+                own_seen.received() == b"own" && seen.received() == b"child"
+            });
+            assert!(event_loop.close(id).unwrap());
+        });
+        theirs.write_all(b"parent").unwrap();
+        turn_until(&mut event_loop, "the parent reads", || {
+            seen.received() == b"parent"
+        });
+        // A child that was told nothing of the fork: what it adds wakes only itself.
+        in_a_child(|| {
+            let (own, mut peer) = UnixStream::pair().unwrap();
+            let (probe, own_seen) = Probe::new();
+            event_loop
+                .add(Dispatcher::new(own, probe).unwrap())
+                .unwrap();
+            peer.write_all(b"own").unwrap();
+            turn_until(&mut event_loop, "its own", || own_seen.heard("read"));
+        });
+        assert_eq!(event_loop.turn(Some(Duration::ZERO)).unwrap(), 0);
+        assert_eq!(seen.received(), b"parent");
     });
 }

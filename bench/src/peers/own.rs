@@ -25,6 +25,12 @@ pub const PEERS: &[Peer] = &[
         ring: Some(|ring, sides| new_ring(ring, sides, Backend::Poll, Predicates::OnChange)),
         echo: Some(|listener| echo(listener, Backend::Poll)),
     },
+    Peer {
+        name: "fdloop/epoll",
+        call: Call::Epoll,
+        ring: Some(|ring, sides| new_ring(ring, sides, Backend::Epoll, Predicates::OnChange)),
+        echo: Some(|listener| echo(listener, Backend::Epoll)),
+    },
 ];
 
 /// Those whose channels are asked in every pass: only to count what that costs.

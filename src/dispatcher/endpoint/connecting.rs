@@ -96,6 +96,7 @@ impl Endpoint {
                 // Systems differ in what can be done with a socket that failed to connect.
                 // A new one takes its number, by which the loop knows the channel.
                 socket.replace(Socket::new(address.family(), socket.socket_type())?)?;
+                self.replaced = true;
             }
             // A datagram socket can be connected again.
             *spent = socket.is_stream();
@@ -228,6 +229,7 @@ impl Endpoint {
             .and_then(|peer| socket.replace(winner).map(|()| peer))
         {
             Ok(peer) => {
+                self.replaced = true;
                 self.addr = Some(peer);
                 self.phase = Phase::Announcing { begun: false };
                 Ok(())

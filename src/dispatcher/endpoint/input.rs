@@ -200,6 +200,7 @@ impl Endpoint {
             return Err(Error::misuse(io::ErrorKind::NotConnected, message));
         }
         self.rearm_link()?;
+        self.replaced = true;
         self.input = Input::Open;
         if by_hangup {
             self.put_off_close();

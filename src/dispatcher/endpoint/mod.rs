@@ -113,6 +113,8 @@ pub struct Endpoint {
     output_ended: bool,
     /// splice(2) has failed for this input.
     cannot_splice: bool,
+    /// The number refers to another file than the loop knows.
+    replaced: bool,
     /// Read events in a row in which the handler received nothing.
     unread_events: u16,
     /// The error that closes the channel, if any.
@@ -219,6 +221,7 @@ impl Endpoint {
             keeps_unread: false,
             output_ended: false,
             cannot_splice: false,
+            replaced: false,
             unread_events: 0,
             reason: None,
             addr: None,
@@ -277,6 +280,17 @@ impl Endpoint {
             self.ending as u8,
         ];
         matches!(self.phase, Phase::Connected) && u32::from_ne_bytes(states) == 0
+    }
+
+    /// Checks whether the number refers to another file than the loop knows.
+    #[inline]
+    pub(crate) fn is_replaced(&self) -> bool {
+        self.replaced
+    }
+
+    /// The loop now knows the file.
+    pub(crate) fn end_replaced(&mut self) {
+        self.replaced = false;
     }
 
     fn set_link(&mut self, link: Link) {

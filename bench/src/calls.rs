@@ -43,7 +43,11 @@ pub fn run(contest: &Contest, _: &Effort) -> Result<Report, Box<dyn Error>> {
             .push(json!({ "peer": peer.name, "calls_per_event": sum, "of_which": calls }));
         if peer.name.starts_with("fdloop/") {
             let what = format!("system calls per event, {}", peer.name);
-            report.goals.push(Goal::at_most(what, if name.ends_with("epoll") { 3.05 } else { 3.005 }, Some(sum)));
+            report.goals.push(Goal::at_most(
+                what,
+                if name.ends_with("epoll") { 3.05 } else { 3.005 },
+                Some(sum),
+            ));
         }
     }
     report.tables.push(table);

@@ -22,8 +22,8 @@ impl EventLoop {
     /// follow are left to the code that started them.
     ///
     /// `child` is a [`Child`](std::process::Child) or the id of one. Until `act` was called or
-    /// [cancelled](EventLoop::cancel), the child keeps [`run`](EventLoop::run) going. Errors and panics of `act` are treated as those of a
-    /// [timer](EventLoop::call_later).
+    /// [cancelled](EventLoop::cancel), the child keeps [`run`](EventLoop::run) going. Errors and
+    /// panics of `act` are treated as those of a [timer](EventLoop::call_later).
     ///
     /// ```
     /// use fdloop::{EventLoop, FileDispatcher, Handler, Io, Result};
@@ -69,9 +69,10 @@ impl EventLoop {
     /// # The child's streams
     ///
     /// `stdin`, `stdout` and `stderr` that are still in the `Child` are closed at once. A child is
-    /// then never blocked on a pipe that the program holds and does not serve: it finds the end of its
-    /// input, and EPIPE or SIGPIPE if it writes. Take the streams that you use out of the `Child`
-    /// before, as above, and give them to a [`FileDispatcher`](crate::FileDispatcher) by value.
+    /// then never blocked on a pipe that the program holds and does not serve: it finds the end of
+    /// its input, and EPIPE or SIGPIPE if it writes. Take the streams that you use out of the
+    /// `Child` before, as above, and give them to a [`FileDispatcher`](crate::FileDispatcher) by
+    /// value.
     ///
     /// The exit may be reported before the last output was read, and the output may go on after
     /// it, if the child has left it to another process. A program that wants both waits for both.
@@ -80,9 +81,9 @@ impl EventLoop {
     ///
     /// On Linux a pidfd reports the exit, one descriptor for each child. Elsewhere, and where the
     /// kernel refuses one or no descriptor is left, SIGCHLD does
-    /// ([`on_signal`](EventLoop::on_signal)), and each one costs a waitpid(2) for every such child. Children are
-    /// the process's that started them: after fork(2), [`after_fork`](EventLoop::after_fork) drops
-    /// the callbacks in the child process.
+    /// ([`on_signal`](EventLoop::on_signal)), and each one costs a waitpid(2) for every such child.
+    /// Children are the process's that started them: after fork(2),
+    /// [`after_fork`](EventLoop::after_fork) drops the callbacks in the child process.
     ///
     /// # Errors
     ///

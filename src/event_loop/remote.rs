@@ -105,8 +105,8 @@ impl Remote {
     ///
     /// # Errors
     ///
-    /// `BrokenPipe` if the loop was dropped; `act` is dropped. If it is dropped before it has called
-    /// `act`, it drops that as well.
+    /// `BrokenPipe` if the loop was dropped; `act` is dropped. If it is dropped before it has
+    /// called `act`, it drops that as well.
     pub fn call(
         &self,
         act: impl FnOnce(&mut EventLoop) -> Result<()> + Send + 'static,
@@ -252,9 +252,9 @@ impl EventLoop {
     /// Gives a child process that was made by fork(2) a loop of its own: call it in the child,
     /// before anything else is done with the loop. The channels, timers and callbacks are copies,
     /// and so are the remotes of the thread that forked: from then on they reach the child's loop,
-    /// and no longer that of the parent. Calls that had not been made are left to the parent, and so
-    /// are signals that the loop had not reported, and all of its child processes. A loop
-    /// over epoll(7), which keeps state in the kernel, gets a set of its own.
+    /// and no longer that of the parent. Calls that had not been made are left to the parent, and
+    /// so are signals that the loop had not reported, and all of its child processes. A loop over
+    /// epoll(7), which keeps state in the kernel, gets a set of its own.
     ///
     /// Descriptors are shared with the parent. The child closes the channels that only the parent
     /// is to serve. A channel of your own whose descriptor cannot be shared implements
@@ -263,7 +263,8 @@ impl EventLoop {
     /// # Errors
     ///
     /// The first error of a channel's [`after_fork`](Channel::after_fork); those of making the
-    /// descriptors of the poller, of remotes and signals, such as EMFILE. Every channel is called in any case.
+    /// descriptors of the poller, of remotes and signals, such as EMFILE. Every channel is called in
+    /// any case.
     pub fn after_fork(&mut self) -> Result<()> {
         let mut result = Ok(());
         self.calls.clear();

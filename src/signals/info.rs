@@ -48,21 +48,21 @@ impl SignalInfo {
     /// Returns the process that sent the signal, with kill(2) or sigqueue(3). For SIGCHLD it is the
     /// child.
     ///
-    /// `None` for a signal of the kernel's, such as that of a key of the terminal or of a timer, and
-    /// where the platform does not tell: for sigqueue(3) on NetBSD, OpenBSD, DragonFly and illumos,
-    /// and on processors without 64-bit atomics.
+    /// `None` for a signal of the kernel's, such as that of a key of the terminal or of a timer,
+    /// and where the platform does not tell: for sigqueue(3) on NetBSD, OpenBSD, DragonFly and
+    /// illumos, and on processors without 64-bit atomics.
     #[must_use]
     pub fn sender(&self) -> Option<Sender> {
         self.sender
     }
 
-    /// Does what the signal does to a process that does not catch it (signal(7)): for SIGTERM and
-    /// most others the process ends, and its parent sees the signal; for SIGTSTP it stops, and this
-    /// returns when it is continued; for SIGWINCH nothing happens. For a program that puts something
-    /// in order first.
+    /// Performs the default action of the signal (signal(7)), for a program that puts something in
+    /// order first. For SIGTERM and most others the process ends, and its parent sees the signal.
+    /// For SIGTSTP the process stops, and this returns when it is continued. For SIGWINCH nothing
+    /// happens.
     ///
-    /// While this runs, the signal is not caught, and a [`RawMode`](crate::RawMode) does not see it:
-    /// [pause](crate::RawMode::pause) that before.
+    /// While this runs, the signal is not caught, and a [`RawMode`](crate::RawMode) does not see
+    /// it: [pause](crate::RawMode::pause) that before.
     ///
     /// ```no_run
     /// # fn restore_terminal() {}

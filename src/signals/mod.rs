@@ -24,8 +24,8 @@ impl EventLoop {
     /// with the [`SignalInfo`] of the last one. A signal that arrives after the loop has looked is
     /// another call, so each signal is followed by a call that began after it.
     ///
-    /// A signal does not keep [`run`](EventLoop::run) going. Errors of `act` are treated as those of
-    /// a [timer](EventLoop::call_later), and a callback that panics is cancelled.
+    /// A signal does not keep [`run`](EventLoop::run) going. Errors of `act` are treated as those
+    /// of a [timer](EventLoop::call_later), and a callback that panics is cancelled.
     ///
     /// ```
     /// use fdloop::EventLoop;
@@ -52,16 +52,16 @@ impl EventLoop {
     /// ignored the signal. A handler that was there before is called as well. System calls of other
     /// threads go on after the signal where the system can (SA_RESTART), and errno is kept.
     ///
-    /// The handler stays: after the last callback was cancelled or its loop dropped, **the signal does
-    /// nothing**, and its default action does not come back. A program that still wants to be ended by
-    /// SIGTERM then keeps a callback, which may call [`SignalInfo::perform_default`].
+    /// The handler stays: after the last callback was cancelled or its loop dropped, **the signal
+    /// does nothing**, and its default action does not come back. A program that still wants to be
+    /// ended by SIGTERM then keeps a callback, which may call [`SignalInfo::perform_default`].
     ///
-    /// Code that installs a handler of its own afterwards, and does not call the one it found, takes
-    /// the signal away.
+    /// Code that installs a handler of its own afterwards, and does not call the one it found,
+    /// takes the signal away.
     ///
-    /// Programs that are started get the default action: exec(2) resets signals that have a handler,
-    /// and nothing is blocked. The first callback of a loop makes one descriptor, an eventfd on
-    /// Linux and elsewhere a pipe. A child made by fork(2) calls
+    /// Programs that are started get the default action: exec(2) resets signals that have a
+    /// handler, and nothing is blocked. The first callback of a loop makes one descriptor, an
+    /// eventfd on Linux and elsewhere a pipe. A child made by fork(2) calls
     /// [`after_fork`](EventLoop::after_fork).
     ///
     /// # Errors
@@ -79,11 +79,11 @@ impl EventLoop {
     }
 
     /// Calls [`stop`](EventLoop::stop) when the process gets one of `signals`: what every server
-    /// wants for SIGINT and SIGTERM. [`Ended::Stopped`](crate::Ended::Stopped) is then the reason for
-    /// which [`run`](EventLoop::run) returned.
+    /// wants for SIGINT and SIGTERM. [`Ended::Stopped`](crate::Ended::Stopped) is then the reason
+    /// for which [`run`](EventLoop::run) returned.
     ///
-    /// More signals that arrive while the program shuts down have no further effect. So a signal that is sent
-    /// twice, as some supervisors and shells do, does not break it off.
+    /// More signals that arrive while the program shuts down have no further effect. So a signal
+    /// that is sent twice, as some supervisors and shells do, does not break it off.
     ///
     /// ```no_run
     /// use fdloop::{Dispatcher, EventLoop, Handler};

@@ -1,4 +1,4 @@
-//! Signals: a mailbox that handlers write and a loop reads, and the default action.
+//! Signals: a mailbox that handlers fill and a loop empties, and the default action.
 
 use std::io;
 use std::mem::MaybeUninit;
@@ -226,8 +226,8 @@ pub(crate) fn catch(signal: c_int, mailbox: Arc<Mailbox>) -> io::Result<Caught> 
     Ok(Caught(caught?))
 }
 
-/// Does to this process what `signal` does if it is not caught: ends it, stops it, or nothing.
-/// Returns if that leaves the process running, or when it has been continued.
+/// Performs the default action of `signal`: ends this process, stops it, or does nothing. Returns
+/// if the process goes on, or when it has been continued.
 pub(crate) fn perform_default(signal: c_int) -> io::Result<()> {
     let mut default = MaybeUninit::<libc::sigaction>::zeroed();
     // SAFETY: all-zero is a valid value of this structure of integers and an optional function.

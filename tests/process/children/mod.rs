@@ -32,7 +32,7 @@ fn waiting(code: i32) -> (Child, ChildStdin) {
     (child, stdin)
 }
 
-/// How children ended: under a name, their exit code or signal, or the `errno` of an error.
+/// The ends of children: under a name, the exit code or signal, or the `errno` of an error.
 #[derive(Clone, Default)]
 struct Exits(Rc<RefCell<Vec<(String, End)>>>);
 
@@ -88,7 +88,7 @@ impl Exits {
     }
 }
 
-/// How many descriptors the process has.
+/// Returns the number of descriptors that the process has.
 fn open_descriptors() -> usize {
     std::fs::read_dir("/dev/fd").unwrap().count()
 }

@@ -1,4 +1,4 @@
-//! Callbacks, their order, their ends, and what they are told.
+//! Callbacks: their order, their arguments and their ends.
 
 use std::cell::Cell;
 use std::io;

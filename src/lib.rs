@@ -256,10 +256,15 @@ pub use crate::children::{ChildId, IntoChild};
 #[cfg(feature = "signals")]
 pub use crate::signals::{Sender, SignalId, SignalInfo};
 
-#[cfg(feature = "coroutines")]
-pub use crate::coroutine::{Async, Handle, Interval, JoinHandle, Listener, Sleep};
+#[cfg(all(feature = "coroutines", feature = "signals"))]
+pub use crate::coroutine::Signals;
 #[cfg(with_epoll)]
 pub use crate::poller::EpollPoller;
+#[cfg(feature = "coroutines")]
+pub use crate::coroutine::{
+    Async, Handle, Interval, JoinHandle, Listener, QueueReceiver, QueueSender, Sleep, queue,
+    unbounded_queue,
+};
 #[cfg(feature = "poll")]
 pub use crate::poller::PollPoller;
 #[cfg(feature = "select")]

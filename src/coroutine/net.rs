@@ -8,11 +8,11 @@ use std::time::Duration;
 
 use super::descriptor::Async;
 use super::handle::Handle;
-use super::slot::Slot;
+use super::slot::{Registered, Slot};
 use crate::address::{Address, ToAddresses};
 use crate::dispatcher::{BACKLOG, Socket, SocketType, is_passing};
 use crate::error::{Error, Result};
-use crate::resolver::{Lookup, Resolver};
+use crate::resolver::Resolver;
 
 /// The time for which a listener waits when descriptors or memory are short.
 const PAUSE: Duration = Duration::from_millis(100);
@@ -92,10 +92,7 @@ impl Handle {
                 Ok(())
             })
         })??;
-        let _lookup = Pending {
-            handle: self,
-            lookup,
-        };
+        let _registered = Registered::new(self, lookup);
         slot.take().await
     }
 
@@ -168,21 +165,6 @@ impl Handle {
             }
         }
         Err(failure)
-    }
-}
-
-/// A lookup that is cancelled when it is dropped.
-struct Pending<'a> {
-    handle: &'a Handle,
-    lookup: Lookup,
-}
-
-impl Drop for Pending<'_> {
-    fn drop(&mut self) {
-        let lookup = self.lookup;
-        self.handle.0.perform(move |event_loop| {
-            event_loop.cancel(lookup);
-        });
     }
 }
 

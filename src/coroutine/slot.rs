@@ -1,9 +1,13 @@
-//! One value that a function of the loop gives to a future.
+//! What a function of the loop gives to a future: one value.
 
 use std::cell::RefCell;
+use std::fmt;
 use std::future::poll_fn;
 use std::rc::Rc;
 use std::task::{Poll, Waker};
+
+use super::handle::Handle;
+use crate::event_loop::Cancel;
 
 pub(super) struct Slot<T>(Rc<RefCell<State<T>>>);
 
@@ -41,5 +45,33 @@ impl<T> Slot<T> {
 impl<T> Clone for Slot<T> {
     fn clone(&self) -> Self {
         Self(Rc::clone(&self.0))
+    }
+}
+
+/// Something that was registered with the loop, and is cancelled when this is dropped.
+pub(super) struct Registered(Option<Box<dyn FnOnce()>>);
+
+impl Registered {
+    pub(super) fn new(handle: &Handle, id: impl Cancel + 'static) -> Self {
+        let executor = Rc::clone(&handle.0);
+        Self(Some(Box::new(move || {
+            executor.perform(move |event_loop| {
+                event_loop.cancel(id);
+            });
+        })))
+    }
+}
+
+impl Drop for Registered {
+    fn drop(&mut self) {
+        if let Some(cancel) = self.0.take() {
+            cancel();
+        }
+    }
+}
+
+impl fmt::Debug for Registered {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Registered")
     }
 }

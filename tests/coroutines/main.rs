@@ -11,6 +11,7 @@ mod common;
 
 mod descriptors;
 mod fairness;
+mod mixing;
 mod panics;
 mod tasks;
 mod threads;

@@ -1,11 +1,24 @@
-//! The echo server, run as a program, with Python's sockets as its clients.
+//! The echo servers, run as programs, with Python's sockets as their clients.
 
 // A test that cannot go on should say so and fail; these helpers are part of one.
+
+use fdloop::Backend;
 
 use crate::common::TempDir;
 use crate::common::programs::{
     ANY_PORT, Program, assert_grew_at_most, python, server, with_each_backend,
 };
+
+/// Runs a test for each example that is an echo server, on each backend.
+#[track_caller]
+fn with_each_server(test: impl Fn(&str, Backend)) {
+    with_each_backend(|backend| {
+        test("echo_server", backend);
+        if cfg!(feature = "coroutines") {
+            test("coroutine_echo", backend);
+        }
+    });
+}
 
 /// Sends and gets back, over one connection, up to a half-close.
 const ECHO: &str = r#"
@@ -18,10 +31,10 @@ sending()
 
 #[test]
 fn echo_server_speaks_ipv4_ipv6_and_unix() {
-    with_each_backend(|backend| {
+    with_each_server(|name, backend| {
         let directory = TempDir::new();
         for address in [ANY_PORT, "[::1]:0", &directory.file("echo")] {
-            let (server, address) = server("echo_server", backend, &[address]);
+            let (server, address) = server(name, backend, &[address]);
             python(ECHO, &[&address]);
             server.end_with("TERM");
         }
@@ -72,9 +85,9 @@ while left:
 for number, client in enumerate(clients):
     check(bytes(client.received), client.data, 'connection %d' % number)
 "#;
-    with_each_backend(|backend| {
+    with_each_server(|name, backend| {
         let arguments = [ANY_PORT];
-        let mut server = Program::example_with_many_descriptors("echo_server", backend, &arguments);
+        let mut server = Program::example_with_many_descriptors(name, backend, &arguments);
         let address = server.address();
         python(script, &[&address]);
         server.end_with("TERM");
@@ -99,8 +112,8 @@ s.settimeout(100)
 s.shutdown(socket.SHUT_WR)
 check(read_all(s), data[:sent], 'the echo')
 "#;
-    with_each_backend(|backend| {
-        let (server, address) = server("echo_server", backend, &[ANY_PORT]);
+    with_each_server(|name, backend| {
+        let (server, address) = server(name, backend, &[ANY_PORT]);
         let before = server.peak_memory();
         let mut client = Program::python(script, &[&address]);
         assert_eq!(client.line(), "stalled");

@@ -21,6 +21,14 @@ fn the_servers_close_silent_connections() {
         let timeout = ["--timeout", "0.2"];
         let (_echo, address) = server("echo_server", backend, &["--timeout", "0.2", "127.0.0.1:0"]);
         assert_eq!(hear(&address).unwrap(), b"");
+        if cfg!(feature = "coroutines") {
+            let (_echo, at) = server(
+                "coroutine_echo",
+                backend,
+                &["--timeout", "0.2", "127.0.0.1:0"],
+            );
+            assert_eq!(hear(&at).unwrap(), b"");
+        }
         let (_chat, at) = server("chat_server", backend, &["--timeout", "0.2", "127.0.0.1:0"]);
         assert!(hear(&at).unwrap().starts_with(b"* welcome"));
         let (_sink, at) = server("smtp_sink", backend, &["--timeout", "0.2", "127.0.0.1:0"]);

@@ -25,6 +25,8 @@ fn every_example_has_a_usage() {
         "pump",
         "prefork",
         "conformance",
+        #[cfg(feature = "coroutines")]
+        "coroutine_echo",
     ] {
         for ask in ["-h", "--help"] {
             let ended = run(name, &[ask]);

@@ -258,13 +258,13 @@ pub use crate::signals::{Sender, SignalId, SignalInfo};
 
 #[cfg(all(feature = "coroutines", feature = "signals"))]
 pub use crate::coroutine::Signals;
-#[cfg(with_epoll)]
-pub use crate::poller::EpollPoller;
 #[cfg(feature = "coroutines")]
 pub use crate::coroutine::{
     Async, Handle, Interval, JoinHandle, Listener, QueueReceiver, QueueSender, Sleep, queue,
     unbounded_queue,
 };
+#[cfg(with_epoll)]
+pub use crate::poller::EpollPoller;
 #[cfg(feature = "poll")]
 pub use crate::poller::PollPoller;
 #[cfg(feature = "select")]

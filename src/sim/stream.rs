@@ -1,8 +1,8 @@
 //! The transport of a handler under test.
 
 use std::fmt;
-use std::io::{self, IoSlice};
-use std::os::fd::{BorrowedFd, RawFd};
+use std::io::{self, IoSlice, Read, Write};
+use std::os::fd::{AsRawFd, BorrowedFd, RawFd};
 
 use super::World;
 use super::side::{Fate, Output};
@@ -159,6 +159,35 @@ impl Transport for Stream {
 
     fn reset_on_close(&mut self) -> io::Result<()> {
         self.world.state().side_mut(self.id).resets = true;
+        Ok(())
+    }
+}
+
+// For `Async::over`: a coroutine on one side.
+
+impl AsRawFd for Stream {
+    fn as_raw_fd(&self) -> RawFd {
+        self.fd
+    }
+}
+
+impl Read for Stream {
+    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        self.recv(buf)
+    }
+}
+
+impl Write for Stream {
+    fn write(&mut self, data: &[u8]) -> io::Result<usize> {
+        self.send(data)
+    }
+
+    fn write_vectored(&mut self, bufs: &[IoSlice<'_>]) -> io::Result<usize> {
+        self.send_vectored(bufs)
+    }
+
+    /// Does nothing: the side has no buffer of its own.
+    fn flush(&mut self) -> io::Result<()> {
         Ok(())
     }
 }

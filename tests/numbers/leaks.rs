@@ -15,7 +15,7 @@ use fdloop::{
 };
 
 /// Returns the number of the process's descriptors.
-fn open_descriptors() -> usize {
+pub fn open_descriptors() -> usize {
     let dir = if cfg!(target_os = "linux") {
         "/proc/self/fd"
     } else {
@@ -27,7 +27,7 @@ fn open_descriptors() -> usize {
 /// Runs `test` on every backend, and says when it leaves other descriptors open
 /// than there were.
 #[track_caller]
-fn nothing_leaks(test: impl Fn(Backend)) {
+pub fn nothing_leaks(test: impl Fn(Backend)) {
     let _alone = alone();
     on_every_backend(|backend| {
         let before = open_descriptors();

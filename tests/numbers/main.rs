@@ -13,6 +13,8 @@
 mod common;
 
 mod behind_the_back;
+#[cfg(feature = "coroutines")]
+mod coroutines;
 mod epoll_set;
 mod leaks;
 mod number_reuse;

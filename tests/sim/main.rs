@@ -13,6 +13,8 @@ mod broken;
 mod chat_server;
 mod checked;
 mod connections;
+#[cfg(feature = "coroutines")]
+mod coroutines;
 mod echo_server;
 mod multi_client;
 mod pollers;

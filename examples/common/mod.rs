@@ -211,6 +211,11 @@ impl Arguments {
             .ok_or_else(|| Failure::usage(format!("{what} is missing")))
     }
 
+    /// Takes the operands that are left.
+    pub fn rest(&mut self) -> Vec<OsString> {
+        self.operands.drain(..).collect()
+    }
+
     /// Refuses options and operands that were not taken.
     pub fn finish(self) -> Result<(), Failure> {
         if let Some((option, _)) = self.options.first() {

@@ -2,6 +2,7 @@
 
 mod pty;
 mod raw_mode;
+mod resize;
 mod window_size;
 
 use std::os::fd::AsFd;

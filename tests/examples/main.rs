@@ -22,6 +22,10 @@ mod port_forward;
 mod prefork;
 #[cfg(feature = "tty")]
 mod pump;
+#[cfg(all(feature = "tty", feature = "children"))]
+mod record;
+#[cfg(all(feature = "tty", feature = "children"))]
+mod record_tmux;
 mod refuse;
 mod slow_names;
 mod smtp;

@@ -23,6 +23,7 @@ fn every_example_has_a_usage() {
         "embed",
         "multi_client",
         "pump",
+        "record",
         "prefork",
         "conformance",
         #[cfg(feature = "coroutines")]

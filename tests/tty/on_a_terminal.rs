@@ -7,7 +7,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use crate::common::{PATIENCE, Probe, Seen, again, turn_until};
-use fdloop::{ChannelId, EventLoop, FileDispatcher, Pty};
+use fdloop::{ChannelId, EventLoop, FileDispatcher, Pty, WindowSize};
 use nix::sys::termios::{LocalFlags, Termios, tcgetattr};
 
 /// Set for the program.
@@ -97,6 +97,11 @@ impl OnATerminal {
     pub fn assert_as_before(&self) {
         let settings = tcgetattr(&self.terminal).unwrap();
         assert_eq!(settings, self.before, "after: {}", self.shown());
+    }
+
+    #[track_caller]
+    pub fn resize(&self, size: WindowSize) {
+        size.set(&self.terminal).unwrap();
     }
 
     pub fn type_in(&mut self, keys: &str) {

@@ -1,9 +1,11 @@
 //! The size of a terminal's window.
 
+use std::io;
 use std::process::Command;
 
-use crate::on_a_terminal::OnATerminal;
-use fdloop::{Pty, WindowSize, is_tty};
+use crate::common::{on_every_backend, this_test};
+use crate::on_a_terminal::{OnATerminal, part, say};
+use fdloop::{Backend, EventLoop, Pty, WindowSize, is_tty};
 
 #[test]
 fn both_sides_of_a_pseudo_terminal_have_one_size() {
@@ -43,6 +45,44 @@ fn a_size_of_zero_is_passed_on() {
     assert!(program.wait().success());
 }
 
+/// Says each new size of its window, until one has no columns.
+fn follow(backend: Backend) {
+    let mut event_loop = EventLoop::with_backend(backend).unwrap();
+    let hold = event_loop.keep(Some(event_loop.hold()));
+    event_loop
+        .on_resize(io::stdin(), move |event_loop, size| {
+            say(&format!("{} x {}", size.rows, size.columns));
+            if size.columns == 0 {
+                event_loop.state_mut(hold).unwrap().take();
+            }
+            Ok(())
+        })
+        .unwrap();
+    say("it follows");
+    event_loop.run().unwrap();
+}
+
+#[test]
+fn a_program_follows_the_size_to_the_last() {
+    if let Some(part) = part() {
+        return follow(part.parse().unwrap());
+    }
+    let test = this_test!();
+    on_every_backend(|backend| {
+        let mut program = OnATerminal::test(test, &backend.to_string());
+        program.wait_for("it follows");
+        for storm in 1..=5 {
+            for columns in 1..=200 {
+                program.resize(WindowSize::new(storm, columns));
+            }
+            program.wait_for(&format!("{storm} x 200"));
+        }
+        program.resize(WindowSize::new(7, 0));
+        program.wait_for("7 x 0");
+        assert!(program.wait().success(), "{}", program.shown());
+    });
+}
+
 #[test]
 fn what_is_not_a_terminal_has_no_size() {
     let (reader, _writer) = os_pipe::pipe().unwrap();
@@ -50,6 +90,10 @@ fn what_is_not_a_terminal_has_no_size() {
     for error in [
         WindowSize::of(&reader).unwrap_err(),
         WindowSize::new(24, 80).set(&reader).unwrap_err(),
+        EventLoop::new()
+            .unwrap()
+            .on_resize(&reader, |_, _| Ok(()))
+            .unwrap_err(),
     ] {
         assert_eq!(error.raw_os_error(), Some(libc::ENOTTY));
         assert!(error.to_string().contains("size of the window (fd "));

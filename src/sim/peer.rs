@@ -47,6 +47,12 @@ impl Peer {
         self.with(|state, id| get(state.side(id)))
     }
 
+    /// Returns the connection, as the [trace](World::trace) numbers it.
+    #[must_use]
+    pub fn connection(&self) -> usize {
+        self.id / 2
+    }
+
     /// Sends `data`, however much that is: what the other side has no room for waits. Does
     /// nothing after the end of the output, or on a connection that is lost.
     pub fn send(&self, data: impl AsRef<[u8]>) {

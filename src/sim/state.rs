@@ -164,6 +164,7 @@ impl State {
         let (fd, at_peer) = (side.fd, side.is_peer);
         self.trace.push(Step {
             at: self.now.duration_since(self.begin),
+            connection: id / 2,
             fd,
             at_peer,
             what,

@@ -13,7 +13,10 @@ use crate::poller::Readiness;
 pub struct Step {
     /// The time since the world began.
     pub at: Duration,
-    /// The number of the stream.
+    /// The connection: the first of the world is 0, the next 1. Numbers of streams are reused,
+    /// these are not.
+    pub connection: usize,
+    /// The number of the stream; for a peer, that of the stream at the other side.
     pub fd: RawFd,
     /// It happened at the other side of the connection, to the [`Peer`](super::Peer).
     pub at_peer: bool,

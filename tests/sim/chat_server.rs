@@ -9,7 +9,7 @@ use std::time::Duration;
 use crate::SEEDS;
 use crate::checked::{Manner, Speaker, arrived, input_ended, run_until_left};
 use fdloop::sim::{Peer, Stream, World, for_seeds};
-use fdloop::{AsyncChat, ChannelId, Dispatcher, EventLoop, Result, Transport};
+use fdloop::{AsyncChat, ChannelId, Dispatcher, EventLoop, Result};
 use program::{HELP, LINE_LIMIT, Member, Room};
 
 const TIMEOUT: Duration = Duration::from_secs(60);
@@ -158,11 +158,10 @@ fn chat_server_tells_everybody_every_line_in_the_same_order() {
             let (stream, peer) = world.pair();
             peer.set_room(world.between(20..=5_000) as usize);
             peer.set_pieces(1..=world.between(5..=500) as usize);
-            let fd = stream.raw_fd();
             let words = words(world, nick);
             enter(&mut event_loop, room, stream)?;
             let speaker = Speaker::new(world, peer, words.clone().into_bytes());
-            members.push((nick, speaker, fd, words));
+            members.push((nick, speaker, words));
         }
         // The witness stays until the others have gone.
         let mut left = false;
@@ -174,11 +173,15 @@ fn chat_server_tells_everybody_every_line_in_the_same_order() {
         })?;
 
         let transcript = lines(&witness);
-        for (nick, member, fd, words) in &members {
+        for (nick, member, words) in &members {
             check_member(nick, member, &transcript);
             let own = format!("{nick}: ");
             let said = transcript.iter().filter_map(|line| line.strip_prefix(&own));
-            let due = heard_of(words, arrived(world, *fd), input_ended(world, *fd));
+            let due = heard_of(
+                words,
+                arrived(world, &member.peer),
+                input_ended(world, &member.peer),
+            );
             assert_eq!(said.collect::<Vec<_>>(), due, "what {nick} said");
         }
         Ok(())

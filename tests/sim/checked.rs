@@ -2,7 +2,6 @@
 
 use std::cell::{Cell, RefCell};
 use std::ops::Range;
-use std::os::fd::RawFd;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -24,6 +23,11 @@ pub struct Heard {
 impl Heard {
     pub fn closes(&self) -> u32 {
         self.closes.get()
+    }
+
+    /// Notes that something else than a handler has closed the channel.
+    pub fn end(&self) {
+        self.over.set(true);
     }
 }
 
@@ -92,14 +96,19 @@ impl<H: Handler> Handler for Checked<H> {
         self.call("handle_eof", io, H::handle_eof)
     }
     fn handle_error(&mut self, io: &mut Io<'_>, error: Error) -> Result<()> {
-        self.call("handle_error", io, |handler, io| {
+        let result = self.call("handle_error", io, |handler, io| {
             handler.handle_error(io, error)
-        })
+        });
+        self.heard
+            .over
+            .set(self.heard.over.get() || self.heard.closes.get() > 0);
+        result
     }
     fn handle_close(&mut self, io: &mut Io<'_>) -> Result<()> {
-        let result = self.call("handle_close", io, H::handle_close);
         self.heard.closes.set(self.heard.closes.get() + 1);
-        self.heard.over.set(true);
+        let result = self.call("handle_close", io, H::handle_close);
+        // An error of it is the last that is handled.
+        self.heard.over.set(result.is_ok());
         result
     }
 }
@@ -208,8 +217,8 @@ impl Speaker {
     }
 
     /// Checks whether its reset has arrived while the stream was open.
-    pub fn was_reset_while_open(&self, world: &World, fd: RawFd) -> bool {
-        steps_of(world, fd)
+    pub fn was_reset_while_open(&self, world: &World) -> bool {
+        steps_of(world, &self.peer)
             .take_while(|what| *what != What::Closed)
             .any(|what| what == What::Reset)
     }
@@ -227,9 +236,9 @@ impl Speaker {
     }
 }
 
-/// Returns the number of bytes that have arrived at a stream while it was open.
-pub fn arrived(world: &World, fd: RawFd) -> usize {
-    steps_of(world, fd)
+/// Returns the number of bytes of a peer that have arrived while the stream was open.
+pub fn arrived(world: &World, peer: &Peer) -> usize {
+    steps_of(world, peer)
         .map(|what| match what {
             What::Arrived(bytes) => bytes,
             _ => 0,
@@ -237,16 +246,16 @@ pub fn arrived(world: &World, fd: RawFd) -> usize {
         .sum()
 }
 
-/// Checks whether the end of a stream's input has arrived while it was open.
-pub fn input_ended(world: &World, fd: RawFd) -> bool {
-    steps_of(world, fd).any(|what| what == What::InputEnded)
+/// Checks whether the end of a peer's output has arrived while the stream was open.
+pub fn input_ended(world: &World, peer: &Peer) -> bool {
+    steps_of(world, peer).any(|what| what == What::InputEnded)
 }
 
-/// Returns what has happened at the first stream that had the number.
-fn steps_of(world: &World, fd: RawFd) -> impl Iterator<Item = What> + use<> {
-    let steps = world.trace().into_iter();
+/// Returns what has happened at the stream that is connected to `peer`.
+fn steps_of(world: &World, peer: &Peer) -> impl Iterator<Item = What> + use<> {
+    let (steps, connection) = (world.trace().into_iter(), peer.connection());
     steps
-        .filter(move |step| step.fd == fd && !step.at_peer)
+        .filter(move |step| step.connection == connection && !step.at_peer)
         .map(|step| step.what)
 }
 

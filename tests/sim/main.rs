@@ -19,6 +19,7 @@ mod echo_server;
 mod multi_client;
 mod pollers;
 mod port_forward;
+mod rules;
 mod smtp_sink;
 mod worlds;
 

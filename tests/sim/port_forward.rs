@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use crate::SEEDS;
 use crate::checked::{Manner, Speaker, arrived, pattern, run_checked, set_pace};
+use fdloop::DispatcherWithSend;
 use fdloop::sim::{End, World, for_seeds};
-use fdloop::{DispatcherWithSend, Transport};
 
 const TIMEOUT: Duration = Duration::from_secs(60);
 
@@ -28,25 +28,27 @@ fn port_forward_passes_on_every_byte_and_every_end() {
             let (stream, peer) = world.pair();
             set_pace(world, &peer, most);
             let length = world.between(0..=most as u64) as usize;
-            let fd = stream.raw_fd();
             let half = DispatcherWithSend::over(stream, program::Half::default());
             channels.push(half);
-            sides.push((Speaker::new(world, peer, pattern(0..length)), fd));
+            sides.push(Speaker::new(world, peer, pattern(0..length)));
         }
         if let (Some(remote), Some(client)) = (channels.pop(), channels.pop()) {
             program::join(&mut event_loop, client, remote, Some(TIMEOUT))?;
         }
         run_checked(world, &mut event_loop, |_| {
-            sides[0].0.check_received(&sides[1].0.words.borrow());
-            sides[1].0.check_received(&sides[0].0.words.borrow());
+            sides[0].check_received(&sides[1].words.borrow());
+            sides[1].check_received(&sides[0].words.borrow());
         })?;
 
         for (from, to) in [(&sides[0], &sides[1]), (&sides[1], &sides[0])] {
-            let ((from, fd), (to, _)) = (from, to);
             let received = to.peer.received().len();
             // A peer that goes away need not get anything.
             if matches!(to.manner, Manner::HalfCloses | Manner::FallsSilent) {
-                assert_eq!(received, arrived(world, *fd), "a byte that arrived is lost");
+                assert_eq!(
+                    received,
+                    arrived(world, &from.peer),
+                    "a byte that arrived is lost"
+                );
                 assert!(to.peer.end().is_some(), "its end is not passed on");
             }
             match (from.manner, to.manner) {
@@ -54,7 +56,7 @@ fn port_forward_passes_on_every_byte_and_every_end() {
                     assert_eq!(received, from.words.borrow().len());
                     assert_eq!(to.peer.end(), Some(End::InOrder));
                 }
-                (Manner::Resets, Manner::HalfCloses) if from.was_reset_while_open(world, *fd) => {
+                (Manner::Resets, Manner::HalfCloses) if from.was_reset_while_open(world) => {
                     assert_eq!(to.peer.end(), Some(End::Reset), "a reset is not passed on");
                 }
                 _ => {}

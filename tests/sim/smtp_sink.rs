@@ -12,7 +12,7 @@ use std::time::Duration;
 use crate::SEEDS;
 use crate::checked::{Manner, Speaker, arrived, run_until_left};
 use fdloop::sim::{End, World, for_seeds};
-use fdloop::{AsyncChat, Dispatcher, Transport};
+use fdloop::{AsyncChat, Dispatcher};
 use program::Server;
 use program::session::Session;
 
@@ -177,13 +177,12 @@ fn smtp_sink_replies_to_every_command_and_takes_every_message_whole() {
             let (stream, peer) = world.pair();
             peer.set_room(world.between(10..=3_000) as usize);
             peer.set_pieces(1..=world.between(10..=700) as usize);
-            let fd = stream.raw_fd();
             let chat = AsyncChat::over(stream, Session::default());
             event_loop.with(server, |server, event_loop| {
                 server.handler().open_session(event_loop, chat)
             })?;
             let speaker = Speaker::new(world, peer, script.words.clone());
-            clients.push((speaker, script, fd, sender));
+            clients.push((speaker, script, sender));
         }
         let due: Vec<_> = clients
             .iter()
@@ -196,13 +195,16 @@ fn smtp_sink_replies_to_every_command_and_takes_every_message_whole() {
         })?;
 
         let report = String::from_utf8(report.0.take()).unwrap();
-        for (client, script, fd, sender) in &clients {
+        for (client, script, sender) in &clients {
             let of_sender = report.lines().filter(|line| line.contains(sender));
             let reported: Vec<_> = of_sender
                 .filter_map(|line| line.split_once(": "))
                 .map(|(_, message)| message)
                 .collect();
-            assert_eq!(reported, script.reported(arrived(world, *fd), sender));
+            assert_eq!(
+                reported,
+                script.reported(arrived(world, &client.peer), sender)
+            );
             let mut due = script.heard(usize::MAX);
             match client.manner {
                 Manner::HalfCloses => {}

@@ -189,7 +189,22 @@ impl<'c, H: ChatHandler> Scan<'c, H> {
     }
 
     #[inline]
-    fn run(self, io: &mut Io<'_>) -> Result<()> {
+    fn run(mut self, io: &mut Io<'_>) -> Result<()> {
+        let scanned = self.scan(io);
+        if io.is_leaving() {
+            // An error that the handler then returned does not concern the other channel.
+            io.leave_input(self.chat.state.scanner.rest_of(self.chunk));
+        } else if scanned.is_err() {
+            return scanned;
+        }
+        self.chat.state.scanner.end();
+        // Nothing is left to keep.
+        mem::forget(self);
+        scanned
+    }
+
+    #[inline]
+    fn scan(&mut self, io: &mut Io<'_>) -> Result<()> {
         let chat = &mut *self.chat;
         if chat.state.scanner.has_found() && !io.is_ending() {
             chat.end_piece(io)?;
@@ -216,12 +231,6 @@ impl<'c, H: ChatHandler> Scan<'c, H> {
                 }
             }
         }
-        if io.is_leaving() {
-            io.leave_input(chat.state.scanner.rest_of(self.chunk));
-        }
-        chat.state.scanner.end();
-        // Nothing is left to keep.
-        mem::forget(self);
         Ok(())
     }
 }

@@ -245,6 +245,14 @@ impl<H: Handler + 'static> Channel for Dispatcher<H> {
     }
 
     fn handle_error(&mut self, event_loop: &mut EventLoop, error: Error) -> Result<()> {
+        if self.endpoint.is_leaving() {
+            // The connection is the other channel's, which the error does not concern.
+            log::error!(
+                "after the channel was replaced ({}): {error}",
+                self.endpoint
+            );
+            return self.drive(event_loop, Turn::default());
+        }
         if self.endpoint.is_over() {
             log::error!("after the end of the channel ({}): {error}", self.endpoint);
             // `handle_close` may have panicked.

@@ -134,7 +134,7 @@ impl<'a> Io<'a> {
     /// what was sent and not written leaves before its output.
     ///
     /// The channel is removed from the loop, and none of its handlers is called any more, not
-    /// even `handle_close`. If `successor` fails, or does not keep the connection, that is
+    /// even `handle_close`. An error that the handler then returns is logged. If `successor` fails, or does not keep the connection, that is
     /// closed, and the error is logged.
     ///
     /// ```

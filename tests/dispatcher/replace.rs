@@ -345,3 +345,62 @@ fn a_run_until_the_first_channel_is_closed_ends_when_that_is_replaced() {
         assert_eq!(heard, ".......ab");
     });
 }
+
+/// Fails after it has left the connection to another channel.
+struct Hasty;
+
+impl Handler for Hasty {
+    fn handle_read(&mut self, io: &mut Io<'_>) -> Result<()> {
+        io.recv(&mut [0; 1])?;
+        io.replace(|connection, event_loop| {
+            let upper = DispatcherWithSend::from_connection(connection, Upper(String::new()));
+            event_loop.add(upper)?;
+            Ok(())
+        })?;
+        Err(Error::other("of the handler that is replaced"))
+    }
+    fn handle_error(&mut self, _: &mut Io<'_>, _: Error) -> Result<()> {
+        panic!("it is replaced");
+    }
+    fn handle_close(&mut self, _: &mut Io<'_>) -> Result<()> {
+        panic!("the connection is not closed");
+    }
+}
+
+impl ChatHandler for Hasty {
+    fn found_terminator(&mut self, io: &mut ChatIo<'_>) -> Result<()> {
+        let _ = io.take_data();
+        io.replace(|connection, event_loop| {
+            let upper = DispatcherWithSend::from_connection(connection, Upper(String::new()));
+            event_loop.add(upper)?;
+            Ok(())
+        })?;
+        Err(Error::other("of the handler that is replaced"))
+    }
+    fn handle_close(&mut self, _: &mut ChatIo<'_>) -> Result<()> {
+        panic!("the connection is not closed");
+    }
+}
+
+#[test]
+fn an_error_after_a_replacement_loses_neither_the_connection_nor_its_input() {
+    with_every_loop(|event_loop| {
+        for is_chat in [false, true] {
+            let (ours, mut theirs) = UnixStream::pair().unwrap();
+            if is_chat {
+                let mut chat = AsyncChat::new(ours, Hasty).unwrap();
+                chat.set_terminator("!");
+                event_loop.add(chat).unwrap();
+            } else {
+                let channel = DispatcherWithSend::new(ours, Hasty).unwrap();
+                event_loop.add(channel).unwrap();
+            }
+            theirs.write_all(b"!abc").unwrap();
+            theirs.shutdown(Shutdown::Write).unwrap();
+            turn_until_empty(event_loop);
+            let mut heard = String::new();
+            theirs.read_to_string(&mut heard).unwrap();
+            assert_eq!(heard, "abc");
+        }
+    });
+}

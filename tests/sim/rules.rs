@@ -23,6 +23,9 @@ const CHANNELS: usize = 6;
 /// What is known of a channel.
 #[derive(Default)]
 struct Facts {
+    /// Those of the channel that has the connection now.
+    id: Cell<Option<AnyId>>,
+    heard: RefCell<Rc<Heard>>,
     /// Bytes that its sends have taken.
     sent: Cell<usize>,
     received: Cell<usize>,
@@ -38,10 +41,8 @@ struct Facts {
 
 /// A channel of a run.
 struct Entry {
-    id: AnyId,
     buffered: bool,
     facts: Rc<Facts>,
-    heard: Rc<Heard>,
     speaker: Speaker,
 }
 
@@ -51,7 +52,30 @@ struct Run {
     entries: RefCell<Vec<Entry>>,
 }
 
+impl Facts {
+    fn closes(&self) -> u32 {
+        self.heard.borrow().closes()
+    }
+
+    /// Notes that something else than its own end closes the channel.
+    fn close(&self) {
+        self.lossy.set(true);
+        self.closed.set(true);
+        self.heard.borrow().end();
+    }
+}
+
 impl Run {
+    /// Makes a handler of a connection.
+    fn handler(self: &Rc<Self>, facts: &Rc<Facts>) -> Checked<Wild> {
+        let (handler, heard) = Checked::new(Wild {
+            run: Rc::clone(self),
+            facts: Rc::clone(facts),
+        });
+        facts.heard.replace(heard);
+        handler
+    }
+
     /// Adds a channel, unless there are enough.
     fn add(self: &Rc<Self>, event_loop: &mut EventLoop) -> Result<()> {
         if self.entries.borrow().len() >= CHANNELS {
@@ -62,10 +86,7 @@ impl Run {
         peer.set_room(world.between(1..=400) as usize);
         peer.set_pieces(1..=world.between(1..=400) as usize);
         let facts = Rc::<Facts>::default();
-        let (handler, heard) = Checked::new(Wild {
-            run: Rc::clone(self),
-            facts: Rc::clone(&facts),
-        });
+        let handler = self.handler(&facts);
         let buffered = world.chance(70);
         let id = if buffered {
             event_loop
@@ -74,13 +95,12 @@ impl Run {
         } else {
             event_loop.add(Dispatcher::over(stream, handler))?.into()
         };
+        facts.id.set(Some(id));
         let words = pattern(0..world.between(0..=300) as usize);
         let speaker = Speaker::new(world, peer, words);
         self.entries.borrow_mut().push(Entry {
-            id,
             buffered,
             facts,
-            heard,
             speaker,
         });
         Ok(())
@@ -90,25 +110,22 @@ impl Run {
     fn disturb(&self, event_loop: &mut EventLoop) -> Result<()> {
         let entries = self.entries.borrow();
         let index = self.world.between(0..=entries.len() as u64 - 1) as usize;
-        let Entry {
-            id, facts, heard, ..
-        } = &entries[index];
+        let facts = &entries[index].facts;
+        let Some(id) = facts.id.get() else {
+            return Ok(());
+        };
         let closes = self.world.between(0..=9);
         // From within its own `handle_close` it makes no difference.
-        if closes == 0 && event_loop.close(*id)? && heard.closes() == 0 {
-            facts.lossy.set(true);
-            facts.closed.set(true);
-            heard.end();
+        if closes == 0 && event_loop.close(id)? && facts.closes() == 0 {
+            facts.close();
         }
-        let Some(endpoint) = event_loop.endpoint_mut(*id) else {
+        let Some(endpoint) = event_loop.endpoint_mut(id) else {
             return Ok(());
         };
         match closes {
             1 => {
                 endpoint.close();
-                facts.lossy.set(true);
-                facts.closed.set(true);
-                heard.end();
+                facts.close();
             }
             2 => endpoint.close_when_done(),
             3 => {
@@ -159,6 +176,22 @@ struct Wild {
 }
 
 impl Wild {
+    /// Puts another channel over the same connection.
+    fn replace(&self, io: &mut Io<'_>) -> Result<()> {
+        let (run, facts) = (Rc::clone(&self.run), Rc::clone(&self.facts));
+        let replaced = io.replace(move |connection, event_loop| {
+            let handler = run.handler(&facts);
+            let channel = DispatcherWithSend::from_connection(connection, handler);
+            facts.id.set(Some(event_loop.add(channel)?.into()));
+            Ok(())
+        });
+        match replaced {
+            // It is closing.
+            Err(e) if e.kind() == ErrorKind::NotConnected => Ok(()),
+            result => result,
+        }
+    }
+
     fn act(&self, io: &mut Io<'_>) -> Result<()> {
         let world = &self.run.world;
         for _ in 0..world.between(0..=2) {
@@ -201,6 +234,7 @@ impl Wild {
                         Ok(())
                     });
                 }
+                26 => self.replace(io)?,
                 16..=19 => self.run.set_timer(io.event_loop()),
                 20..=22 => self.run.add(io.event_loop())?,
                 23..=25 => self.run.disturb(io.event_loop())?,
@@ -269,10 +303,9 @@ impl Handler for Wild {
 
 /// Checks a channel when all is over.
 fn check_end(world: &World, entry: &Entry) {
-    let Entry { facts, heard, .. } = entry;
-    let closes = heard.closes();
+    let facts = &entry.facts;
     assert_eq!(
-        closes,
+        facts.closes(),
         u32::from(!facts.closed.get()),
         "handle_close is called once"
     );
@@ -314,23 +347,27 @@ fn handlers_that_do_anything_at_any_time_keep_the_rules() {
         let last = Rc::clone(&run);
         event_loop.call_later(600 * SECOND, move |event_loop| {
             for entry in &*last.entries.borrow() {
-                if event_loop.close(entry.id)? {
-                    entry.facts.lossy.set(true);
-                    entry.facts.closed.set(true);
-                    entry.heard.end();
+                if entry
+                    .facts
+                    .id
+                    .get()
+                    .is_some_and(|id| event_loop.contains(id))
+                {
+                    entry.facts.close();
                 }
             }
-            Ok(())
+            event_loop.close_all(false)
         });
         run_checked(world, &mut event_loop, |event_loop| {
             for entry in &*run.entries.borrow() {
-                if !entry.facts.discarded.get() {
-                    let sent = pattern(0..entry.facts.sent.get());
+                let (facts, id) = (&entry.facts, entry.facts.id.get());
+                if !facts.discarded.get() {
+                    let sent = pattern(0..facts.sent.get());
                     entry.speaker.check_received(&sent);
                 }
-                let open = event_loop.contains(entry.id);
-                assert!(!open || entry.heard.closes() == 0);
-                assert!(open || entry.heard.closes() == 1 || entry.facts.closed.get());
+                let open = id.is_some_and(|id| event_loop.contains(id));
+                assert!(!open || facts.closes() == 0);
+                assert!(open || facts.closes() == 1 || facts.closed.get());
             }
         })?;
         let entries = run.entries.take();

@@ -11,6 +11,7 @@
 
 mod broken;
 mod chat_server;
+mod chats;
 mod checked;
 mod connections;
 #[cfg(feature = "coroutines")]

@@ -35,18 +35,18 @@
 //!
 //! # The parts
 //!
-//! - An [`EventLoop`] owns [channels](Channel) and calls them when their
-//!   descriptors are ready, which a [`Poller`] finds out: [`SelectPoller`],
-//!   [`PollPoller`], with the feature `epoll` [`EpollPoller`], or your own.
-//! - A [`Dispatcher`] is a channel over a socket that calls a [`Handler`] of
-//!   yours, with an [`Io`] to do the work; a [`DispatcherWithSend`] keeps its
-//!   output until it can be written; a [`FileDispatcher`] is one over any other
-//!   kind of file, which a [`FileWrapper`] makes look like a socket.
-//! - An [`AsyncChat`] is a channel for a conversation: a [`ChatHandler`] gets its
-//!   input cut into pieces, at a [`Terminator`].
-//! - Functions are called at a time ([`EventLoop::call_later`]), for a signal
+//! - An [`EventLoop`] owns [channels](Channel). It waits until a descriptor is ready, and calls
+//!   the methods of its channel. A [`Poller`] makes the system call: [`SelectPoller`],
+//!   [`PollPoller`], or one of your own.
+//! - A [`Dispatcher`] is a channel over a socket. It calls your [`Handler`], and passes it an
+//!   [`Io`], which has the methods of the channel. A [`DispatcherWithSend`] also buffers output
+//!   until it can be written. A [`FileDispatcher`] is for every other kind of file, over a
+//!   [`FileWrapper`], which has the methods of a socket.
+//! - An [`AsyncChat`] is a channel for protocols of lines or other pieces. It cuts its input at a
+//!   [`Terminator`], and calls your [`ChatHandler`] with each piece.
+//! - The loop also calls functions: at a time ([`EventLoop::call_later`]), for a signal
 //!   ([`EventLoop::on_signal`]), when a child process has exited ([`EventLoop::on_child_exit`]) and
-//!   by other threads ([`Remote`]).
+//!   for other threads ([`Remote`]).
 //! - A [`ChannelId`] identifies a channel as long as it exists. With it, every handler reaches
 //!   every channel.
 //!
@@ -54,8 +54,8 @@
 //!
 //! # Hostile peers
 //!
-//! A server must bound what a client can make it use. Nothing but a chat's limit is set unless
-//! you set it.
+//! A server must bound the resources that a client can use. By default only the length of a chat's
+//! pieces has a limit.
 //!
 //! - **Its own output.** A client that sends and does not read makes the output buffer grow.
 //!   With [`set_backpressure`](Endpoint::set_backpressure) a channel is not read from while its

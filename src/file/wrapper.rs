@@ -18,7 +18,7 @@ use crate::sys::reopen;
 /// the original, and often with other processes such as the shell. The wrapper avoids
 /// setting it there:
 ///
-/// | the file | what keeps it from blocking |
+/// | the file | the way to keep it from blocking |
 /// | --- | --- |
 /// | a terminal; on Linux and Android a pipe or FIFO too | the file is opened anew, through `/proc` or by its name, and the new description is non-blocking |
 /// | a socket | each call passes `MSG_DONTWAIT` |

@@ -184,7 +184,7 @@
 //!
 //! # Features
 //!
-//! All but `coroutines`, `epoll` and `sim` are on by default.
+//! All but `coroutines`, `epoll`, `expect` and `sim` are on by default.
 //!
 //! - `select`, `poll` and `epoll` build the backends in; a loop chooses between them at run time,
 //!   with [`Backend`]. One of them is needed. `epoll` builds nothing except on Linux, Android and
@@ -192,6 +192,7 @@
 //! - `signals`: callbacks for signals, [`EventLoop::on_signal`] and [`EventLoop::stop_on`].
 //! - `children`: callbacks for the exits of child processes, [`EventLoop::on_child_exit`].
 //! - `tty`: terminals, `RawMode`, `WindowSize` and `Pty`.
+//! - `expect`: `Expect`, for scripts that talk to programs on a terminal.
 //! - `sim`: the module `sim`, a simulated world for tests of your handlers without descriptors,
 //!   threads or sleeping.
 //! - `coroutines`: async functions on the same loop, `EventLoop::spawn`, `Handle` and `Async`.
@@ -222,6 +223,8 @@ mod coroutine;
 mod dispatcher;
 mod error;
 mod event_loop;
+#[cfg(feature = "expect")]
+mod expect;
 mod file;
 mod poller;
 mod resolver;
@@ -270,6 +273,8 @@ pub use crate::poller::PollPoller;
 #[cfg(feature = "select")]
 pub use crate::poller::SelectPoller;
 
+#[cfg(feature = "expect")]
+pub use crate::expect::{Expect, Match, Pattern};
 #[cfg(feature = "tty")]
 pub use crate::tty::{Pty, RawMode, WindowSize, is_tty};
 

@@ -17,6 +17,8 @@ mod echo_server;
 mod embed;
 mod http_client;
 mod http_client_file;
+#[cfg(feature = "expect")]
+mod login;
 mod multi_client;
 mod port_forward;
 mod prefork;

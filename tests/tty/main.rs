@@ -13,6 +13,8 @@
 #[path = "../common/mod.rs"]
 mod common;
 
+#[cfg(feature = "expect")]
+mod expect;
 mod job_control;
 mod on_a_terminal;
 mod pty;

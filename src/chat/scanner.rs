@@ -208,6 +208,8 @@ impl Scanner {
     /// Returns the next step in the current chunk, or `None` when all of that is scanned
     /// and the piece does not end without more. The terminator may be changed between any
     /// two steps.
+    // Inlined, with `step_in`, into the loop over the steps of a chunk: a chat then takes 508
+    // instructions for a line of 64 bytes instead of 535 (callgrind).
     #[inline(always)]
     pub(super) fn step<'a>(&mut self, chunk: &'a [u8]) -> Option<Step<'a>> {
         let mut data = &chunk[chunk.len() - self.left..];

@@ -79,6 +79,14 @@ impl Functions {
     /// Checks whether a function is to be called.
     #[inline]
     pub(super) fn are_due(&self) -> bool {
+        !self.all.is_empty() && self.any_is_due()
+    }
+
+    /// Apart, since a pass of a loop without such functions takes 34 instructions more with the
+    /// search in its path (callgrind).
+    #[cold]
+    #[inline(never)]
+    fn any_is_due(&self) -> bool {
         self.all.iter().any(Function::is_due)
     }
 }

@@ -62,7 +62,7 @@ impl Event {
 /// from the operating system.
 ///
 /// A program can pass its own to [`EventLoop::with_poller`](crate::EventLoop::with_poller):
-/// another system call, or a simulated one for tests.
+/// another system call, or a simulated one for tests, as the feature `sim` has it.
 ///
 /// # Contract
 ///

@@ -6,6 +6,7 @@ use std::os::fd::RawFd;
 use std::time::Instant;
 
 use super::World;
+use super::side::Fate;
 use super::state::State;
 use super::trace::What;
 use crate::poller::{Deadline, Event, Interest, Poller, Readiness};
@@ -87,6 +88,19 @@ impl SimPoller {
     }
 }
 
+/// Returns the error of a loop that never waits.
+fn spinning(ready: &[Event]) -> io::Error {
+    let why = match ready.first() {
+        Some(Event { fd, readiness }) => format!(
+            "fd {fd} is ready for {readiness:?}, and its handler leaves it so: receive what has \
+             come, or wait for nothing that the handler does not use"
+        ),
+        None => "a handler or a timer keeps it from waiting".to_owned(),
+    };
+    let message = format!("the loop has made {SPINNING} passes at one point in time: {why}");
+    io::Error::other(message)
+}
+
 /// Returns what poll(2) reports, in the form in which the crate's pollers report it.
 fn readiness(state: &State, fd: RawFd, interest: Interest) -> Readiness {
     let Some(id) = state.side_of(fd) else {
@@ -100,8 +114,9 @@ fn readiness(state: &State, fd: RawFd, interest: Interest) -> Readiness {
     if interest.contains(Interest::WRITABLE) && state.is_writable(id) {
         readiness |= Readiness::WRITABLE;
     }
-    if readiness.is_empty() && side.has_hung_up() {
-        readiness |= Readiness::HANGUP;
+    if readiness.is_empty() {
+        readiness.set(Readiness::HANGUP, side.has_hung_up());
+        readiness.set(Readiness::ERROR, matches!(side.fate, Fate::Lost(_)));
     }
     readiness
 }
@@ -148,8 +163,7 @@ impl Poller for SimPoller {
                     return Ok(());
                 }
                 state.waits = 0;
-                let message = format!("the loop has made {SPINNING} passes at one point in time");
-                return Err(io::Error::other(message));
+                return Err(spinning(ready));
             }
             let limit = match deadline {
                 Deadline::At(at) => Some(at),

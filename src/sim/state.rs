@@ -281,14 +281,18 @@ impl State {
             Action::Arrive(id, bytes) => self.arrive(id, &bytes),
             Action::EndInput(id) => {
                 let side = &mut self.sides[id];
-                if side.open && side.fate == Fate::Whole {
+                if side.fate == Fate::Whole {
                     side.input_ended = true;
-                    self.note(id, What::InputEnded);
+                    if side.open {
+                        self.note(id, What::InputEnded);
+                    }
                 }
             }
             Action::Reset(id) => {
+                let over = self.sides[id ^ 1].input_ended && self.sides[id].input_ended;
                 let side = &mut self.sides[id];
-                if side.fate == Fate::Whole {
+                // One whose directions have both ended is past a reset.
+                if side.fate == Fate::Whole && !over {
                     // As Linux has it: the peer had closed already.
                     let closed = side.input_ended;
                     let errno = if closed {

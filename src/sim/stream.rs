@@ -150,7 +150,8 @@ impl Transport for Stream {
 
     fn shutdown_write(&mut self) -> io::Result<()> {
         let mut state = self.world.state();
-        if state.side(self.id).fate != Fate::Whole {
+        // Both directions have ended, or the connection is lost.
+        if state.side(self.id).has_hung_up() {
             return Err(state.fail(self.id, libc::ENOTCONN));
         }
         state.end_output(self.id);

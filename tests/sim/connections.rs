@@ -107,7 +107,7 @@ fn a_reset_after_the_end_of_the_input_shows_in_sends_and_as_a_hangup() {
     arrive(&world);
     assert_eq!(
         readiness(&world, &stream, Interest::HANGUP),
-        Readiness::HANGUP
+        Readiness::HANGUP | Readiness::ERROR
     );
     assert_eq!(stream.recv(&mut [0; 16]).unwrap(), 0);
     assert_eq!(

@@ -17,6 +17,8 @@ mod connections;
 #[cfg(feature = "coroutines")]
 mod coroutines;
 mod echo_server;
+#[cfg(all(target_os = "linux", feature = "poll"))]
+mod fidelity;
 mod multi_client;
 mod pollers;
 mod port_forward;

@@ -12,6 +12,7 @@ mod machine;
 mod memory;
 mod peers;
 mod plots;
+mod remote;
 mod report;
 mod ring;
 mod timers;
@@ -40,6 +41,7 @@ and each part of it, as in `all` (with `--short` after it, as in `short`):
   calls          system calls per event (needs strace)
   instructions   user-space instructions per event (needs valgrind)
   timers         nanoseconds for a timer, beside other loops
+  remote         calls from another thread, beside tokio's channel and mio's waker
   plots          draws what was measured last";
 
 /// The measurement of a command.
@@ -54,6 +56,7 @@ const PARTS: &[(&str, Part)] = &[
     ("calls", calls::run),
     ("instructions", instructions::run),
     ("timers", timers::run),
+    ("remote", remote::run),
 ];
 
 fn main() -> ExitCode {

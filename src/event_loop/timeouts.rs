@@ -95,8 +95,7 @@ impl EventLoop {
             }
         }
         if self.watches.current(key).is_some() {
-            let now = self.now();
-            let timer = self.add_timer(Action::Timeout(key), now.checked_add(delay), now, 0);
+            let timer = self.add_timer_after(delay, Action::Timeout(key));
             self.timeouts.insert(key.fd, timer);
         }
     }

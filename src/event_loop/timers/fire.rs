@@ -2,10 +2,10 @@
 
 use std::mem;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use super::queue::Entry;
-use super::{Action, Slot, Timers};
+use super::{Action, COLLECTED, Every, Place, Slot, Timers};
 use crate::error::{Error, Result};
 use crate::event_loop::EventLoop;
 use crate::event_loop::pass::Errand;
@@ -23,57 +23,64 @@ impl Timers {
         if first.at > now {
             return;
         }
-        let mut new = Vec::new();
-        self.queue.take_until(now, &mut new);
-        for entry in &new {
+        // Those of an earlier pass, which an error has left, come first.
+        let mut left = mem::take(&mut self.due);
+        let mut due = Vec::new();
+        if left.is_empty() {
+            mem::swap(&mut left, &mut due);
+        }
+        self.queue.take_until(now, &mut due);
+        for entry in &due {
             match self.slots.get_mut(entry.slot as usize) {
-                Some(Slot::Taken(timer)) if timer.seq == entry.seq => timer.queued = false,
+                Some(Place(Slot::Taken(timer))) if timer.seq == entry.seq => timer.seq |= COLLECTED,
                 _ => self.stale -= 1,
             }
         }
         self.skip_stale();
-        // Those of an earlier pass, which an error has left, come first.
-        new.reverse();
-        new.append(&mut self.due);
-        self.due = new;
+        due.reverse();
+        due.extend(left);
+        self.due = due;
     }
 
     /// Takes the next due timer out, if there is one. A periodic one stays in its place without
     /// its function.
     fn take_due(&mut self) -> Option<(Entry, Action)> {
         while let Some(entry) = self.due.pop() {
-            let Some(Slot::Taken(timer)) = self.slots.get_mut(entry.slot as usize) else {
+            let Some(Place(Slot::Taken(timer))) = self.slots.get_mut(entry.slot as usize) else {
                 continue;
             };
-            if timer.seq != entry.seq {
+            if !timer.is_at(&entry) {
                 continue;
             }
-            if let Action::Every(_) = timer.action {
-                return Some((entry, mem::replace(&mut timer.action, Action::Running)));
+            if let Action::Every(every) = &timer.action {
+                let running = Action::Running(every.start);
+                return Some((entry, mem::replace(&mut timer.action, running)));
             }
             return self.remove(entry.slot).map(|timer| (entry, timer.action));
         }
-        self.due.shrink_to(super::FEW);
+        self.due.shrink_to(super::KEPT);
         self.free_if_empty();
         None
     }
 
     /// Gives a periodic timer its function back, unless that has cancelled it, and schedules its
     /// next call, unless that has.
-    fn resume(&mut self, entry: Entry, action: Action, now: u64) {
-        let Some(Slot::Taken(timer)) = self.slots.get_mut(entry.slot as usize) else {
+    fn resume(&mut self, entry: Entry, mut every: Every, now: u64) {
+        let Some(Place(Slot::Taken(timer))) = self.slots.get_mut(entry.slot as usize) else {
             return;
         };
-        if !matches!(timer.action, Action::Running) {
+        let Action::Running(start) = timer.action else {
             return;
-        }
-        timer.action = action;
-        if timer.seq == entry.seq {
-            let missed = now.saturating_sub(timer.start) / timer.period;
+        };
+        every.start = start;
+        let period = every.period;
+        timer.action = Action::Every(every);
+        if timer.is_at(&entry) {
+            let missed = now.saturating_sub(start) / period;
             let next = missed
                 .saturating_add(1)
-                .saturating_mul(timer.period)
-                .saturating_add(timer.start);
+                .saturating_mul(period)
+                .saturating_add(start);
             self.schedule(entry.slot, next.min(super::NEVER));
         }
     }
@@ -100,24 +107,24 @@ impl EventLoop {
         self.timers.collect_due(now);
         while let Some((entry, action)) = self.timers.take_due() {
             match action {
-                Action::Once(act) => self.call_free("a timer", act)?,
-                Action::Every(act) => self.call_periodic(entry, act, now)?,
+                Action::Once(act) => self.call_free("a timer", |this| act.call(this))?,
+                Action::Every(every) => self.call_periodic(entry, every, now)?,
                 Action::Settle(key) => self.touch(key),
                 Action::Timeout(key) => {
                     self.timeouts.take(key.fd);
                     self.visit_apart(key, Errand::Timeout)?;
                 }
-                Action::Running => {}
+                Action::Running(_) => {}
             }
         }
         Ok(())
     }
 
-    fn call_periodic(&mut self, entry: Entry, mut act: super::Repeated, now: u64) -> Result<()> {
-        let called = catch_unwind(AssertUnwindSafe(|| act(self)));
+    fn call_periodic(&mut self, entry: Entry, mut every: Every, now: u64) -> Result<()> {
+        let called = catch_unwind(AssertUnwindSafe(|| (every.act)(self)));
         match called {
             Ok(result) => {
-                self.timers.resume(entry, Action::Every(act), now);
+                self.timers.resume(entry, every, now);
                 self.call_free(PERIODIC, |_| result)
             }
             Err(panic) => {
@@ -143,7 +150,7 @@ impl EventLoop {
     /// use os_pipe::PipeReader;
     /// use std::io::Write;
     /// use std::os::fd::{AsRawFd, RawFd};
-    /// use std::time::{Duration, Instant};
+    /// use std::time::Duration;
     ///
     /// /// Reads its pipe from some time on.
     /// struct Late(PipeReader, Instant);
@@ -189,7 +196,6 @@ impl EventLoop {
         if delay.is_zero() {
             return self.touch(key);
         }
-        let now: Instant = self.poller.now();
-        self.add_timer(Action::Settle(key), now.checked_add(delay), now, 0);
+        self.add_timer_after(delay, Action::Settle(key));
     }
 }

@@ -13,6 +13,7 @@ use super::cancel::Cancel;
 use super::id::{Key, Serial};
 use crate::error::Result;
 use crate::poller::Deadline;
+use crate::sys::once::Once;
 use queue::{Entry, Queue};
 
 /// The id of a timer: small and copyable. [`EventLoop::call_later`], [`EventLoop::call_at`] and
@@ -54,22 +55,39 @@ impl fmt::Debug for TimerId {
     }
 }
 
-type Once = Box<dyn FnOnce(&mut EventLoop) -> Result<()>>;
-type Repeated = Box<dyn FnMut(&mut EventLoop) -> Result<()>>;
+/// A periodic timer. Its n-th call is at `start` + n × `period`, in nanoseconds.
+pub(super) struct Periodic<F: ?Sized> {
+    start: u64,
+    period: u64,
+    act: F,
+}
+
+type Every = Box<Periodic<dyn FnMut(&mut EventLoop) -> Result<()>>>;
 
 /// The effect of a timer.
 pub(super) enum Action {
-    Once(Once),
-    Every(Repeated),
-    /// A periodic timer whose function runs.
-    Running,
+    Once(Once<EventLoop, Result<()>>),
+    Every(Every),
+    /// A periodic timer whose function runs, and its start.
+    Running(u64),
     /// A channel is settled: see [`EventLoop::settle_later`].
     Settle(Key),
     /// A channel's timeout is over: see [`EventLoop::set_timeout`].
     Timeout(Key),
 }
 
-/// The place of a timer.
+/// The place of a timer. It fills a cache line: timers are cancelled in any order, and each line is
+/// in no cache then.
+// Not an enum with this alignment, for which the compiler adds a tag.
+#[repr(align(64))]
+struct Place(Slot);
+
+impl Place {
+    fn is_taken(&self) -> bool {
+        matches!(self.0, Slot::Taken(_))
+    }
+}
+
 enum Slot {
     Vacant { next: Option<u32> },
     Taken(Timer),
@@ -77,14 +95,26 @@ enum Slot {
 
 struct Timer {
     serial: Serial,
-    /// That of the timer's entry in the queue. Other entries of the place are stale.
+    /// That of the timer's entry. Other entries of the place are stale. With [`COLLECTED`] once the
+    /// entry is not in the queue any more.
     seq: u64,
-    /// That entry is in the queue. If not, the pass has collected it.
-    queued: bool,
     action: Action,
-    /// The n-th call of a periodic timer is at `start` + n × `period`, in nanoseconds.
-    start: u64,
-    period: u64,
+}
+
+/// The pass has collected the timer's entry.
+const COLLECTED: u64 = 1 << 63;
+
+impl Timer {
+    #[inline]
+    fn is_queued(&self) -> bool {
+        self.seq & COLLECTED == 0
+    }
+
+    /// Checks whether `entry`, which was collected, is that of the timer.
+    #[inline]
+    fn is_at(&self, entry: &Entry) -> bool {
+        self.seq & !COLLECTED == entry.seq
+    }
 }
 
 /// The timers of a loop.
@@ -95,7 +125,7 @@ pub(super) struct Timers {
     queue: Queue,
     /// Stale entries in the queue.
     stale: usize,
-    slots: Vec<Slot>,
+    slots: Vec<Place>,
     /// The first vacant place.
     vacant: Option<u32>,
     /// Timers whose time has come and which the pass has not reached, in descending order.
@@ -111,6 +141,9 @@ const NEVER: u64 = u64::MAX - 1;
 
 /// Fewer stale entries than this are left alone.
 const FEW: usize = 1024;
+
+/// The memory of so many timers is kept for the next ones.
+const KEPT: usize = 16 * 1024;
 
 impl Timers {
     #[inline]
@@ -146,31 +179,34 @@ impl Timers {
         let Some(at) = at else {
             return NEVER;
         };
-        let since = at.saturating_duration_since(epoch).as_nanos();
-        u64::try_from(since).map_or(NEVER, |since| since.min(NEVER))
+        nanos(at.saturating_duration_since(epoch))
     }
 
-    fn add(&mut self, serial: Serial, action: Action, at: u64, period: u64) -> TimerId {
+    /// Converts the time `delay` after `now` to nanoseconds.
+    #[inline]
+    fn nanos_after(&mut self, now: Instant, delay: Duration) -> u64 {
+        let now = self.nanos(Some(now), now);
+        now.saturating_add(nanos(delay)).min(NEVER)
+    }
+
+    fn add(&mut self, serial: Serial, action: Action, at: u64) -> TimerId {
         let timer = Timer {
             serial,
-            seq: 0,
-            queued: false,
+            seq: COLLECTED,
             action,
-            start: at,
-            period,
         };
         self.one_shots += usize::from(matches!(timer.action, Action::Once(_)));
         self.count += 1;
         let slot = match self.vacant {
             Some(slot) => {
                 let place = &mut self.slots[slot as usize];
-                if let Slot::Vacant { next } = mem::replace(place, Slot::Taken(timer)) {
+                if let Slot::Vacant { next } = mem::replace(&mut place.0, Slot::Taken(timer)) {
                     self.vacant = next;
                 }
                 slot
             }
             None => {
-                self.slots.push(Slot::Taken(timer));
+                self.slots.push(Place(Slot::Taken(timer)));
                 (self.slots.len() - 1) as u32
             }
         };
@@ -182,24 +218,23 @@ impl Timers {
     fn schedule(&mut self, slot: u32, at: u64) {
         let seq = self.next_seq;
         self.next_seq += 1;
-        if let Some(Slot::Taken(timer)) = self.slots.get_mut(slot as usize) {
+        if let Some(Place(Slot::Taken(timer))) = self.slots.get_mut(slot as usize) {
             timer.seq = seq;
-            timer.queued = true;
         }
         self.queue.push(Entry { at, seq, slot });
     }
 
     fn get_mut(&mut self, id: TimerId) -> Option<&mut Timer> {
         match self.slots.get_mut(id.slot as usize) {
-            Some(Slot::Taken(timer)) if timer.serial == id.serial => Some(timer),
+            Some(Place(Slot::Taken(timer))) if timer.serial == id.serial => Some(timer),
             _ => None,
         }
     }
 
     /// Checks whether an entry is the one of its timer.
-    fn is_live(slots: &[Slot], entry: &Entry) -> bool {
+    fn is_live(slots: &[Place], entry: &Entry) -> bool {
         match slots.get(entry.slot as usize) {
-            Some(Slot::Taken(timer)) => timer.seq == entry.seq,
+            Some(Place(Slot::Taken(timer))) => timer.seq == entry.seq,
             _ => false,
         }
     }
@@ -208,13 +243,13 @@ impl Timers {
     fn remove(&mut self, slot: u32) -> Option<Timer> {
         let next = self.vacant;
         let place = self.slots.get_mut(slot as usize)?;
-        let Slot::Taken(timer) = mem::replace(place, Slot::Vacant { next }) else {
+        let Slot::Taken(timer) = mem::replace(&mut place.0, Slot::Vacant { next }) else {
             return None;
         };
         self.vacant = Some(slot);
         self.count -= 1;
         self.one_shots -= usize::from(matches!(timer.action, Action::Once(_)));
-        if timer.queued {
+        if timer.is_queued() {
             self.note_stale();
         }
         Some(timer)
@@ -222,8 +257,8 @@ impl Timers {
 
     /// Removes a periodic timer whose function has panicked, unless that had cancelled it.
     fn end_running(&mut self, entry: Entry) {
-        if let Some(Slot::Taken(timer)) = self.slots.get(entry.slot as usize) {
-            if matches!(timer.action, Action::Running) {
+        if let Some(Place(Slot::Taken(timer))) = self.slots.get(entry.slot as usize) {
+            if matches!(timer.action, Action::Running(_)) {
                 self.remove(entry.slot);
             }
         }
@@ -241,7 +276,7 @@ impl Timers {
 
     /// Frees the memory of many timers after the last of them.
     fn free_if_empty(&mut self) {
-        if self.count == 0 && self.slots.capacity() > FEW {
+        if self.count == 0 && self.slots.capacity() > KEPT {
             self.queue = Queue::default();
             self.stale = 0;
             self.slots = Vec::new();
@@ -265,19 +300,22 @@ impl Timers {
         }
     }
 
-    /// Frees the memory of stale entries and vacant places.
+    /// Frees the memory of stale entries, and of vacant places if they are the later half.
     #[cold]
     fn tidy(&mut self) {
         let slots = &self.slots;
         self.queue.retain(|entry| Self::is_live(slots, entry));
         self.stale = 0;
-        while let Some(Slot::Vacant { .. }) = self.slots.last() {
-            self.slots.pop();
+        let last = self.slots.iter().rposition(|place| place.is_taken());
+        let used = last.map_or(0, |last| last + 1);
+        if used > self.slots.len() / 2 {
+            return;
         }
+        self.slots.truncate(used);
         self.slots.shrink_to(2 * self.slots.len());
         self.vacant = None;
         for (slot, place) in self.slots.iter_mut().enumerate() {
-            if let Slot::Vacant { next } = place {
+            if let Slot::Vacant { next } = &mut place.0 {
                 *next = self.vacant.replace(slot as u32);
             }
         }
@@ -314,8 +352,7 @@ impl EventLoop {
         delay: Duration,
         act: impl FnOnce(&mut Self) -> Result<()> + 'static,
     ) -> TimerId {
-        let now = self.poller.now();
-        self.add_timer(Action::Once(Box::new(act)), now.checked_add(delay), now, 0)
+        self.add_timer_after(delay, Action::Once(Once::new(act)))
     }
 
     /// Calls `act` once, at `time`, or in the next pass if that has passed: see
@@ -326,7 +363,8 @@ impl EventLoop {
         act: impl FnOnce(&mut Self) -> Result<()> + 'static,
     ) -> TimerId {
         let now = self.poller.now();
-        self.add_timer(Action::Once(Box::new(act)), Some(time), now, 0)
+        let at = self.timers.nanos(Some(time), now);
+        self.add_timer(at, Action::Once(Once::new(act)))
     }
 
     /// Calls `act` again and again, the n-th time n × `period` from now, so that delays of single
@@ -360,9 +398,10 @@ impl EventLoop {
         act: impl FnMut(&mut Self) -> Result<()> + 'static,
     ) -> TimerId {
         let now = self.poller.now();
-        let nanos = u64::try_from(period.as_nanos()).unwrap_or(NEVER).max(1);
-        let first = now.checked_add(Duration::from_nanos(nanos));
-        self.add_timer(Action::Every(Box::new(act)), first, now, nanos)
+        let period = nanos(period).max(1);
+        let start = self.timers.nanos_after(now, Duration::from_nanos(period));
+        let every = Periodic { start, period, act };
+        self.add_timer(start, Action::Every(Box::new(every)))
     }
 
     /// Changes the time of a timer to `delay` from now. The further calls of a periodic timer
@@ -381,12 +420,16 @@ impl EventLoop {
     /// ```
     pub fn reset(&mut self, id: TimerId, delay: Duration) -> bool {
         let now = self.poller.now();
-        let at = self.timers.nanos(now.checked_add(delay), now);
+        let at = self.timers.nanos_after(now, delay);
         let Some(timer) = self.timers.get_mut(id) else {
             return false;
         };
-        timer.start = at;
-        let queued = timer.queued;
+        match &mut timer.action {
+            Action::Every(every) => every.start = at,
+            Action::Running(start) => *start = at,
+            Action::Once(_) | Action::Settle(_) | Action::Timeout(_) => {}
+        }
+        let queued = timer.is_queued();
         self.timers.schedule(id.slot, at);
         if queued {
             self.timers.note_stale();
@@ -418,22 +461,36 @@ impl EventLoop {
         self.timers.deadline()
     }
 
-    pub(super) fn add_timer(
-        &mut self,
-        action: Action,
-        at: Option<Instant>,
-        now: Instant,
-        period: u64,
-    ) -> TimerId {
-        let serial = self.take_serial();
-        let at = self.timers.nanos(at, now);
-        self.timers.add(serial, action, at, period)
+    /// Adds a timer that fires `delay` from now.
+    pub(super) fn add_timer_after(&mut self, delay: Duration, action: Action) -> TimerId {
+        let now = self.poller.now();
+        let at = self.timers.nanos_after(now, delay);
+        self.add_timer(at, action)
     }
+
+    fn add_timer(&mut self, at: u64, action: Action) -> TimerId {
+        let serial = self.take_serial();
+        self.timers.add(serial, action, at)
+    }
+}
+
+/// Converts a duration to nanoseconds: [`NEVER`] for one that is too long.
+#[inline]
+fn nanos(duration: Duration) -> u64 {
+    let seconds = duration.as_secs().saturating_mul(1_000_000_000);
+    let nanos = seconds.saturating_add(u64::from(duration.subsec_nanos()));
+    nanos.min(NEVER)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    #[cfg(target_pointer_width = "64")]
+    fn a_timer_fills_a_cache_line() {
+        assert_eq!(size_of::<Place>(), 64);
+    }
 
     const MANY: usize = 1_000_000;
 
@@ -447,9 +504,9 @@ mod tests {
     fn check_memory(event_loop: &EventLoop) {
         let timers = &event_loop.timers;
         assert!(timers.is_empty() && !timers.has_one_shots());
-        assert!(timers.slots.capacity() <= FEW && timers.due.capacity() <= FEW);
+        assert!(timers.slots.capacity() <= KEPT && timers.due.capacity() <= KEPT);
         assert!(
-            timers.queue.capacity() <= 4 * FEW,
+            timers.queue.capacity() <= 4 * KEPT,
             "{}",
             timers.queue.capacity()
         );

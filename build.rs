@@ -51,6 +51,11 @@ const FACTS: &[Fact] = &[
     // dup3(2) replaces a descriptor and keeps it close-on-exec in one step;
     // Apple systems have only dup2(2), and libc does not bind Android's dup3.
     ("has_dup3", &[LINUX, FREEBSD, NETBSD, OPENBSD, SOLARIS]),
+    // Connections to a port that several sockets listen on are distributed among them: with
+    // SO_REUSEPORT, or on FreeBSD SO_REUSEPORT_LB. Elsewhere one of the sockets gets them all, or
+    // the option does not exist.
+    ("distributes_port", &[LINUX, ANDROID, FREEBSD]),
+    ("has_reuseport_lb", &[&["freebsd"]]),
     // MSG_NOSIGNAL: a send on a broken connection fails with EPIPE, without
     // SIGPIPE. Apple systems know it since recently; SO_NOSIGPIPE, set on the
     // socket, does the same on all of them.

@@ -37,7 +37,7 @@ use fdloop::{
 use nix::unistd::{ForkResult, fork};
 
 const USAGE: &str = "\
-usage: prefork [--backend select|poll] [--workers N] [ADDR]
+usage: prefork [--backend select|poll|epoll] [--workers N] [ADDR]
   ADDR is HOST:PORT, IPV4:PORT, [IPV6]:PORT, a path with a slash, unix:PATH or @NAME;
   127.0.0.1:8080 by default
   N is the number of processes that serve; as many as there are processors by default";

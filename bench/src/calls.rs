@@ -43,11 +43,13 @@ pub fn run(contest: &Contest, _: &Effort) -> Result<Report, Box<dyn Error>> {
             .push(json!({ "peer": peer.name, "calls_per_event": sum, "of_which": calls }));
         if peer.name.starts_with("fdloop/") {
             let what = format!("system calls per event, {}", peer.name);
-            report.goals.push(Goal::at_most(
-                what,
-                if name.ends_with("epoll") { 3.05 } else { 3.005 },
-                Some(sum),
-            ));
+            // The poller over epoll checks its descriptors by the clock, and strace is slow.
+            let limit = if peer.name.ends_with("epoll") {
+                3.05
+            } else {
+                3.005
+            };
+            report.goals.push(Goal::at_most(what, limit, Some(sum)));
         }
     }
     report.tables.push(table);

@@ -146,6 +146,11 @@ impl Server {
         })
     }
 
+    /// The number of its process.
+    pub fn process(&self) -> u32 {
+        self.child.id()
+    }
+
     /// Makes a server without output, which will listen there.
     pub fn start_at(mut command: Command, port: u16) -> Result<Self, Box<dyn Error>> {
         let mut child = command.stdout(Stdio::piped()).spawn()?;

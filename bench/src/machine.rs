@@ -66,6 +66,22 @@ pub fn raise_descriptor_limit() {
     }
 }
 
+/// Takes `wanted` descriptors for this process and those that it starts, beyond the hard limit if
+/// the process has the right to. Returns how many it may have.
+pub fn take_descriptors(wanted: usize) -> usize {
+    let mut limit = libc::rlimit {
+        rlim_cur: wanted as libc::rlim_t,
+        rlim_max: wanted as libc::rlim_t,
+    };
+    // SAFETY: the kernel reads the limit.
+    unsafe { libc::setrlimit(libc::RLIMIT_NOFILE, &limit) };
+    // SAFETY: the kernel fills in the limit.
+    match unsafe { libc::getrlimit(libc::RLIMIT_NOFILE, &mut limit) } {
+        0 => limit.rlim_cur as usize,
+        _ => 0,
+    }
+}
+
 /// The machine, the system, and the versions.
 #[derive(Debug)]
 pub struct About(Vec<(String, String)>);

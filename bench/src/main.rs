@@ -7,6 +7,7 @@ mod cost;
 mod echo;
 mod effort;
 mod forward;
+mod idle;
 mod instructions;
 mod machine;
 mod memory;
@@ -38,6 +39,7 @@ and each part of it, as in `all` (with `--short` after it, as in `short`):
   chat           lines per second of AsyncChat, beside Python's asynchat
   forward        bytes per second through the example port_forward, beside socat
   memory         bytes of user space per idle connection
+  idle           100,000 idle connections on one loop (not in `all`)
   calls          system calls per event (needs strace)
   instructions   user-space instructions per event (needs valgrind)
   timers         nanoseconds for a timer, beside other loops
@@ -58,6 +60,9 @@ const PARTS: &[(&str, Part)] = &[
     ("timers", timers::run),
     ("remote", remote::run),
 ];
+
+/// The parts that `all` leaves out: they need more descriptors than a process usually may have.
+const APART: &[(&str, Part)] = &[("idle", idle::run)];
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = env::args().skip(1).collect();
@@ -86,6 +91,7 @@ fn command(words: &[&str]) -> Result<ExitCode, Box<dyn Error>> {
         [name, rest @ ..] => {
             let part: Vec<_> = PARTS
                 .iter()
+                .chain(APART)
                 .filter(|part| part.0 == *name)
                 .copied()
                 .collect();

@@ -65,7 +65,10 @@ pub fn run(_: &Contest, _: &Effort) -> Result<Report, Box<dyn Error>> {
         "User space, counted by the allocator: channel, map, watches and poller of {CONNECTIONS} \
          connections, with an empty handler whose predicates look at their own state."
     ));
-    let mut table = Table::new("", &["channel", "select", "poll", "the channel itself"]);
+    let mut table = Table::new(
+        "",
+        &["channel", "select", "poll", "epoll", "the channel itself"],
+    );
     let kinds: [(&str, Add, usize); 2] = [
         (
             "Dispatcher",

@@ -40,7 +40,7 @@ use progress::Progress;
 use rate::Bucket;
 
 const USAGE: &str = "\
-usage: pump [--rate BYTES] [--size BYTES] [--count] [--backend select|poll] <INPUT >OUTPUT
+usage: pump [--rate BYTES] [--size BYTES] [--count] [--backend select|poll|epoll] <INPUT >OUTPUT
   copies standard input to standard output, and shows the progress on stderr if that is a
   terminal
   --rate BYTES   copy at most so many bytes a second

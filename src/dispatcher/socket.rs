@@ -195,6 +195,20 @@ impl Socket {
         self.context("set SO_REUSEADDR", result)
     }
 
+    /// Allows several sockets of the same user to bind to one address, if each sets this before.
+    /// The kernel distributes new connections among those that listen, and datagrams likewise: a
+    /// loop in each thread can have a listener of its own. `SO_REUSEPORT`, or `SO_REUSEPORT_LB` on
+    /// FreeBSD. See socket(7).
+    ///
+    /// # Errors
+    ///
+    /// `Unsupported` except on Linux, Android, FreeBSD and DragonFly BSD; else the errors of
+    /// setsockopt(2).
+    pub fn set_reuse_port(&self) -> Result<()> {
+        let result = sys::socket::set_reuse_port(self.as_fd());
+        self.context("set SO_REUSEPORT", result)
+    }
+
     /// Sets whether data is sent at once (`TCP_NODELAY`), which is the default. If false,
     /// data can wait until the peer has acknowledged earlier data, so that many small sends
     /// share packets. A connection inherits the setting that its listener has when it accepts. See

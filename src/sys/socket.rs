@@ -312,6 +312,25 @@ pub(crate) fn set_reuse_addr(socket: BorrowedFd<'_>) -> io::Result<()> {
     Ok(nix_socket::setsockopt(&socket, sockopt::ReuseAddr, &true)?)
 }
 
+/// SO_REUSEPORT, where the system distributes connections among the sockets that have it.
+#[cfg(distributes_port)]
+pub(crate) fn set_reuse_port(socket: BorrowedFd<'_>) -> io::Result<()> {
+    #[cfg(not(has_reuseport_lb))]
+    use sockopt::ReusePort;
+    #[cfg(has_reuseport_lb)]
+    use sockopt::ReusePortLb as ReusePort;
+    Ok(nix_socket::setsockopt(&socket, ReusePort, &true)?)
+}
+
+#[cfg(not(distributes_port))]
+pub(crate) fn set_reuse_port(_: BorrowedFd<'_>) -> io::Result<()> {
+    Err(io::Error::new(
+        io::ErrorKind::Unsupported,
+        "this system does not distribute the connections of a port among sockets; let one listener \
+         accept, and hand the connections over",
+    ))
+}
+
 /// TCP_NODELAY.
 pub(crate) fn set_nodelay(socket: BorrowedFd<'_>, nodelay: bool) -> io::Result<()> {
     let result = nix_socket::setsockopt(&socket, sockopt::TcpNoDelay, &nodelay);

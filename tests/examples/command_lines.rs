@@ -29,7 +29,13 @@ fn nonsense_arguments_are_refused_with_the_usage() {
     }
     for number in ["0", "-1", "many"] {
         assert_usage("prefork", &["--workers", number], "not a number above 0");
+        assert_usage(
+            "reuseport_echo",
+            &["--threads", number],
+            "not a number above 0",
+        );
     }
+    assert_usage("reuseport_echo", &["/a/path"], "only an Internet address");
     assert_usage("port_forward", &[ANY_PORT], "REMOTE is missing");
     assert_usage("port_forward", &[ANY_PORT, "nonsense"], "nonsense");
     assert_usage("http_client", &[], "URL is missing");

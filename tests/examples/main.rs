@@ -29,6 +29,7 @@ mod record;
 #[cfg(all(feature = "tty", feature = "children"))]
 mod record_tmux;
 mod refuse;
+mod reuseport_echo;
 mod slow_names;
 mod smtp;
 mod timeouts;

@@ -25,6 +25,7 @@ fn every_example_has_a_usage() {
         "pump",
         "record",
         "prefork",
+        "reuseport_echo",
         "conformance",
         #[cfg(feature = "coroutines")]
         "coroutine_echo",

@@ -107,6 +107,38 @@ impl Endpoint {
         self.socket_for("set SO_REUSEADDR")?.set_reuse_addr()
     }
 
+    /// Allows several sockets to bind to one address, among which the kernel distributes new
+    /// connections: see [`Socket::set_reuse_port`]. Call it before [`bind`](Endpoint::bind).
+    ///
+    /// ```
+    /// use fdloop::{Dispatcher, Family, Handler, SocketType};
+    ///
+    /// struct Server;
+    /// impl Handler for Server {}
+    ///
+    /// # #[cfg(any(target_os = "linux", target_os = "android", target_os = "freebsd"))] {
+    /// let listen = |address: &str| -> fdloop::Result<_> {
+    ///     let mut channel = Dispatcher::unconnected(Server);
+    ///     channel.create_socket(Family::Inet, SocketType::Stream)?;
+    ///     channel.set_reuse_port()?;
+    ///     channel.bind(address)?;
+    ///     channel.listen(1024)?;
+    ///     Ok(channel)
+    /// };
+    /// let first = listen("127.0.0.1:0")?;
+    /// let second = listen(&first.local_addr()?.to_string())?;
+    /// assert_eq!(first.local_addr()?, second.local_addr()?);
+    /// # }
+    /// # Ok::<(), fdloop::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// `NotConnected` if the channel has no socket; else as for [`Socket::set_reuse_port`].
+    pub fn set_reuse_port(&mut self) -> Result<()> {
+        self.socket_for("set SO_REUSEPORT")?.set_reuse_port()
+    }
+
     /// Sets whether TCP sends small segments at once (`TCP_NODELAY`): see
     /// [`Socket::set_nodelay`].
     ///

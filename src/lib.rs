@@ -263,8 +263,8 @@ pub use crate::signals::{Sender, SignalId, SignalInfo};
 pub use crate::coroutine::Signals;
 #[cfg(feature = "coroutines")]
 pub use crate::coroutine::{
-    Async, Handle, Interval, JoinHandle, Listener, QueueReceiver, QueueSender, Sleep, queue,
-    unbounded_queue,
+    Async, Conversation, Handle, Interval, JoinHandle, Listener, Part, QueueReceiver, QueueSender,
+    Sleep, queue, unbounded_queue,
 };
 #[cfg(with_epoll)]
 pub use crate::poller::EpollPoller;

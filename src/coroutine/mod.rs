@@ -1,5 +1,6 @@
 //! Coroutines: futures that a loop polls beside its channels.
 
+mod conversation;
 mod descriptor;
 mod executor;
 mod handle;
@@ -12,6 +13,7 @@ mod slot;
 mod source;
 mod task;
 
+pub use conversation::{Conversation, Part};
 pub use descriptor::Async;
 pub use handle::Handle;
 pub use net::Listener;

@@ -9,6 +9,7 @@
 #[path = "../common/mod.rs"]
 mod common;
 
+mod conversations;
 mod descriptors;
 mod fairness;
 mod mixing;

@@ -195,7 +195,10 @@
 //! - `expect`: `Expect`, for scripts that talk to programs on a terminal.
 //! - `sim`: the module `sim`, a simulated world for tests of your handlers without descriptors,
 //!   threads or sleeping.
-//! - `coroutines`: async functions on the same loop, `EventLoop::spawn`, `Handle` and `Async`.
+//! - `coroutines`: async functions on the same loop, `EventLoop::spawn`, `Handle`, `Async` and
+//!   `Conversation`. The chapter [From generators and callbacks to async] introduces them.
+//!
+//! [From generators and callbacks to async]: https://github.com/fdloop/fdloop/blob/main/docs/coroutines.md
 
 // Without a feature, the documentation's links to what it adds lead nowhere.
 #![cfg_attr(
@@ -213,6 +216,11 @@
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]
 struct Readme;
+
+/// The chapter on coroutines, for the same reason.
+#[cfg(all(doctest, feature = "coroutines"))]
+#[doc = include_str!("../docs/coroutines.md")]
+struct Coroutines;
 
 mod address;
 mod chat;

@@ -209,8 +209,8 @@ impl EventLoop {
     /// cancels it.
     ///
     /// A panic of the future passes through the loop, and the other tasks go on when that runs again.
-    /// If the loop [catches panics](crate::Builder::catch_panics), the panic is logged. Whoever
-    /// awaits the task panics in both cases, or gets an error: see [`JoinHandle::joined`].
+    /// If the loop [catches panics](crate::Builder::catch_panics), the panic is logged. A
+    /// task that awaits it panics in both cases, or gets an error: see [`JoinHandle::joined`].
     ///
     /// ```
     /// use fdloop::EventLoop;

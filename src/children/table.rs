@@ -226,8 +226,10 @@ fn finish(event_loop: &mut EventLoop, id: ChildId, exited: Result<ExitStatus>) {
         else {
             return Ok(());
         };
-        let what = format_args!("the callback of the child process {}", id.pid);
-        event_loop.call_free(what, |event_loop| act(event_loop, exited))
+        event_loop.call_free(
+            format_args!("the callback of the child process {}", id.pid),
+            |event_loop| act(event_loop, exited),
+        )
     });
 }
 

@@ -147,22 +147,22 @@ fn call(event_loop: &mut EventLoop, id: SignalId, info: SignalInfo) -> Result<()
     let Some(mut callback) = callback else {
         return Ok(());
     };
-    let what = format_args!("a callback of {info}");
-    match catch_unwind(AssertUnwindSafe(|| callback(event_loop, info))) {
+    let result = match catch_unwind(AssertUnwindSafe(|| callback(event_loop, info))) {
         Ok(result) => {
             if let Some(kept) = event_loop.state_mut(id.callback) {
                 *kept = Some(callback);
             }
-            event_loop.call_free(what, |_| result)
+            result
         }
         Err(panic) => {
             event_loop.cancel(id);
             if !event_loop.catches_panics() {
                 resume_unwind(panic);
             }
-            event_loop.call_free(what, |_| Err(Error::panicked(&*panic)))
+            Err(Error::panicked(&*panic))
         }
-    }
+    };
+    event_loop.call_free(format_args!("a callback of {info}"), |_| result)
 }
 
 /// Makes a descriptor in place of that of `old`, which other code has closed.

@@ -108,15 +108,14 @@ pub(crate) fn open_pty() -> io::Result<(OwnedFd, OwnedFd)> {
 #[cfg(not(opens_ptys_in_steps))]
 pub(crate) fn open_pty() -> io::Result<(OwnedFd, OwnedFd)> {
     let (mut master, mut terminal) = (-1, -1);
-    let none = std::ptr::null_mut;
     // SAFETY: the call writes one number to each of the first two pointers, which are to
     // integers that are exclusively borrowed. It permits the others to be null.
     check(unsafe {
         libc::openpty(
             &raw mut master,
             &raw mut terminal,
-            none(),
-            none(),
+            std::ptr::null_mut(),
+            std::ptr::null_mut(),
             std::ptr::null_mut(),
         )
     })?;

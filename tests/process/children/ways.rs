@@ -19,7 +19,7 @@ pub fn in_each_way(test: &str, act: impl Fn()) {
 /// Makes pidfd_open(2) fail with `errno` in this process from now on, as old kernels and containers
 /// do. The filter of a later call decides before that of an earlier one only if it is the
 /// stricter, so that all fail, with the `errno` of the last.
-#[cfg(target_os = "linux")]
+#[cfg(all(target_os = "linux", target_pointer_width = "64"))]
 #[allow(clippy::multiple_unsafe_ops_per_block, reason = "tests")]
 pub fn refuse_pidfds(errno: i32) {
     const NUMBER_AT: u32 = 0;

@@ -16,6 +16,8 @@ mod common;
 #[cfg(feature = "expect")]
 mod expect;
 mod job_control;
+#[cfg(target_os = "linux")]
+mod killed;
 mod on_a_terminal;
 mod pty;
 mod raw_mode;

@@ -16,7 +16,7 @@ use fdloop::{Error, EventLoop, SignalId};
 
 /// Every signal that a program can have a callback for.
 fn catchable() -> Vec<i32> {
-    let mut signals = vec![
+    let signals = [
         libc::SIGHUP,
         libc::SIGINT,
         libc::SIGQUIT,
@@ -41,8 +41,10 @@ fn catchable() -> Vec<i32> {
         libc::SIGUSR2,
     ];
     #[cfg(target_os = "linux")]
-    signals.extend(libc::SIGRTMIN()..=libc::SIGRTMAX());
-    signals
+    let real_time = libc::SIGRTMIN()..=libc::SIGRTMAX();
+    #[cfg(not(target_os = "linux"))]
+    let real_time = [];
+    signals.into_iter().chain(real_time).collect()
 }
 
 #[test]

@@ -4,9 +4,9 @@
 use std::path::Path;
 
 use super::{Calls, open_descriptors, raise};
-use crate::common::{
-    in_own_process, on_every_backend, this_test, turn_once, turn_until, with_every_loop,
-};
+#[cfg(target_os = "linux")]
+use crate::common::turn_until;
+use crate::common::{in_own_process, on_every_backend, this_test, turn_once, with_every_loop};
 use fdloop::{Ended, EventLoop};
 
 #[test]

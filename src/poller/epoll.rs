@@ -499,7 +499,9 @@ impl Poller for EpollPoller {
 
 #[cfg(test)]
 mod tests {
+    #[cfg(target_os = "linux")]
     use std::collections::BTreeMap;
+    #[cfg(target_os = "linux")]
     use std::fs::{self, File};
     use std::os::fd::AsRawFd;
     use std::os::unix::net::UnixStream;

@@ -37,7 +37,8 @@ pub(crate) fn open_pidfd(pid: pid_t) -> io::Result<OwnedFd> {
 }
 
 /// Sends a signal: to the process of `pidfd`, if there is one, which cannot be another one, else to
-/// `pid`, which the caller has not reaped.
+/// `pid`, which the caller has not reaped. That is also the way if other code has closed `pidfd` and
+/// the loop has not found out yet.
 pub(crate) fn send_signal(
     pid: pid_t,
     pidfd: Option<BorrowedFd<'_>>,
@@ -56,7 +57,10 @@ pub(crate) fn send_signal(
                 0_usize,
             )
         };
-        return check(if result < 0 { -1 } else { 0 }).map(drop);
+        match check(if result < 0 { -1 } else { 0 }) {
+            Err(error) if error.raw_os_error() == Some(libc::EBADF) => {}
+            sent => return sent.map(drop),
+        }
     }
     #[cfg(not(has_pidfd))]
     let _ = pidfd;

@@ -215,16 +215,16 @@ fn a_child_gets_signals_as_long_as_it_was_not_reaped() {
     in_each_way(this_test!(), || {
         with_every_loop(|event_loop| {
             let exits = Exits::default();
-            let child = shell("exec sleep 3600");
+            let (child, _stdin) = waiting(1);
             let id = event_loop
-                .on_child_exit(child, exits.recorder("sleep"))
+                .on_child_exit(child, exits.recorder("child"))
                 .unwrap();
             assert!(event_loop.signal_child(id, 0).unwrap());
             let error = event_loop.signal_child(id, 1_000).unwrap_err();
             assert_eq!(error.kind(), io::ErrorKind::InvalidInput, "{error}");
             assert!(event_loop.signal_child(id, libc::SIGKILL).unwrap());
             event_loop.run().unwrap();
-            exits.check(&[("sleep", End::Signal(libc::SIGKILL))]);
+            exits.check(&[("child", End::Signal(libc::SIGKILL))]);
             assert!(!event_loop.signal_child(id, libc::SIGKILL).unwrap());
         });
     });

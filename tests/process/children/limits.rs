@@ -6,7 +6,7 @@ use std::fs::File;
 use std::os::fd::AsRawFd;
 
 use super::ways::in_each_way;
-use super::{End, Exits, open_descriptors, shell, waiting};
+use super::{End, Exits, open_descriptors, waiting};
 use crate::common::{in_own_process, this_test, with_every_loop};
 
 #[test]
@@ -15,18 +15,21 @@ fn a_child_takes_one_descriptor_at_most() {
         with_every_loop(|event_loop| {
             let before = open_descriptors();
             let exits = Exits::default();
+            let mut ends = Vec::new();
             let ids = ["1", "2"].map(|name| {
-                let child = shell("exec sleep 3600");
+                let (child, stdin) = waiting(1);
+                ends.push(stdin);
                 event_loop
                     .on_child_exit(child, exits.recorder(name))
                     .unwrap()
             });
-            assert!(open_descriptors() <= before + ids.len());
+            assert!(open_descriptors() <= before + ends.len() + ids.len());
             for id in ids {
                 event_loop.signal_child(id, libc::SIGKILL).unwrap();
             }
             event_loop.run().unwrap();
             assert_eq!(exits.take().len(), ids.len());
+            drop(ends);
             assert_eq!(open_descriptors(), before);
         });
     });
@@ -60,14 +63,14 @@ fn a_child_is_reported_after_other_code_has_closed_its_descriptor() {
     in_own_process(this_test!(), || {
         with_every_loop(|event_loop| {
             let exits = Exits::default();
-            let child = shell("exec sleep 3600");
+            let (child, _stdin) = waiting(1);
             let next = File::open("/dev/null").unwrap().as_raw_fd();
             let id = event_loop
                 .on_child_exit(child, exits.recorder("child"))
                 .unwrap();
             // SAFETY: the loop finds out that its descriptor is gone, which is the test.
             assert_eq!(unsafe { libc::close(next) }, 0);
-            event_loop.turn(Some(std::time::Duration::ZERO)).unwrap();
+            // Also before the loop finds out.
             assert!(event_loop.signal_child(id, libc::SIGTERM).unwrap());
             event_loop.run().unwrap();
             exits.check(&[("child", End::Signal(libc::SIGTERM))]);

@@ -75,7 +75,10 @@ impl EventLoop {
     /// value.
     ///
     /// The exit may be reported before the last output was read, and the output may go on after
-    /// it, if the child has left it to another process. A program that wants both waits for both.
+    /// it, if the child has left it to another process. A program that wants both waits for both. One
+    /// that is done with the child calls
+    /// [`end_input_when_empty`](crate::Endpoint::end_input_when_empty): what the child has written is
+    /// read, and the output ends.
     ///
     /// # How
     ///

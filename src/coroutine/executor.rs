@@ -197,17 +197,20 @@ impl Executor {
         }
         self.perform_all();
         drop(lent);
-        if self.gone.get() {
-            // A task has dropped its own loop, or put another one in its place.
-            self.shut_down();
-        }
-        if let Some(payload) = panic {
+        if panic.is_some() {
+            // Before the loop goes: each woken task must be where it is found.
             let mut queue = self.queue.lock();
             while let Some(task) = batch.pop_back() {
                 queue.push_front(task);
             }
             drop(queue);
             self.queue.request();
+        }
+        if self.gone.get() {
+            // A task has dropped its own loop, or put another one in its place.
+            self.shut_down();
+        }
+        if let Some(payload) = panic {
             resume_unwind(payload);
         }
         self.spare.replace(batch);

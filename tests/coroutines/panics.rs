@@ -103,3 +103,28 @@ fn a_panic_of_the_future_of_block_on_is_its_callers() {
         assert_eq!(output.unwrap(), 1);
     });
 }
+
+#[test]
+fn a_task_that_drops_its_loop_and_panics_takes_the_woken_tasks_with_it() {
+    on_every_backend(|backend| {
+        let mut event_loop = EventLoop::with_backend(backend).unwrap();
+        let handle = event_loop.handle();
+        let alive = Alive::default();
+        let replaces = event_loop.spawn(async move {
+            let other = EventLoop::with_backend(backend).unwrap();
+            let own = handle.with(|event_loop| std::mem::replace(event_loop, other));
+            drop(own.unwrap());
+            panic!("on purpose");
+        });
+        let living = alive.one();
+        let woken = event_loop.spawn(async move {
+            let _living = living;
+            yield_now().await;
+        });
+        let caught = catch_unwind(AssertUnwindSafe(|| event_loop.run()));
+        let payload = caught.unwrap_err();
+        assert_eq!(payload.downcast_ref::<&str>(), Some(&"on purpose"));
+        assert_eq!(alive.count(), 0);
+        assert!(replaces.is_finished() && woken.is_finished());
+    });
+}

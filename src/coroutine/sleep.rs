@@ -141,10 +141,11 @@ impl Interval {
         ready!(Pin::new(&mut self.sleep).poll(cx));
         let executor = Rc::clone(&self.sleep.executor);
         let next = self.sleep.at.and_then(|at| {
-            let late = executor.now().saturating_duration_since(at);
-            let missed = late.as_nanos() / self.period.as_nanos();
-            let ticks = u32::try_from(missed + 1).ok()?;
-            at.checked_add(self.period.checked_mul(ticks)?)
+            let now = executor.now().max(at);
+            // The time since the last tick that should have been.
+            let over = now.duration_since(at).as_nanos() % self.period.as_nanos();
+            let over = Duration::from_nanos(u64::try_from(over).unwrap_or(0));
+            now.checked_add(self.period.saturating_sub(over))
         });
         self.sleep = Sleep::until(executor, next);
         Poll::Ready(())

@@ -88,3 +88,28 @@ fn hours_of_sleep_take_no_time() {
     })
     .unwrap();
 }
+
+#[test]
+fn an_interval_of_nothing_goes_on_after_a_long_pause() {
+    for_seeds(1, |world| {
+        let mut event_loop = world.event_loop();
+        let handle = event_loop.handle();
+        let ticks = Rc::new(Cell::new(0));
+        let count = Rc::clone(&ticks);
+        event_loop
+            .spawn(async move {
+                let mut interval = handle.interval(Duration::ZERO);
+                for _ in 0..3 {
+                    interval.tick().await;
+                    count.set(count.get() + 1);
+                    // More nanoseconds than 32 bits can count.
+                    handle.sleep(Duration::from_secs(10)).await;
+                }
+            })
+            .detach();
+        world.run(&mut event_loop)?;
+        assert_eq!(ticks.get(), 3);
+        Ok(())
+    })
+    .unwrap();
+}

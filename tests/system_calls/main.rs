@@ -15,5 +15,7 @@ mod common;
 
 mod accept_errors;
 mod chat_calls;
+#[cfg(target_os = "linux")]
+mod forward_calls;
 mod idle_calls;
 mod nodelay;

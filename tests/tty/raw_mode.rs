@@ -177,6 +177,41 @@ fn guards_of_several_terminals_are_put_back_one_by_one() {
 }
 
 #[test]
+fn guards_may_come_and_go_while_signals_arrive() {
+    in_own_process(this_test!(), || {
+        let done = AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            // SIGCONT sets raw mode again, of those guards that are not about to end.
+            scope.spawn(|| {
+                while !done.load(Ordering::SeqCst) {
+                    signal_hook::low_level::raise(libc::SIGCONT).unwrap();
+                }
+            });
+            let workers: Vec<_> = (0..3)
+                .map(|_| {
+                    scope.spawn(|| {
+                        let pty = Pty::open().unwrap();
+                        let before = tcgetattr(pty.terminal()).unwrap();
+                        for _ in 0..300 {
+                            let raw = RawMode::new(pty.terminal()).unwrap();
+                            assert_ne!(tcgetattr(pty.terminal()).unwrap(), before);
+                            raw.pause().unwrap();
+                            assert_eq!(tcgetattr(pty.terminal()).unwrap(), before);
+                            raw.resume().unwrap();
+                            drop(raw);
+                            assert_eq!(tcgetattr(pty.terminal()).unwrap(), before);
+                        }
+                    })
+                })
+                .collect();
+            let results: Vec<_> = workers.into_iter().map(|worker| worker.join()).collect();
+            done.store(true, Ordering::SeqCst);
+            assert!(results.iter().all(Result::is_ok));
+        });
+    });
+}
+
+#[test]
 fn a_panic_puts_the_terminal_back() {
     let pty = Pty::open().unwrap();
     let before = tcgetattr(pty.terminal()).unwrap();

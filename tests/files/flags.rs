@@ -257,6 +257,25 @@ fn flags_that_a_new_description_would_lose_are_kept() {
 }
 
 #[test]
+fn a_fifo_that_cannot_be_opened_anew_has_its_flags_put_back() {
+    // Without a reader, opening it for writing fails (ENXIO).
+    let dir = TempDir::new();
+    let fifo = dir.join("fifo");
+    nix::unistd::mkfifo(&fifo, Mode::S_IRWXU).unwrap();
+    let both = File::options().read(true).write(true).open(&fifo).unwrap();
+    let writer = File::options().write(true).open(&fifo).unwrap();
+    drop(both);
+    let wrapper = FileWrapper::new(&writer).unwrap();
+    assert!(!blocks(&writer), "the description is shared");
+    drop(wrapper);
+    assert!(blocks(&writer), "the flag was put back");
+    let mut untouched = FileWrapper::leave_blocking(&writer).unwrap();
+    assert!(blocks(&writer));
+    let error = untouched.write(b"x").unwrap_err();
+    assert_eq!(error.kind(), io::ErrorKind::BrokenPipe);
+}
+
+#[test]
 fn closing_a_file_wrapper_puts_the_flags_back() {
     let (master, _terminal) = master();
     let mut wrapper = FileWrapper::new(&master).unwrap();

@@ -77,10 +77,10 @@ impl SimPoller {
             .map(|(fd, interest)| format!("fd {fd} for {interest:?}"))
             .collect();
         let message = format!(
-            "the simulated world is at rest, and the loop would wait for ever: for {}. Let a peer \
-             send or close, or end the run with World::run",
+            "nothing more can happen in the simulated world, and the loop waits for {}: let a peer \
+             send or close, or use World::run, which returns at this point",
             match waiting.as_slice() {
-                [] => "nothing".to_owned(),
+                [] => "nothing in particular".to_owned(),
                 waiting => waiting.join(", "),
             }
         );

@@ -20,9 +20,12 @@ impl<H: Handler> Dispatcher<H> {
     #[inline(never)]
     fn drive(&mut self, event_loop: &mut EventLoop, mut turn: Turn) -> Result<()> {
         while let Some(call) = self.endpoint.next_call(&mut turn)? {
-            if call == Call::Close && self.has_wanted_input(event_loop) {
+            // A chat drops what it receives when its close is due.
+            if matches!(call, Call::Close | Call::Read) && self.has_wanted_input(event_loop) {
                 self.endpoint.put_off_close();
-                continue;
+                if call == Call::Close {
+                    continue;
+                }
             }
             self.endpoint.begin_call(call);
             let result = self.call(event_loop, call);

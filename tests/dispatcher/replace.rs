@@ -404,3 +404,44 @@ fn an_error_after_a_replacement_loses_neither_the_connection_nor_its_input() {
         }
     });
 }
+
+/// Replies to a count of 0 before it reads pieces.
+struct Eager(Rc<RefCell<Vec<Vec<u8>>>>);
+
+impl ChatHandler for Eager {
+    fn found_terminator(&mut self, io: &mut ChatIo<'_>) -> Result<()> {
+        self.0.borrow_mut().push(io.take_data());
+        io.set_terminator(";");
+        io.push("a reply")
+    }
+}
+
+/// Leaves the connection to an [`Eager`] chat.
+struct Lazy(Rc<RefCell<Vec<Vec<u8>>>>);
+
+impl ChatHandler for Lazy {
+    fn found_terminator(&mut self, io: &mut ChatIo<'_>) -> Result<()> {
+        let pieces = Rc::clone(&self.0);
+        io.replace(move |connection, event_loop| {
+            let mut chat = AsyncChat::from_connection(connection, Eager(pieces));
+            chat.set_terminator(0);
+            event_loop.add(chat)?;
+            Ok(())
+        })
+    }
+}
+
+#[test]
+fn input_that_came_along_is_read_although_the_first_reply_fails() {
+    with_every_loop(|event_loop| {
+        let (ours, mut theirs) = UnixStream::pair().unwrap();
+        let pieces = Rc::new(RefCell::new(Vec::new()));
+        let mut chat = AsyncChat::new(ours, Lazy(Rc::clone(&pieces))).unwrap();
+        chat.set_terminator("!");
+        event_loop.add(chat).unwrap();
+        theirs.write_all(b"!abc;def;").unwrap();
+        drop(theirs);
+        turn_until_empty(event_loop);
+        assert_eq!(*pieces.borrow(), [&b""[..], b"abc", b"def"]);
+    });
+}

@@ -17,7 +17,7 @@ use crate::machine;
 use crate::report::{Report, Table, median, number};
 
 /// The servers that are measured.
-const SERVERS: [&str; 4] = ["raw/epoll", "fdloop/epoll", "fdloop/poll", "fdloop/select"];
+const SERVERS: [&str; 3] = ["raw/epoll", "fdloop/epoll", "fdloop/poll"];
 
 /// Connections from one address of the loopback interface, which has fewer than 2^16 ports.
 const FROM_ONE_ADDRESS: usize = 20_000;
@@ -80,6 +80,7 @@ pub fn run(contest: &Contest, effort: &Effort) -> Result<Report, Box<dyn Error>>
     let mut table = Table::new("", &head);
     for connections in [many / 10, many] {
         for name in SERVERS {
+            eprintln!("  {name}, {connections} connections");
             let costs = match measure(contest, name, connections, rest) {
                 Ok(costs) => costs,
                 Err(error) => {

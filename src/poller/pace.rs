@@ -4,11 +4,12 @@ use std::time::{Duration, Instant};
 
 use super::trial::Trial;
 
-/// Upper bound on waits in a row that ask only the recently active descriptors.
-const HOT_WAITS: u8 = 15;
+/// While only the recently active descriptors are asked otherwise, asking all takes one of so many
+/// parts of the time.
+const SHARE: u32 = 10;
 
-/// Upper bound on the duration of such a series of waits.
-const HOT_TIME: Duration = Duration::from_millis(1);
+/// Upper bound on the time for which asking all is put off, however long it takes.
+const LONGEST: Duration = Duration::from_millis(2);
 
 /// Below this number all descriptors are asked in each wait: it costs no more.
 const MANY: usize = 64;
@@ -27,10 +28,12 @@ pub(super) struct Pace {
     adaptive: bool,
     probe: Trial,
     hot: Trial,
-    /// The number of waits in a row that asked only the hot descriptors.
-    hot_waits: u8,
-    /// The time at which all were last asked, if that matters.
-    all_asked: Option<Instant>,
+    /// The time at which all are to be asked at the latest, if that matters.
+    all_due: Option<Instant>,
+    /// The time at which the asking of all began that is being made, if that was due.
+    began: Option<Instant>,
+    /// The time for which the next asking of all is put off.
+    pause: Duration,
 }
 
 impl Pace {
@@ -39,8 +42,9 @@ impl Pace {
             adaptive: true,
             probe: Trial::new(),
             hot: Trial::new(),
-            hot_waits: 0,
-            all_asked: None,
+            all_due: None,
+            began: None,
+            pause: Duration::ZERO,
         }
     }
 
@@ -67,16 +71,16 @@ impl Pace {
             self.hot.tried(false);
             return false;
         }
-        if self.hot_waits >= HOT_WAITS {
-            return false;
-        }
         let now = Instant::now();
-        now.duration_since(*self.all_asked.get_or_insert(now)) < HOT_TIME
+        if self.all_due.is_some_and(|due| now < due) {
+            return true;
+        }
+        self.began = Some(now);
+        false
     }
 
     /// Records whether asking only the hot ones has found `something`.
     pub(super) fn hot_found(&mut self, something: bool) {
-        self.hot_waits += 1;
         self.hot.tried(something);
     }
 
@@ -88,6 +92,7 @@ impl Pace {
     /// Records whether asking `all` without blocking has found `something`.
     pub(super) fn probe_found(&mut self, something: bool, all: usize) {
         self.probe.tried(something);
+        self.note_cost();
         // If it found nothing, a call that may block follows, which ends the wait.
         if something {
             self.hot.pass();
@@ -107,11 +112,19 @@ impl Pace {
         self.note_all_asked(all);
     }
 
+    /// Finds out for how long the next asking is put off, after one that did not sleep.
+    fn note_cost(&mut self) {
+        if let Some(began) = self.began.take() {
+            self.pause = (began.elapsed() * (SHARE - 1)).min(LONGEST);
+        }
+    }
+
     fn note_all_asked(&mut self, all: usize) {
+        self.began = None;
         if self.tells_hot(all) {
-            self.hot_waits = 0;
             // Reading the clock has a cost, too.
-            self.all_asked = self.hot.is_due().then(Instant::now);
+            let due = self.hot.is_due().then(|| Instant::now() + self.pause);
+            self.all_due = due;
         }
     }
 }
@@ -130,12 +143,24 @@ mod tests {
         }
     }
 
-    #[test]
-    fn hot_descriptors_that_had_nothing_once_are_asked_alone_again() {
+    /// Makes a schedule under which the hot descriptors are asked alone.
+    fn hot_pace() -> Pace {
         let mut pace = Pace::new();
         pace.block_found(true, 1_000);
+        // The price is not known yet.
+        assert!(!pace.try_hot(10, 1_000));
+        std::thread::sleep(Duration::from_micros(100));
+        pace.probe_found(true, 1_000);
+        pace
+    }
+
+    #[test]
+    fn hot_descriptors_that_had_nothing_once_are_asked_alone_again() {
+        let mut pace = hot_pace();
+        pace.all_due = Some(Instant::now() + LONGEST * 1_000);
         assert!(pace.try_hot(10, 1_000));
         pace.hot_found(false);
+        pace.pause = LONGEST * 1_000;
         let again = (0..4).any(|_| {
             pace.probe_found(true, 1_000);
             pace.try_hot(10, 1_000)
@@ -144,19 +169,26 @@ mod tests {
     }
 
     #[test]
-    fn hot_descriptors_are_asked_alone_only_so_many_times_in_a_row() {
-        let mut pace = Pace::new();
+    fn asking_all_is_put_off_for_nine_times_as_long_as_it_took() {
+        let mut pace = hot_pace();
+        assert!(pace.pause >= Duration::from_micros(900) && pace.pause <= LONGEST);
+        // A blocking call says nothing about the price.
+        let before = pace.pause;
         pace.block_found(true, 1_000);
-        let mut in_a_row = 0;
-        for _ in 0..1_000 {
-            if pace.try_hot(10, 1_000) {
-                in_a_row += 1;
-                assert!(in_a_row <= HOT_WAITS);
-                pace.hot_found(true);
-            } else {
-                in_a_row = 0;
-                pace.probe_found(true, 1_000);
-            }
-        }
+        assert_eq!(pace.pause, before);
+        let put_off = pace.all_due.unwrap().duration_since(Instant::now());
+        assert!(put_off <= before);
+    }
+
+    #[test]
+    fn asking_all_is_put_off_for_two_milliseconds_at_most_however_long_it_takes() {
+        let mut pace = hot_pace();
+        pace.all_due = Some(Instant::now());
+        assert!(!pace.try_hot(10, 1_000));
+        std::thread::sleep(LONGEST);
+        pace.probe_found(true, 1_000);
+        assert_eq!(pace.pause, LONGEST);
+        std::thread::sleep(LONGEST);
+        assert!(!pace.try_hot(10, 1_000), "it is due");
     }
 }

@@ -20,10 +20,11 @@ use crate::sys::poll as sys;
 /// # Pace
 ///
 /// Under load it asks without blocking first, which costs the kernel less. Of 64 descriptors or
-/// more, most waits ask only the recently active ones. The others are asked at the latest in
-/// every 16th wait, in the first wait that begins more than a millisecond after they were last
-/// asked, and whenever no active one is ready. While some descriptors are busy, an event of an
-/// idle one may be reported that much later. No event is lost.
+/// more, most waits ask only the recently active ones. All are asked whenever no active one is
+/// ready, and otherwise so often that it takes a tenth of the time. While some descriptors are
+/// busy, an event of an idle one may be reported that much later: in the first wait that begins 2
+/// milliseconds after it happened, at the latest. (Where asking all takes more than 0.2
+/// milliseconds, this bound makes it take more than a tenth of the time.) No event is lost.
 ///
 /// A shortcut that finds nothing is tried at growing intervals, at most 64 waits: a loop that
 /// sleeps most of the time makes one call in each other wait. A wait whose deadline has passed

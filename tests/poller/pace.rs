@@ -12,6 +12,9 @@ use std::time::{Duration, Instant};
 use crate::common::{PATIENCE, on_every_backend, poller_of, this_test, traced_on_every_backend};
 use fdloop::{Backend, Deadline, Event, Interest, Poller, Readiness};
 
+/// The time for which an event of an idle descriptor may be put off.
+const BOUND: Duration = Duration::from_millis(2);
+
 /// Pairs of sockets that a poller watches one side of.
 struct Field {
     poller: Box<dyn Poller>,
@@ -73,7 +76,7 @@ impl Field {
 }
 
 #[test]
-fn an_idle_descriptor_is_served_within_sixteen_waits_while_others_are_saturated() {
+fn every_idle_descriptor_is_served_while_others_are_saturated() {
     on_every_backend(|backend| {
         let mut field = Field::new(poller_of(backend), 200);
         let fds = field.fds();
@@ -85,15 +88,22 @@ fn an_idle_descriptor_is_served_within_sixteen_waits_while_others_are_saturated(
         }
         for fd in cold {
             field.say(*fd);
-            let waits = (1..).find(|_| field.wait().contains(fd)).unwrap();
-            assert!(waits <= 16, "fd {fd} was told of after {waits} waits");
+            let begin = Instant::now();
+            loop {
+                // A wait that begins so late asks all.
+                let late = begin.elapsed() > BOUND;
+                if field.wait().contains(fd) {
+                    break;
+                }
+                assert!(!late, "fd {fd} was not reported in a late wait");
+            }
             field.hear(*fd);
         }
     });
 }
 
 #[test]
-fn an_idle_descriptor_is_served_in_the_first_wait_after_a_millisecond() {
+fn an_idle_descriptor_is_served_in_the_first_wait_after_two_milliseconds() {
     on_every_backend(|backend| {
         let mut field = Field::new(poller_of(backend), 200);
         let fds = field.fds();
@@ -104,9 +114,9 @@ fn an_idle_descriptor_is_served_in_the_first_wait_after_a_millisecond() {
         for fd in &fds[100..120] {
             field.say(*fd);
             let first = field.wait();
-            // The waits since all were asked began at the latest here.
+            // All were last asked before this.
             let begin = Instant::now();
-            while begin.elapsed() <= Duration::from_millis(1) {
+            while begin.elapsed() <= BOUND {
                 std::hint::spin_loop();
             }
             let second = field.wait();
@@ -140,23 +150,21 @@ fn nothing_is_lost_or_told_twice_while_numbers_come_and_go() {
                 }
                 _ if !spoken.contains_key(&fd) => {
                     field.say(fd);
-                    spoken.insert(fd, round);
+                    spoken.insert(fd, Instant::now());
                 }
                 _ => {}
             }
             if spoken.is_empty() {
                 continue;
             }
+            let begin = Instant::now();
             for ready in field.wait() {
                 let since = spoken.remove(&ready);
                 assert!(since.is_some(), "fd {ready} had nothing to say");
                 field.hear(ready);
             }
-            let oldest = spoken.values().min().copied().unwrap_or(round);
-            assert!(
-                round - oldest <= 17,
-                "somebody waits since {oldest} of {round}"
-            );
+            let oldest = spoken.values().min().copied().unwrap_or(begin);
+            assert!(begin - oldest <= BOUND, "one is late in round {round}");
         }
     });
 }

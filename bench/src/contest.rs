@@ -163,6 +163,34 @@ impl Server {
     }
 }
 
+impl Server {
+    /// Returns the nanoseconds of processor time that it has used.
+    pub fn processor_time(&self) -> Result<f64, Box<dyn Error>> {
+        let mut clock = 0;
+        // SAFETY: the kernel writes one number to the exclusively borrowed variable.
+        let failed =
+            unsafe { libc::clock_getcpuclockid(self.child.id() as libc::pid_t, &mut clock) };
+        if failed != 0 {
+            return Err(std::io::Error::from_raw_os_error(failed).into());
+        }
+        // SAFETY: plain data, of which all zeros is a value.
+        let mut time: libc::timespec = unsafe { std::mem::zeroed() };
+        // SAFETY: as above.
+        if unsafe { libc::clock_gettime(clock, &mut time) } != 0 {
+            return Err(std::io::Error::last_os_error().into());
+        }
+        Ok(time.tv_sec as f64 * 1e9 + time.tv_nsec as f64)
+    }
+
+    /// Ends it with SIGTERM, and waits for that.
+    pub fn terminate(mut self) -> Result<(), Box<dyn Error>> {
+        // SAFETY: the child was not waited for, so that the number is its.
+        unsafe { libc::kill(self.child.id() as libc::pid_t, libc::SIGTERM) };
+        self.child.wait()?;
+        Ok(())
+    }
+}
+
 impl Drop for Server {
     fn drop(&mut self) {
         // It may have ended by itself.

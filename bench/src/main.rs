@@ -3,6 +3,7 @@
 mod calls;
 mod chat;
 mod contest;
+mod coroutines;
 mod cost;
 mod echo;
 mod effort;
@@ -44,6 +45,7 @@ and each part of it, as in `all` (with `--short` after it, as in `short`):
   instructions   user-space instructions per event (needs valgrind)
   timers         nanoseconds for a timer, beside other loops
   remote         calls from another thread, beside tokio's channel and mio's waker
+  coroutines     the same echo as channels and as coroutines, beside other runtimes
   plots          draws what was measured last";
 
 /// The measurement of a command.
@@ -59,6 +61,7 @@ const PARTS: &[(&str, Part)] = &[
     ("instructions", instructions::run),
     ("timers", timers::run),
     ("remote", remote::run),
+    ("coroutines", coroutines::run),
 ];
 
 /// The parts that `all` leaves out: they need more descriptors than a process usually may have.

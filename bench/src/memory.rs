@@ -12,6 +12,7 @@ use serde_json::json;
 
 use crate::contest::Contest;
 use crate::effort::Effort;
+use crate::peers::tasks::Fill;
 use crate::report::{Goal, Report, Table, number};
 
 /// Counts what is allocated.
@@ -103,6 +104,30 @@ pub fn run(_: &Contest, _: &Effort) -> Result<Report, Box<dyn Error>> {
     }
     report.tables.push(table);
     Ok(report)
+}
+
+/// Returns the bytes for each of many streams that `fill` makes something of.
+pub fn per_stream(fill: Fill) -> Result<f64, Box<dyn Error>> {
+    let (_client, streams) = streams()?;
+    let list = streams.capacity() * size_of::<TcpStream>();
+    let before = LIVE.load(Relaxed);
+    COUNTS.store(true, Relaxed);
+    let filled = fill(streams);
+    COUNTS.store(false, Relaxed);
+    let bytes = LIVE.load(Relaxed).wrapping_add(list).wrapping_sub(before);
+    drop(filled?);
+    Ok(bytes as f64 / CONNECTIONS as f64)
+}
+
+/// Duplicates of one connection: the loop sees no difference, and the numbers are those of a
+/// server's, without the clients' in between.
+fn streams() -> Result<(TcpStream, Vec<TcpStream>), Box<dyn Error>> {
+    let listener = TcpListener::bind("127.0.0.1:0")?;
+    let client = TcpStream::connect(listener.local_addr()?)?;
+    let (connection, _) = listener.accept()?;
+    connection.set_nonblocking(true)?;
+    let duplicates = (0..CONNECTIONS).map(|_| connection.try_clone());
+    Ok((client, duplicates.collect::<Result<_, _>>()?))
 }
 
 fn measure(backend: Backend, add: Add) -> Result<f64, Box<dyn Error>> {

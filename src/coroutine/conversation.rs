@@ -336,6 +336,16 @@ impl Conversation {
         .await
     }
 
+    /// Returns the number of bytes that were pushed and are not sent. 0 once the chat is closed.
+    #[must_use]
+    pub fn pending(&self) -> usize {
+        let pending = self.handle.with(|event_loop| {
+            let chat = event_loop.get(self.id);
+            chat.map_or(0, |chat| chat.pending())
+        });
+        pending.unwrap_or(0)
+    }
+
     /// Returns the number of bytes that are kept.
     fn kept(&self) -> usize {
         self.shared.input.borrow().len()
@@ -352,8 +362,10 @@ impl Conversation {
         let input = input.make_contiguous();
         let begin = searched.saturating_sub(terminator.len() - 1);
         let found = memmem::find(input.get(begin..)?, terminator);
-        *searched = input.len();
-        found.map(|at| begin + at)
+        let found = found.map(|at| begin + at);
+        // One that was found may be looked for again, if the piece is too long.
+        *searched = found.unwrap_or(input.len());
+        found
     }
 
     /// Takes input, and lets more be received.

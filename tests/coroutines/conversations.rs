@@ -109,6 +109,21 @@ fn a_piece_that_is_too_long_is_an_error_and_can_be_read_in_parts() {
 }
 
 #[test]
+fn a_piece_that_is_too_long_is_found_again_with_what_follows_it() {
+    converse(async |_, mut chat, mut theirs| {
+        theirs.write_all(b"far too long\r\nnext\r\n").unwrap();
+        chat.set_limit(5);
+        for _ in 0..2 {
+            let error = chat.read_until("\r\n").await.unwrap_err();
+            assert!(matches!(error, Error::LineTooLong(5)), "{error}");
+        }
+        let part = chat.read_part("\r\n").await.unwrap().unwrap();
+        assert_eq!((&part.data[..], part.is_last), (&b"far too long"[..], true));
+        assert_eq!(chat.read_until("\r\n").await.unwrap().unwrap(), b"next");
+    });
+}
+
+#[test]
 fn pushes_leave_together_and_flush_waits_for_a_slow_reader() {
     converse(async |handle, mut chat, mut theirs| {
         for word in ["a ", "few ", "words"] {

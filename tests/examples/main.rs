@@ -13,6 +13,8 @@ mod chat_server;
 mod command_lines;
 mod compare;
 mod conformance_usage;
+#[cfg(feature = "coroutines")]
+mod coroutine_fetch;
 mod echo_server;
 mod embed;
 mod http_client;

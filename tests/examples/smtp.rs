@@ -23,11 +23,11 @@ struct Sink {
 
 impl Sink {
     #[track_caller]
-    fn start(backend: Backend, options: &[&str]) -> Self {
+    fn start(name: &str, backend: Backend, options: &[&str]) -> Self {
         let directory = TempDir::new();
         let maildir = directory.file("mail");
         let arguments = [&["--maildir", &maildir, ANY_PORT][..], options].concat();
-        let mut program = Program::example("smtp_sink", backend, &arguments);
+        let mut program = Program::example(name, backend, &arguments);
         let address = program.address();
         Self {
             program,
@@ -56,14 +56,22 @@ impl Sink {
     }
 }
 
-/// Does the same with a sink on each backend, and ends that.
+/// The sink, and the one that is written with coroutines.
+fn sinks() -> impl Iterator<Item = &'static str> {
+    let coroutines = cfg!(feature = "coroutines").then_some("coroutine_smtp");
+    ["smtp_sink"].into_iter().chain(coroutines)
+}
+
+/// Does the same with each sink on each backend, and ends that.
 #[track_caller]
 fn with_each_sink(options: &[&str], test: impl Fn(&mut Sink)) {
     for (backend, signal) in Backend::ALL.iter().zip(["TERM", "INT"]) {
-        println!("with {backend}:");
-        let mut sink = Sink::start(*backend, options);
-        test(&mut sink);
-        sink.end(signal);
+        for name in sinks() {
+            println!("{name} with {backend}:");
+            let mut sink = Sink::start(name, *backend, options);
+            test(&mut sink);
+            sink.end(signal);
+        }
     }
 }
 
@@ -564,7 +572,7 @@ assert mails() == [b'kept\r\n']
 fn a_signal_in_the_middle_of_a_message_removes_what_there_is_of_it() {
     for &backend in Backend::ALL {
         for signal in ["TERM", "INT"] {
-            let sink = Sink::start(backend, &[]);
+            let sink = Sink::start("smtp_sink", backend, &[]);
             let script = r#"
 client = Client()
 client.envelope()

@@ -29,6 +29,10 @@ fn every_example_has_a_usage() {
         "conformance",
         #[cfg(feature = "coroutines")]
         "coroutine_echo",
+        #[cfg(feature = "coroutines")]
+        "coroutine_fetch",
+        #[cfg(feature = "coroutines")]
+        "coroutine_smtp",
     ] {
         for ask in ["-h", "--help"] {
             let ended = run(name, &[ask]);

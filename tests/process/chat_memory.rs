@@ -100,7 +100,7 @@ fn read(theirs: &mut UnixStream, buf: &mut [u8]) -> usize {
 }
 
 /// The most memory that this program ever had, in KiB, where the system tells.
-fn peak_memory() -> Option<u64> {
+pub fn peak_memory() -> Option<u64> {
     if !cfg!(target_os = "linux") {
         return None;
     }

@@ -16,6 +16,8 @@ mod chat_memory;
 mod children;
 mod clock_of_the_day;
 mod controlling_terminal;
+#[cfg(feature = "coroutines")]
+mod coroutine_memory;
 mod descriptor_limit;
 mod forked_files;
 mod forks;

@@ -1,6 +1,6 @@
 //! The echo server: requests per second over TCP on the loopback interface.
 
-mod load;
+pub mod load;
 
 use std::error::Error;
 use std::net::TcpListener;

@@ -12,6 +12,7 @@ mod polling;
 mod popol;
 mod python;
 mod raw;
+pub mod tasks;
 mod tokio;
 
 use std::error::Error;
@@ -91,7 +92,8 @@ pub fn all() -> Vec<Peer> {
 
 /// The peer of that name, those of fdloop that are no peers of their own included.
 pub fn named(name: &str) -> Result<Peer> {
-    let mut peers = all().into_iter().chain(own::ASKED.iter().copied());
+    let others = own::ASKED.iter().chain(tasks::SERVERS).copied();
+    let mut peers = all().into_iter().chain(others);
     let found = peers.find(|peer| peer.name == name);
     found.ok_or_else(|| format!("no peer {name:?} was built in").into())
 }

@@ -27,7 +27,7 @@ struct TokioRing {
     done: Rc<Notify>,
 }
 
-fn runtime() -> Result<Runtime> {
+pub(super) fn runtime() -> Result<Runtime> {
     Ok(Builder::new_current_thread().enable_io().build()?)
 }
 

@@ -57,7 +57,7 @@ struct Shared {
 
 struct State {
     /// `None` once the loop is gone.
-    waker: Option<Waker>,
+    waker: Option<Arc<Waker>>,
     calls: Vec<Call>,
 }
 
@@ -68,27 +68,47 @@ impl Shared {
     }
 
     fn wake(&self) -> Result<()> {
+        // Not a load, which what this thread has done before could pass.
         if self.woken.swap(true, Ordering::AcqRel) {
             return Ok(());
         }
-        let state = self.lock();
-        let Some(waker) = &state.waker else {
+        let waker = self.lock().waker.clone();
+        let Some(waker) = waker else {
             self.woken.store(false, Ordering::Release);
             return Err(gone());
         };
-        let woken = waker.wake();
-        woken.map_err(|e| Error::system("wake the loop", Some(waker.as_fd().as_raw_fd()), e))
+        write(&waker)
+    }
+
+    fn call(&self, call: Call) -> Result<()> {
+        let mut state = self.lock();
+        let Some(waker) = &state.waker else {
+            // `call` is dropped after the lock is released.
+            drop(state);
+            return Err(gone());
+        };
+        let sleeps = !self.woken.swap(true, Ordering::AcqRel);
+        let waker = sleeps.then(|| Arc::clone(waker));
+        state.calls.push(call);
+        // The write has the loop run at once, and the loop needs the lock.
+        drop(state);
+        waker.map_or(Ok(()), |waker| write(&waker))
     }
 
     /// Takes the calls that have arrived.
-    fn take(&self) -> Vec<Call> {
-        if let Some(waker) = &self.lock().waker {
-            waker.clear();
-        }
+    fn take(&self, waker: &Waker) -> Vec<Call> {
+        waker.clear();
         // A wake from here on writes again.
         self.woken.swap(false, Ordering::AcqRel);
         mem::take(&mut self.lock().calls)
     }
+}
+
+fn write(waker: &Waker) -> Result<()> {
+    let number = Some(waker.as_fd().as_raw_fd());
+    waker
+        .wake()
+        .map_err(|e| Error::system("wake the loop", number, e))
 }
 
 /// Returns the error of a call to a loop that was dropped.
@@ -111,15 +131,7 @@ impl Remote {
         &self,
         act: impl FnOnce(&mut EventLoop) -> Result<()> + Send + 'static,
     ) -> Result<()> {
-        let mut state = self.0.lock();
-        if state.waker.is_none() {
-            // `act` is dropped after the lock is released.
-            drop(state);
-            return Err(gone());
-        }
-        state.calls.push(Box::new(act));
-        drop(state);
-        self.0.wake()
+        self.0.call(Box::new(act))
     }
 
     /// Makes the loop end its current or next wait, so that it asks its channels again.
@@ -156,12 +168,12 @@ impl fmt::Debug for Remote {
 /// The channel that reads the descriptor.
 struct Inbox {
     shared: Arc<Shared>,
-    number: RawFd,
+    waker: Arc<Waker>,
 }
 
 impl AsRawFd for Inbox {
     fn as_raw_fd(&self) -> RawFd {
-        self.number
+        self.waker.as_fd().as_raw_fd()
     }
 }
 
@@ -171,7 +183,7 @@ impl Channel for Inbox {
     }
 
     fn handle_read_event(&mut self, event_loop: &mut EventLoop) -> Result<()> {
-        event_loop.calls.extend(self.shared.take());
+        event_loop.calls.extend(self.shared.take(&self.waker));
         Ok(())
     }
 
@@ -184,17 +196,17 @@ impl Channel for Inbox {
             return Ok(());
         };
         let calls = mem::take(&mut state.calls);
-        let renewed = state.waker.as_ref().map_or(Ok(()), Waker::renew);
+        let renewed = state.waker.as_ref().map_or(Ok(()), |waker| waker.renew());
         drop(state);
         drop(calls);
         self.shared.woken.store(false, Ordering::Release);
-        renewed.map_err(|e| Error::system("make a remote", Some(self.number), e))
+        renewed.map_err(|e| Error::system("make a remote", Some(self.as_raw_fd()), e))
     }
 
     fn descriptor_lost(&mut self) {
-        if let Some(waker) = self.shared.lock().waker.take() {
-            waker.forget();
-        }
+        self.shared.lock().waker = None;
+        // Its number is not closed again: it stays in memory.
+        mem::forget(Arc::clone(&self.waker));
     }
 }
 
@@ -232,17 +244,17 @@ impl EventLoop {
             self.receiver = None;
         }
         let waker = Waker::new().map_err(|e| Error::system("make a remote", None, e))?;
-        let number = waker.as_fd().as_raw_fd();
+        let waker = Arc::new(waker);
         let shared = Arc::new(Shared {
             woken: AtomicBool::new(false),
             state: Mutex::new(State {
-                waker: Some(waker),
+                waker: Some(Arc::clone(&waker)),
                 calls: Vec::new(),
             }),
         });
         let inbox = Inbox {
             shared: Arc::clone(&shared),
-            number,
+            waker,
         };
         self.add_own(inbox)?;
         self.receiver = Some(Receiver(Arc::clone(&shared)));

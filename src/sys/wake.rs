@@ -66,11 +66,6 @@ impl Waker {
         fd::replace(self.writer.as_fd(), new.writer)?;
         fd::replace(self.reader.as_fd(), new.reader)
     }
-
-    /// Gives up the descriptor without closing its number, because other code has closed it.
-    pub(crate) fn forget(self) {
-        fd::forget(self.reader);
-    }
 }
 
 impl AsFd for Waker {

@@ -105,6 +105,9 @@ const FACTS: &[Fact] = &[
     // opens both sides, which become close-on-exec afterwards: illumos needs more than the
     // steps, and libc binds ptsname_r of few others.
     ("opens_ptys_in_steps", &[LINUX, ANDROID]),
+    // TIOCGDEV in ioctl_tty(2) tells which terminal a descriptor is of. Elsewhere the number of the
+    // device file does. libc does not bind it for Android.
+    ("has_tiocgdev", &[LINUX]),
     // splice(2) moves bytes from or to a pipe within the kernel. It is Linux's.
     ("has_splice", &[LINUX, ANDROID]),
     // The kernel takes bit sets longer than FD_SETSIZE. On Apple systems only

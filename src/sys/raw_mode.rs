@@ -15,7 +15,7 @@ use std::sync::atomic::{
 };
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use super::terminal::Settings;
+use super::terminal::{self, Settings};
 use super::{check, fd};
 
 /// The signals that end a process or stop it, and the one that continues it. SIGABRT is among
@@ -108,8 +108,11 @@ impl RawTerminal {
     /// Puts the terminal of `fd` into raw mode. In the background that stops the process, as
     /// any change of its terminal does, until it is in the foreground.
     pub(crate) fn new(fd: OwnedFd, before: Settings) -> io::Result<Self> {
-        let raw = before.raw();
         let mut in_use = lock();
+        // Beneath another guard the terminal is raw, and that is not what it is put back to.
+        let beneath = raw_entry_of(fd.as_raw_fd()).and_then(Entry::settings);
+        let before = beneath.map_or(before, |[before, _]| before);
+        let raw = before.raw();
         let entry = free_entry();
         // SAFETY: the entry is FREE, and its last owner has waited for the handlers that began
         // before. The lock is held, so that no other thread takes the entry.
@@ -137,7 +140,7 @@ impl RawTerminal {
 
     /// Puts the terminal back until [`resume`](Self::resume).
     pub(crate) fn pause(&self) -> io::Result<()> {
-        self.leave(state::PAUSED)
+        self.leave(state::PAUSED, |_| true)
     }
 
     pub(crate) fn resume(&self) -> io::Result<()> {
@@ -153,8 +156,8 @@ impl RawTerminal {
         self.entry.process.load(Ordering::Relaxed) == process::id()
     }
 
-    /// Puts the terminal back, and leaves the entry in `next`.
-    fn leave(&self, next: u8) -> io::Result<()> {
+    /// Puts the terminal back if `is_last`, and leaves the entry in `next`.
+    fn leave(&self, next: u8, is_last: impl FnOnce(&Self) -> bool) -> io::Result<()> {
         if !self.is_ours() {
             return Ok(());
         }
@@ -162,7 +165,7 @@ impl RawTerminal {
         // One that continues the process may still set raw mode.
         wait_for_readers();
         let result = match was {
-            state::RAW if self.entry.may_change() => {
+            state::RAW if self.entry.may_change() && is_last(self) => {
                 without_stopping(|| self.before.apply(self.fd.as_raw_fd()))
             }
             _ => Ok(()),
@@ -179,14 +182,15 @@ impl Drop for RawTerminal {
         if !self.is_ours() {
             return;
         }
-        if let Err(error) = self.leave(state::FREE) {
+        let mut in_use = lock();
+        let is_last = |this: &Self| raw_entry_of(this.fd.as_raw_fd()).is_none();
+        if let Err(error) = self.leave(state::FREE, is_last) {
             // A terminal that has hung up has no settings any more.
             log::debug!(
                 "fd {}: the terminal was not put back: {error}",
                 self.fd.as_raw_fd()
             );
         }
-        let mut in_use = lock();
         *in_use -= 1;
         if *in_use == 0 {
             uninstall();
@@ -203,6 +207,12 @@ impl AsRawFd for RawTerminal {
 impl Entry {
     fn is_ours(&self) -> bool {
         self.process.load(Ordering::Relaxed) == process::id()
+    }
+
+    /// Returns the settings before, and those of raw mode. The entry is in use, and the lock held.
+    fn settings(&self) -> Option<[Settings; 2]> {
+        // SAFETY: they are written with the lock held, which the caller holds.
+        unsafe { *self.settings.get() }
     }
 
     /// Checks whether the process may change the terminal: in the background, it belongs to
@@ -249,6 +259,23 @@ fn free_entry() -> &'static Entry {
     // Only under the lock, so no other thread has changed the list meanwhile.
     ENTRIES.store(entry, Ordering::Release);
     entry
+}
+
+/// Returns an entry in raw mode of the terminal of `number`, while the lock is held.
+fn raw_entry_of(number: libc::c_int) -> Option<&'static Entry> {
+    let mut next = ENTRIES.load(Ordering::Acquire).cast_const();
+    // SAFETY: the list has null or entries that are never freed.
+    while let Some(entry) = unsafe { next.as_ref() } {
+        // Its descriptor is open: it is closed only after the entry has left this state.
+        if entry.state.load(Ordering::SeqCst) == state::RAW
+            && entry.is_ours()
+            && terminal::are_one(entry.number.load(Ordering::Relaxed), number)
+        {
+            return Some(entry);
+        }
+        next = entry.next;
+    }
+    None
 }
 
 /// Waits until no handler reads an entry that was in another state.

@@ -4,7 +4,7 @@ use std::io;
 use std::mem::MaybeUninit;
 #[cfg(not(opens_ptys_in_steps))]
 use std::os::fd::AsFd;
-use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::os::unix::process::CommandExt;
 use std::process::Command;
 
@@ -47,6 +47,36 @@ impl Settings {
             }
         }
     }
+}
+
+/// Checks whether two numbers are of one terminal. False if the system cannot tell.
+pub(super) fn are_one(a: RawFd, b: RawFd) -> bool {
+    device(a).is_some_and(|one| device(b) == Some(one))
+}
+
+/// TIOCGDEV: the number of the terminal, also for its master and for /dev/tty.
+#[cfg(has_tiocgdev)]
+fn device(number: RawFd) -> Option<u32> {
+    let mut device = 0_u32;
+    // SAFETY: the request writes one 32-bit number to the pointer, which is to one that is
+    // exclusively borrowed. It fails for what is not a terminal.
+    check(unsafe { libc::ioctl(number, libc::TIOCGDEV as _, &raw mut device) }).ok()?;
+    Some(device)
+}
+
+/// The number of the device file. That of /dev/tty is its own.
+#[cfg(not(has_tiocgdev))]
+fn device(number: RawFd) -> Option<libc::dev_t> {
+    // All masters have the number of /dev/ptmx there.
+    if cfg!(opens_ptys_in_steps) {
+        return None;
+    }
+    let mut status = MaybeUninit::<libc::stat>::uninit();
+    // SAFETY: the call writes one structure to the pointer, which is to one that is exclusively
+    // borrowed. It fails for a number that is not open.
+    check(unsafe { libc::fstat(number, status.as_mut_ptr()) }).ok()?;
+    // SAFETY: the call has succeeded, so the structure is filled in.
+    Some(unsafe { status.assume_init() }.st_rdev)
 }
 
 /// Returns the size of a terminal's window: TIOCGWINSZ.

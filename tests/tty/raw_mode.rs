@@ -212,6 +212,26 @@ fn guards_may_come_and_go_while_signals_arrive() {
 }
 
 #[test]
+fn several_guards_of_one_terminal_put_it_back_with_the_last_in_whichever_order() {
+    for order in [[0, 1, 2], [2, 1, 0], [1, 0, 2], [2, 0, 1], [0, 2, 1]] {
+        let pty = Pty::open().unwrap();
+        let before = tcgetattr(pty.terminal()).unwrap();
+        let guard = || Some(RawMode::new(pty.terminal()).unwrap());
+        let mut guards = [guard(), guard(), guard()];
+        let during = tcgetattr(pty.terminal()).unwrap();
+        for (dropped, at) in order.into_iter().enumerate() {
+            assert_eq!(tcgetattr(pty.terminal()).unwrap(), during, "{order:?}");
+            if dropped == 1 {
+                // The entry of a guard that is gone is used again, by one that is younger.
+                drop(guard());
+            }
+            guards[at] = None;
+        }
+        assert_eq!(tcgetattr(pty.terminal()).unwrap(), before, "{order:?}");
+    }
+}
+
+#[test]
 fn a_panic_puts_the_terminal_back() {
     let pty = Pty::open().unwrap();
     let before = tcgetattr(pty.terminal()).unwrap();

@@ -115,7 +115,7 @@ impl RawTerminal {
         let raw = before.raw();
         let entry = free_entry();
         // SAFETY: the entry is FREE, and its last owner has waited for the handlers that began
-        // before. The lock is held, so that no other thread takes the entry.
+        // before. The lock is held until it is RAW, so that no other thread takes the entry.
         unsafe { *entry.settings.get() = Some([before, raw]) };
         entry.number.store(fd.as_raw_fd(), Ordering::Relaxed);
         entry.process.store(process::id(), Ordering::Relaxed);
@@ -125,6 +125,9 @@ impl RawTerminal {
         if *in_use == 1 {
             install();
         }
+        // Before the lock is given up, since another thread takes an entry that is FREE; and before
+        // the call, so that a stop and a continuation meanwhile do not undo it.
+        entry.state.store(state::RAW, Ordering::SeqCst);
         drop(in_use);
         let terminal = Self {
             fd,
@@ -132,8 +135,6 @@ impl RawTerminal {
             before,
             raw,
         };
-        // First, so that a stop and a continuation meanwhile do not undo the call.
-        terminal.entry.state.store(state::RAW, Ordering::SeqCst);
         terminal.raw.apply(terminal.fd.as_raw_fd())?;
         Ok(terminal)
     }

@@ -232,6 +232,27 @@ fn several_guards_of_one_terminal_put_it_back_with_the_last_in_whichever_order()
 }
 
 #[test]
+fn guards_of_several_threads_do_not_share_an_entry() {
+    let threads: Vec<_> = (0..4)
+        .map(|_| {
+            std::thread::spawn(|| {
+                let pty = Pty::open().unwrap();
+                let before = tcgetattr(pty.terminal()).unwrap();
+                for _ in 0..2_000 {
+                    let raw = RawMode::new(pty.terminal()).unwrap();
+                    assert_ne!(tcgetattr(pty.terminal()).unwrap(), before);
+                    drop(raw);
+                    assert_eq!(tcgetattr(pty.terminal()).unwrap(), before);
+                }
+            })
+        })
+        .collect();
+    for thread in threads {
+        thread.join().unwrap();
+    }
+}
+
+#[test]
 fn a_panic_puts_the_terminal_back() {
     let pty = Pty::open().unwrap();
     let before = tcgetattr(pty.terminal()).unwrap();

@@ -34,8 +34,9 @@ use noise::Noise;
 use random::Random;
 
 const USAGE: &str = "\
-usage: cargo test --release --test soak -- [--seconds N] [--seed S] [--backend select|poll]
+usage: cargo test --release --test soak -- [--seconds N] [--seed S] [--backend NAME]
   N is how long it takes for each backend; one short round by default
+  NAME is one of select, poll and epoll, as far as they are built in; all by default
   S is where the random numbers begin; the same clients come again with the same";
 
 /// The time in which clients come, between two counts of what is left.

@@ -31,7 +31,7 @@ use futures_core::Stream;
 ///         let mut buf = [0; 5];
 ///         let n = io.recv(&mut buf)?;
 ///         if n > 0 {
-///             let _ = self.0.push(buf[..n].to_vec()); // there is room, or nobody wants it
+///             let _ = self.0.push(buf[..n].to_vec()); // there is room
 ///         }
 ///         Ok(())
 ///     }

@@ -1,4 +1,5 @@
-//! A descriptor that futures wait for: its channel in the loop, and who waits.
+//! A descriptor that futures wait for: its channel in the loop, and the wakers of the
+//! futures.
 
 use std::cell::{Cell, RefCell};
 use std::io;
@@ -150,7 +151,7 @@ impl Channel for Watcher {
         Predicates::OnChange
     }
 
-    /// Wakes who waits to read. The interest stays until input comes that is not waited for, since
+    /// Wakes the futures that wait to read. The interest stays until input comes that is not waited for, since
     /// the next wait mostly follows.
     fn handle_read_event(&mut self, _: &mut EventLoop) -> Result<()> {
         if !self.source.read.wake() {

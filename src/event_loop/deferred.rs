@@ -108,8 +108,10 @@ impl EventLoop {
     /// [requests](Deferred::request) it, from any thread: for a library that collects work while
     /// handlers run and does it all together, such as an executor of coroutines.
     ///
-    /// The loop does not wait while a call is requested. Each pass makes a requested call once, so
-    /// that a function which requests itself does not keep descriptors waiting. Errors and panics of
+    /// The loop does not wait while a call is requested, and a [turn](EventLoop::turn) that has made
+    /// one does not either, so that its caller can look at what has changed. Each pass makes a
+    /// requested call once, so that a function which requests itself does not keep descriptors
+    /// waiting. Errors and panics of
     /// `act` are treated as those of a [timer](EventLoop::call_later). It does not keep
     /// [`run`](EventLoop::run) going; a [`hold`](EventLoop::hold) does.
     ///
@@ -168,9 +170,10 @@ impl EventLoop {
         Ok(())
     }
 
-    /// Makes the requested calls.
+    /// Makes the requested calls. Returns whether there were any.
     #[inline(never)]
-    pub(super) fn call_deferred(&mut self) -> Result<()> {
+    pub(super) fn call_deferred(&mut self) -> Result<bool> {
+        let mut called = false;
         for at in 0..self.deferred.all.len() {
             let Some(function) = self.deferred.all.get_mut(at) else {
                 break;
@@ -184,11 +187,12 @@ impl EventLoop {
             function.request.due.store(false, Ordering::Release);
             let request = Arc::clone(&function.request);
             self.call_one_deferred(request, act)?;
+            called = true;
         }
         if self.deferred.complained && self.try_connect_deferred().is_ok() {
             self.deferred.complained = false;
         }
-        Ok(())
+        Ok(called)
     }
 
     fn call_one_deferred(&mut self, request: Arc<Request>, mut act: Act) -> Result<()> {

@@ -73,9 +73,11 @@ impl EventLoop {
     }
 
     #[inline(always)]
-    fn make_pass(&mut self, deadline: Deadline) -> Result<usize> {
-        if self.deferred.are_needed() {
-            self.call_deferred()?;
+    fn make_pass(&mut self, mut deadline: Deadline) -> Result<usize> {
+        // What the caller of a turn waits for may have happened. (`run` has made these calls
+        // already, and looked.)
+        if self.deferred.are_needed() && self.call_deferred()? {
+            deadline = Deadline::Now;
         }
         if !self.touched.is_empty() {
             self.settle_touched()?;

@@ -6,7 +6,7 @@ use std::rc::Rc;
 use std::thread;
 use std::time::Duration;
 
-use crate::common::{Counting, on_every_backend, with_every_loop};
+use crate::common::{Counting, PATIENCE, on_every_backend, with_every_loop};
 use fdloop::{Deadline, Deferred, Ended, Error, EventLoop};
 
 #[test]
@@ -36,6 +36,32 @@ fn requests_from_the_loops_thread_are_one_call_before_the_next_wait() {
         assert_eq!((calls.get(), heard.waits.get() - waits), (1, 1));
         event_loop.turn(Some(Duration::ZERO)).unwrap();
         assert_eq!(calls.get(), 1);
+    });
+}
+
+#[test]
+fn a_turn_that_has_made_a_call_does_not_wait() {
+    with_every_loop(|event_loop| {
+        let calls = event_loop.keep(0);
+        let count = event_loop.defer(move |event_loop| {
+            *event_loop.state_mut(calls).unwrap() += 1;
+            Ok(())
+        });
+        event_loop.call_later(Duration::ZERO, move |_| {
+            count.request();
+            Ok(())
+        });
+        event_loop.turn(None).unwrap();
+        assert_eq!(
+            event_loop.state(calls),
+            Some(&0),
+            "a timer fires after the wait"
+        );
+        let guard = event_loop.call_later(PATIENCE, |_| panic!("it has waited"));
+        while event_loop.state(calls) == Some(&0) {
+            event_loop.turn(None).unwrap();
+        }
+        assert!(event_loop.cancel(guard));
     });
 }
 

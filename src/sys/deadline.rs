@@ -119,7 +119,9 @@ pub(super) fn timespec(timeout: Duration) -> libc::timespec {
 /// Converts `timeout` to milliseconds, rounded up. Rounded down, a wait of 900 µs would spin.
 #[cfg(any(test, not(has_ppoll), with_epoll))]
 pub(super) fn millis(timeout: Duration) -> libc::c_int {
-    libc::c_int::try_from(timeout.as_nanos().div_ceil(1_000_000)).unwrap_or(libc::c_int::MAX)
+    let whole = timeout.as_secs().saturating_mul(1_000);
+    let part = timeout.subsec_nanos().div_ceil(1_000_000);
+    libc::c_int::try_from(whole.saturating_add(part.into())).unwrap_or(libc::c_int::MAX)
 }
 
 #[cfg(test)]

@@ -110,7 +110,8 @@ impl Set {
         let millis = match timeout {
             None => -1,
             Some(Duration::ZERO) => 0,
-            Some(timeout) if self.coarse => deadline::millis(timeout),
+            // epoll_wait(2) is as exact for these, and every kernel has it.
+            Some(timeout) if self.coarse || is_whole_millis(timeout) => deadline::millis(timeout),
             Some(timeout) => match wait_precisely(&self.fd, events, timeout) {
                 // A seccomp filter that is older than the call returns EPERM, which the call
                 // itself never does.
@@ -143,6 +144,11 @@ impl Set {
     pub(crate) fn forget(self) {
         fd::forget(self.fd);
     }
+}
+
+/// Checks whether a timeout is a number of milliseconds.
+fn is_whole_millis(timeout: Duration) -> bool {
+    timeout.subsec_nanos() == timeout.subsec_millis() * 1_000_000
 }
 
 /// The length of a slice, as the system calls take it.

@@ -68,31 +68,49 @@ static READERS: AtomicUsize = AtomicUsize::new(0);
 static IN_USE: Mutex<usize> = Mutex::new(0);
 static PREVIOUS: [Previous; SIGNALS.len()] = [const { Previous::none() }; SIGNALS.len()];
 
-/// The disposition of a signal before ours.
+/// The disposition of a signal before ours. It is kept when ours is gone, for a handler that
+/// began before in another thread.
 struct Previous {
-    is_kept: AtomicBool,
-    /// Written while `is_kept` is false and our handler not installed.
-    action: UnsafeCell<Option<libc::sigaction>>,
+    /// Ours is installed, perhaps under a later one. Changed under the lock.
+    is_installed: AtomicBool,
+    /// The place of the disposition in `actions`. Changed under the lock.
+    current: AtomicUsize,
+    /// The other one is written under the lock, while no handler reads that began when it was the
+    /// current one.
+    actions: [UnsafeCell<Option<libc::sigaction>>; 2],
 }
 
-// SAFETY: `action` is written as its documentation says, under the lock, and otherwise read.
+// SAFETY: `actions` is written as its documentation says, and otherwise read.
 unsafe impl Sync for Previous {}
 
 impl Previous {
     const fn none() -> Self {
         Self {
-            is_kept: AtomicBool::new(false),
-            action: UnsafeCell::new(None),
+            is_installed: AtomicBool::new(false),
+            current: AtomicUsize::new(0),
+            actions: [const { UnsafeCell::new(None) }; 2],
         }
     }
 
+    /// Async-signal-safe.
     fn get(&self) -> Option<libc::sigaction> {
-        if !self.is_kept.load(Ordering::Acquire) {
-            return None;
-        }
-        // SAFETY: `is_kept` is set only after `action` was written, and that is not written again
-        // while it is set.
-        unsafe { *self.action.get() }
+        READERS.fetch_add(1, Ordering::SeqCst);
+        let action = self.actions[self.current.load(Ordering::SeqCst)].get();
+        // SAFETY: this is the current one. It is written again only after another has become that,
+        // and this reader has ended.
+        let action = unsafe { *action };
+        READERS.fetch_sub(1, Ordering::SeqCst);
+        action
+    }
+
+    /// Keeps `found`, while the lock is held.
+    fn keep(&self, found: libc::sigaction) {
+        let other = 1 - self.current.load(Ordering::SeqCst);
+        wait_for_readers();
+        // SAFETY: those who read it began when it was the current one, and have ended. The lock is
+        // held, so that nothing else writes it.
+        unsafe { *self.actions[other].get() = Some(found) };
+        self.current.store(other, Ordering::SeqCst);
     }
 }
 
@@ -373,15 +391,13 @@ fn install() {
             continue;
         };
         // Ours may still be under a handler that was installed later.
-        let is_below = previous.is_kept.load(Ordering::Acquire);
+        let is_below = previous.is_installed.load(Ordering::Relaxed);
         let is_default = found.sa_sigaction == libc::SIG_DFL;
         if is_ours(&found) || found.sa_sigaction == libc::SIG_IGN || (is_below && !is_default) {
             continue;
         }
-        previous.is_kept.store(false, Ordering::Release);
-        // SAFETY: `is_kept` is false, so that nothing reads it, and the lock is held.
-        unsafe { *previous.action.get() = Some(found) };
-        previous.is_kept.store(true, Ordering::Release);
+        previous.keep(found);
+        previous.is_installed.store(true, Ordering::Relaxed);
         dispose(signal, &action(OURS as libc::sighandler_t));
     }
     static AT_EXIT: std::sync::Once = std::sync::Once::new();
@@ -398,7 +414,7 @@ fn uninstall() {
         let is_top = disposition(signal).is_some_and(|found| is_ours(&found));
         if let Some(before) = previous.get().filter(|_| is_top) {
             dispose(signal, &before);
-            previous.is_kept.store(false, Ordering::Release);
+            previous.is_installed.store(false, Ordering::Relaxed);
         }
     }
 }
@@ -445,14 +461,19 @@ extern "C" fn on_signal(
     let index = SIGNALS.iter().position(|other| *other == signal);
     let previous = index.and_then(|index| PREVIOUS[index].get());
     let is_default = previous.is_none_or(|before| before.sa_sigaction == libc::SIG_DFL);
-    let is_top = disposition(signal).is_some_and(|found| is_ours(&found));
+    let found = disposition(signal);
+    let is_top = found.is_some_and(|found| is_ours(&found));
+    // Another thread has dropped the last guard since this handler began.
+    let is_gone = found.is_some_and(|found| found.sa_sigaction == libc::SIG_DFL);
     if signal == libc::SIGCONT {
         apply_to_all(true);
-    } else if is_default && is_top {
+    } else if is_default && (is_top || is_gone) {
         apply_to_all(false);
         default_action(signal);
         // Reached only after a stop, which an orphaned process group does not even make.
-        dispose(signal, &action(OURS as libc::sighandler_t));
+        if is_top {
+            dispose(signal, &action(OURS as libc::sighandler_t));
+        }
         apply_to_all(true);
     }
     // A program that handles the signal decides what becomes of the terminal.

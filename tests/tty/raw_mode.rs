@@ -253,6 +253,25 @@ fn guards_of_several_threads_do_not_share_an_entry() {
 }
 
 #[test]
+fn a_handler_of_the_program_misses_no_signal_while_guards_come_and_go() {
+    in_own_process(this_test!(), || {
+        let came = Arc::new(AtomicBool::new(false));
+        signal_hook::flag::register(SIGTERM, Arc::clone(&came)).unwrap();
+        let sender = std::thread::spawn(move || {
+            (0..50_000).all(|_| {
+                signal_hook::low_level::raise(SIGTERM).unwrap();
+                came.swap(false, Ordering::SeqCst)
+            })
+        });
+        let pty = Pty::open().unwrap();
+        while !sender.is_finished() {
+            drop(RawMode::new(pty.terminal()).unwrap());
+        }
+        assert!(sender.join().unwrap());
+    });
+}
+
+#[test]
 fn a_panic_puts_the_terminal_back() {
     let pty = Pty::open().unwrap();
     let before = tcgetattr(pty.terminal()).unwrap();

@@ -15,6 +15,8 @@ mod common;
 
 mod accept_errors;
 mod chat_calls;
+#[cfg(feature = "coroutines")]
+mod coroutine_calls;
 #[cfg(target_os = "linux")]
 mod forward_calls;
 mod idle_calls;

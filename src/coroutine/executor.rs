@@ -181,21 +181,19 @@ impl Executor {
         self.perform_all();
         let mut batch = self.spare.take();
         mem::swap(&mut *self.queue.lock(), &mut batch);
-        let mut panic = None;
-        while let Some(task) = batch.pop_front() {
-            self.budget.set(BUDGET);
-            let polled = catch_unwind(AssertUnwindSafe(|| task.run()));
-            let Some(payload) = polled.err().or_else(|| self.panic.take()) else {
-                continue;
-            };
-            if catches {
-                log::error!("uncaptured error of a task: {}", Error::panicked(&*payload));
-            } else {
-                panic = Some(payload);
+        let mut panic = self.take_panic(catches);
+        while panic.is_none() {
+            let Some(task) = batch.pop_front() else {
                 break;
+            };
+            self.budget.set(BUDGET);
+            if let Err(payload) = catch_unwind(AssertUnwindSafe(|| task.run())) {
+                self.panicked(payload);
             }
+            panic = self.take_panic(catches);
         }
         self.perform_all();
+        panic = panic.or_else(|| self.take_panic(catches));
         drop(lent);
         if panic.is_some() {
             // Before the loop goes: each woken task must be where it is found.
@@ -232,12 +230,26 @@ impl Executor {
         event_loop: &mut EventLoop,
         poll: impl FnOnce() -> R,
     ) -> Result<R> {
+        let catches = event_loop.catches_panics();
         let lent = Lent::begin(self, event_loop)?;
         self.budget.set(BUDGET);
         let result = poll();
         self.perform_all();
         drop(lent);
-        Ok(result)
+        match self.take_panic(catches) {
+            Some(payload) => resume_unwind(payload),
+            None => Ok(result),
+        }
+    }
+
+    /// Takes the panic of a task or an operation, which is logged instead if the loop catches it.
+    fn take_panic(&self, catches: bool) -> Option<Box<dyn Any + Send>> {
+        let payload = self.panic.take()?;
+        if catches {
+            log::error!("uncaptured error of a task: {}", Error::panicked(&*payload));
+            return None;
+        }
+        Some(payload)
     }
 
     /// Records the panic of the task that is being polled.
@@ -297,12 +309,15 @@ impl Executor {
         self.queue.request();
     }
 
-    /// Performs the operations that were asked for.
+    /// Performs the operations that were asked for. One may drop what is the program's, and panic:
+    /// others that wait for theirs are not to suffer from that.
     fn perform_all(&self) {
         let operations = mem::take(&mut *self.operations.borrow_mut());
         for operation in operations {
-            let performed = self.with(operation);
-            debug_assert!(performed.is_ok() || self.gone.get());
+            match catch_unwind(AssertUnwindSafe(|| self.with(operation))) {
+                Ok(performed) => debug_assert!(performed.is_ok() || self.gone.get()),
+                Err(payload) => self.panicked(payload),
+            }
         }
     }
 
@@ -339,6 +354,15 @@ impl Executor {
         }
     }
 
+    /// Drops what the program's destructors are part of, with the loop.
+    fn drop_of_program(&self, value: impl Sized) {
+        let dropped = catch_unwind(AssertUnwindSafe(|| drop(value)));
+        if let Some(payload) = dropped.err().or_else(|| self.panic.take()) {
+            let error = Error::panicked(&*payload);
+            log::error!("while a task was dropped with its loop: {error}");
+        }
+    }
+
     /// Drops the futures of all tasks. Each leaves the table when it is dropped.
     fn shut_down(&self) {
         if self.lent.get() {
@@ -346,8 +370,9 @@ impl Executor {
             return;
         }
         loop {
-            let operations = mem::take(&mut *self.operations.borrow_mut());
-            drop(operations);
+            for operation in mem::take(&mut *self.operations.borrow_mut()) {
+                self.drop_of_program(operation);
+            }
             let wakers: Vec<_> = self.tasks.borrow().iter().map(|(_, w)| w.clone()).collect();
             for waker in wakers {
                 waker.wake();
@@ -355,12 +380,7 @@ impl Executor {
             let mut batch = mem::take(&mut *self.queue.lock());
             let idle = batch.is_empty();
             while let Some(task) = batch.pop_front() {
-                // Its destructor is the program's.
-                let dropped = catch_unwind(AssertUnwindSafe(|| drop(task)));
-                if let Some(payload) = dropped.err().or_else(|| self.panic.take()) {
-                    let error = Error::panicked(&*payload);
-                    log::error!("while a task was dropped with its loop: {error}");
-                }
+                self.drop_of_program(task);
             }
             if self.tasks.borrow().is_empty() {
                 break;

@@ -90,9 +90,9 @@ impl Future for Sleep {
         match &self.alarm {
             Some(alarm) if alarm.rung.get() => return Poll::Ready(()),
             Some(alarm) => {
-                let mut waker = alarm.waker.borrow_mut();
-                if !waker.will_wake(cx.waker()) {
-                    waker.clone_from(cx.waker());
+                let is_known = alarm.waker.borrow().will_wake(cx.waker());
+                if !is_known {
+                    drop(alarm.waker.replace(cx.waker().clone()));
                 }
             }
             None => self.begin(cx),

@@ -82,7 +82,11 @@ impl Direction {
             key => *other == key,
         });
         if let Some((_, known)) = same {
-            return known.clone_from(waker);
+            let before = mem::replace(known, waker.clone());
+            drop(waiting);
+            // Its destructor is the program's.
+            drop(before);
+            return;
         }
         if waiting.len() >= STALE && key == Key::POLL {
             // Those whose tasks are gone go with the others, which add themselves again.

@@ -1,10 +1,18 @@
 //! Panics of tasks.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
+use std::future::Future;
+use std::io::Write;
+use std::os::fd::{AsRawFd, RawFd};
+use std::os::unix::net::UnixStream;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::pin;
 use std::rc::Rc;
+use std::sync::{Arc, Mutex};
+use std::task::{Context, Wake, Waker};
 
-use fdloop::{Error, EventLoop};
+use fdloop::{Async, Error, EventLoop};
+use futures_lite::AsyncReadExt;
 
 use crate::common::{on_every_backend, with_every_loop};
 use crate::{Alive, yield_now};
@@ -84,6 +92,112 @@ fn a_future_that_panics_when_it_is_dropped_is_a_panic_of_its_task() {
         });
         task.detach();
         drop(event_loop);
+    });
+}
+
+/// A descriptor whose destructor panics.
+struct Mine(UnixStream);
+
+impl AsRawFd for Mine {
+    fn as_raw_fd(&self) -> RawFd {
+        self.0.as_raw_fd()
+    }
+}
+
+impl Drop for Mine {
+    fn drop(&mut self) {
+        panic!("dropped");
+    }
+}
+
+#[test]
+fn a_descriptor_that_panics_when_it_is_dropped_costs_no_other_task_its_wake() {
+    on_every_backend(|backend| {
+        for catches in [true, false] {
+            let builder = EventLoop::builder().backend(backend);
+            let mut event_loop = builder.catch_panics(catches).build().unwrap();
+            let handle = event_loop.handle();
+            let (mine, _peer) = UnixStream::pair().unwrap();
+            let (read, mut write) = UnixStream::pair().unwrap();
+            let made = event_loop.block_on(async {
+                let mine = Async::over(&handle, Mine(mine)).unwrap();
+                (mine, Async::new(&handle, read).unwrap())
+            });
+            let (mine, mut read) = made.unwrap();
+            // Outside the loop, these are done before its next wait.
+            drop(mine);
+            let mut buf = [0];
+            let mut first = pin!(read.read(&mut buf));
+            let mut noop = Context::from_waker(Waker::noop());
+            assert!(first.as_mut().poll(&mut noop).is_pending());
+            let task = handle.spawn(async move { read.read(&mut [0]).await.unwrap() });
+            write.write_all(b"x").unwrap();
+            let ran = catch_unwind(AssertUnwindSafe(|| event_loop.run()));
+            assert_eq!(ran.is_ok(), catches);
+            event_loop.run().unwrap();
+            assert!(task.is_finished());
+        }
+    });
+}
+
+#[test]
+fn a_descriptor_that_panics_when_its_loop_is_dropped_keeps_no_task() {
+    with_every_loop(|event_loop| {
+        let handle = event_loop.handle();
+        let (mine, _peer) = UnixStream::pair().unwrap();
+        let made = event_loop.block_on(async { Async::over(&handle, Mine(mine)).unwrap() });
+        let alive = Alive::default();
+        let living = alive.one();
+        let task = event_loop.spawn(async move {
+            let _living = living;
+            std::future::pending::<()>().await;
+        });
+        task.detach();
+        drop(made);
+        *event_loop = EventLoop::new().unwrap();
+        assert_eq!(alive.count(), 0);
+    });
+}
+
+/// A waker whose destructor runs a function.
+struct Runs(Mutex<Option<Box<dyn FnOnce() + Send>>>);
+
+impl Wake for Runs {
+    fn wake(self: Arc<Self>) {}
+}
+
+impl Drop for Runs {
+    fn drop(&mut self) {
+        if let Some(act) = self.0.get_mut().unwrap().take() {
+            act();
+        }
+    }
+}
+
+#[test]
+fn a_waker_that_is_dropped_may_use_the_descriptor_that_it_waited_for() {
+    thread_local! {
+        static SHARED: RefCell<Option<Rc<Async<UnixStream>>>> = const { RefCell::new(None) };
+    }
+    with_every_loop(|event_loop| {
+        let handle = event_loop.handle();
+        let (ours, _theirs) = UnixStream::pair().unwrap();
+        let made = event_loop.block_on(async { Async::new(&handle, ours).unwrap() });
+        let shared = Rc::new(made.unwrap());
+        SHARED.set(Some(Rc::clone(&shared)));
+        let polls = Arc::new(Runs(Mutex::new(Some(Box::new(|| {
+            let shared = SHARED.take().unwrap();
+            let mut noop = Context::from_waker(Waker::noop());
+            assert!(pin!(shared.readable()).poll(&mut noop).is_pending());
+        })))));
+        let waker = Waker::from(polls);
+        let mut waits = pin!(shared.readable());
+        let first = waits.as_mut().poll(&mut Context::from_waker(&waker));
+        assert!(first.is_pending());
+        drop(waker);
+        let mut noop = Context::from_waker(Waker::noop());
+        assert!(waits.as_mut().poll(&mut noop).is_pending());
+        assert!(SHARED.take().is_none());
     });
 }
 

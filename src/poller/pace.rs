@@ -90,8 +90,16 @@ impl Pace {
     }
 
     /// Records whether asking `all` without blocking has found `something`.
+    #[inline]
     pub(super) fn probe_found(&mut self, something: bool, all: usize) {
         self.probe.tried(something);
+        if all >= MANY {
+            self.many_probed(something, all);
+        }
+    }
+
+    #[inline(never)]
+    fn many_probed(&mut self, something: bool, all: usize) {
         self.note_cost();
         // If it found nothing, a call that may block follows, which ends the wait.
         if something {

@@ -10,6 +10,9 @@ use fdloop::{Backend, ChannelId, Error, EventLoop, FileDispatcher, Handler, Io, 
 use crate::common::{self, Failure};
 use crate::parse::{Event, Events};
 
+/// The longest pause, of 136 years.
+const LONGEST: Duration = Duration::from_secs(u32::MAX as u64);
+
 /// What is left of a recording.
 struct Player {
     events: Events<BufReader<File>>,
@@ -31,7 +34,8 @@ impl Player {
             let pause = time.saturating_sub(self.time);
             let pause = self.idle_limit.map_or(pause, |limit| pause.min(limit));
             let pause = Duration::try_from_secs_f64(pause.as_secs_f64() / self.speed);
-            self.due += pause.unwrap_or(Duration::from_secs(u32::MAX.into()));
+            // A recording may have any time, and the clock ends somewhere.
+            self.due += pause.unwrap_or(LONGEST).min(LONGEST);
             self.time = time;
             event
         });
@@ -81,7 +85,8 @@ fn show(event_loop: &mut EventLoop, id: StateId<Player>) -> Result<()> {
             return Ok(());
         };
         if event.code == "o" {
-            screen.send(event.data.as_bytes())?;
+            // This may be called by a timer, whose error alone would not end the loop.
+            screen.send(event.data.as_bytes()).map_err(Error::fatal)?;
         }
         if screen.is_congested() {
             return Ok(());
@@ -122,5 +127,9 @@ pub fn play(
         show(&mut event_loop, player)?;
         event_loop.run()
     });
-    shown.map_err(|error| Failure::input(format!("{name}: {error}")))
+    shown.map_err(|error| match error.fd() {
+        // The screen's.
+        Some(_) => error.into(),
+        None => Failure::input(format!("{name}: {error}")),
+    })
 }

@@ -434,6 +434,45 @@ fn a_recording_is_played_in_its_time() {
 }
 
 #[test]
+fn a_screen_that_takes_nothing_ends_the_playing() {
+    if !cfg!(target_os = "linux") {
+        return;
+    }
+    with_each_backend(|backend| {
+        let dir = TempDir::new();
+        let cast = dir.file("cast");
+        let recording = "{\"version\": 2}\n[0.01, \"o\", \"one \"]\n[3600, \"o\", \"two\"]\n";
+        fs::write(&cast, recording).unwrap();
+        let full = fs::File::create("/dev/full").unwrap();
+        let mut playing = record(backend, &["--play", &cast]);
+        let ended = playing.stdout(full).output().unwrap();
+        assert_eq!(ended.status.code(), Some(1), "{ended:?}");
+        let said = String::from_utf8_lossy(&ended.stderr);
+        assert!(said.contains("No space left on device"), "{said}");
+    });
+}
+
+#[test]
+fn a_recording_that_is_longer_than_the_clock_is_played_to_there() {
+    with_each_backend(|backend| {
+        let dir = TempDir::new();
+        let cast = dir.file("cast");
+        let recording = "{\"version\": 2}\n[0, \"o\", \"one\"]\n[1.8e19, \"o\", \"two\"]\n";
+        fs::write(&cast, recording).unwrap();
+        let mut playing = record(backend, &["--play", &cast]);
+        let mut playing = playing.stdout(Stdio::piped()).spawn().unwrap();
+        let mut shown = [0; 3];
+        let read = playing.stdout.as_mut().unwrap().read_exact(&mut shown);
+        let pid = playing.id().to_string();
+        let killed = Command::new("kill").args(["-s", "TERM", &pid]).status();
+        read.unwrap();
+        assert!(killed.unwrap().success());
+        assert_eq!(&shown, b"one");
+        assert_eq!(playing.wait().unwrap().code(), Some(0));
+    });
+}
+
+#[test]
 fn what_was_recorded_is_played() {
     with_each_backend(|backend| {
         let dir = TempDir::new();

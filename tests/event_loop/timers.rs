@@ -39,6 +39,20 @@ fn they_fire_in_the_order_of_their_times_and_ties_in_that_of_their_making() {
 }
 
 #[test]
+fn times_that_have_passed_are_in_order_too() {
+    with_clocks(|event_loop, clock| {
+        let log = Log::default();
+        let begin = clock.get();
+        for ago in [1, 3, 2] {
+            event_loop.call_at(begin - ago * MS, note(&log, ago));
+        }
+        event_loop.run().unwrap();
+        assert_eq!(*log.borrow(), [3, 2, 1]);
+        assert_eq!(clock.get(), begin);
+    });
+}
+
+#[test]
 fn thousands_fire_in_order_and_never_early() {
     with_clocks(|event_loop, clock| {
         let fired = Rc::new(RefCell::new(Vec::new()));

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use crate::alone;
 use crate::common::{
-    Counting, Heard, PATIENCE, Probe, on_every_backend, settle, turn_until, with_every_loop,
+    Counting, Heard, Probe, on_every_backend, settle, turn_until, with_every_loop,
 };
 use fdloop::{Channel, Dispatcher, Error, EventLoop, FileDispatcher, FileWrapper, Result};
 use nix::fcntl::{FcntlArg, fcntl};
@@ -369,18 +369,8 @@ fn one_of_many_is_found_while_others_are_always_busy() {
         }
         let (id, lost, _) = &quiet[75];
         close_behind(id.fd());
-        // poll(2) and select(2) find it when they are asked for all. The poller over epoll(7)
-        // checks by the clock.
-        let (begin, mut passes) = (Instant::now(), 0);
-        while !lost.heard("close") {
-            passes += 1;
-            let patient = match backend.to_string().as_str() {
-                "epoll" => begin.elapsed() < PATIENCE,
-                _ => passes <= 64,
-            };
-            assert!(patient, "it is not found");
-            event_loop.turn(None).unwrap();
-        }
+        // Found when all are asked or checked, which is put off by the clock and not by passes.
+        turn_until(event_loop, "it is found", || lost.heard("close"));
         assert_eq!(lost.reason().unwrap().0, Some(libc::EBADF));
         assert_eq!(event_loop.len(), 150);
         let heard = quiet

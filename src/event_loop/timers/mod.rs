@@ -120,7 +120,8 @@ impl Timer {
 /// The timers of a loop.
 #[derive(Default)]
 pub(super) struct Timers {
-    /// The time from which entries count. Read when the first timer is made.
+    /// The time from which entries count, long before the first timer is made. Earlier ones count
+    /// as that.
     epoch: Option<Instant>,
     queue: Queue,
     /// Stale entries in the queue.
@@ -135,6 +136,9 @@ pub(super) struct Timers {
     one_shots: usize,
     next_seq: u64,
 }
+
+/// The time before the first timer in which deadlines that have passed are told apart.
+const PAST: Duration = Duration::from_secs(365 * 24 * 60 * 60);
 
 /// A time that no clock reaches. (After 584 years.)
 const NEVER: u64 = u64::MAX - 1;
@@ -175,7 +179,11 @@ impl Timers {
     /// Converts a time to nanoseconds.
     #[inline]
     fn nanos(&mut self, at: Option<Instant>, now: Instant) -> u64 {
-        let epoch = *self.epoch.get_or_insert(now);
+        let epoch = self.epoch.get_or_insert_with(|| {
+            // Some clocks begin at 0, and no time before it can be told.
+            now.checked_sub(PAST).unwrap_or(now)
+        });
+        let epoch = *epoch;
         let Some(at) = at else {
             return NEVER;
         };

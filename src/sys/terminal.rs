@@ -17,11 +17,12 @@ pub(crate) struct Settings(libc::termios);
 impl Settings {
     /// tcgetattr(3).
     pub(crate) fn of(fd: BorrowedFd<'_>) -> io::Result<Self> {
-        let mut settings = MaybeUninit::uninit();
+        // musl's call leaves the fields for the speeds as they are.
+        let mut settings = MaybeUninit::zeroed();
         // SAFETY: the call writes one structure to the pointer, which is to one that is
         // exclusively borrowed; the descriptor is borrowed for the call.
         check(unsafe { libc::tcgetattr(fd.as_raw_fd(), settings.as_mut_ptr()) })?;
-        // SAFETY: the call has succeeded, so the structure is filled in.
+        // SAFETY: the structure consists of integers, and all of it was initialized above.
         Ok(Self(unsafe { settings.assume_init() }))
     }
 

@@ -10,9 +10,28 @@ use std::sync::mpsc;
 use std::thread;
 
 use nix::fcntl::{FcntlArg, FdFlag, OFlag, fcntl};
-use nix::sys::termios::{SetArg, cfmakeraw, tcgetattr, tcsetattr};
+use nix::sys::termios::{
+    ControlFlags, InputFlags, LocalFlags, OutputFlags, SetArg, cfmakeraw, tcgetattr, tcsetattr,
+};
 
 use super::PATIENCE;
+
+/// The settings of a terminal: those fields that every C library fills in. musl leaves others as
+/// they were.
+pub type Settings = (InputFlags, OutputFlags, ControlFlags, LocalFlags, Vec<u8>);
+
+/// Returns the settings of a terminal.
+#[track_caller]
+pub fn settings_of(terminal: impl AsFd) -> Settings {
+    let settings = tcgetattr(terminal).unwrap();
+    (
+        settings.input_flags,
+        settings.output_flags,
+        settings.control_flags,
+        settings.local_flags,
+        settings.control_chars.to_vec(),
+    )
+}
 
 /// A temporary directory, which is removed when this is dropped.
 pub struct TempDir(PathBuf);

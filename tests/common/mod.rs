@@ -25,7 +25,8 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::{Duration, Instant};
 
 pub use files::{
-    TempDir, at_once, fd_flags, pattern, raw_pty, status_flags, stuffed_pipe, stuffed_stream,
+    Settings, TempDir, at_once, fd_flags, pattern, raw_pty, settings_of, status_flags,
+    stuffed_pipe, stuffed_stream,
 };
 pub use pollers::{Counting, Heard, Script, Simulated, poller_of};
 pub use probe::{Probe, Seen};

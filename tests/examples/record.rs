@@ -9,9 +9,8 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::common::programs::{example, with_each_backend};
-use crate::common::{PATIENCE, TempDir};
+use crate::common::{PATIENCE, Settings, TempDir, settings_of};
 use fdloop::{Backend, Pty, WindowSize};
-use nix::sys::termios::{Termios, tcgetattr};
 use serde_json::Value;
 
 fn record(backend: Backend, arguments: &[&str]) -> Command {
@@ -251,7 +250,7 @@ struct Session {
     child: std::process::Child,
     master: File,
     terminal: OwnedFd,
-    before: Termios,
+    before: Settings,
     shown: thread::JoinHandle<Vec<u8>>,
 }
 
@@ -260,7 +259,7 @@ impl Session {
     fn start(backend: Backend, arguments: &[&str]) -> Self {
         let pty = Pty::with_size(WindowSize::new(24, 80)).unwrap();
         let terminal = pty.terminal().try_clone_to_owned().unwrap();
-        let before = tcgetattr(&terminal).unwrap();
+        let before = settings_of(&terminal);
         let (child, master) = pty.spawn(&mut record(backend, arguments)).unwrap();
         let master = File::from(master);
         let mut screen = master.try_clone().unwrap();
@@ -282,7 +281,7 @@ impl Session {
     #[track_caller]
     fn wait_until_raw(&self) {
         let deadline = Instant::now() + PATIENCE;
-        while tcgetattr(&self.terminal).unwrap() == self.before {
+        while settings_of(&self.terminal) == self.before {
             assert!(Instant::now() < deadline, "raw mode is never set");
             thread::sleep(Duration::from_millis(1));
         }
@@ -292,7 +291,7 @@ impl Session {
     #[track_caller]
     fn finish(mut self) -> (ExitStatus, String) {
         let status = self.child.wait().unwrap();
-        let after = tcgetattr(&self.terminal).unwrap();
+        let after = settings_of(&self.terminal);
         drop(self.terminal);
         let shown = String::from_utf8_lossy(&self.shown.join().unwrap()).into_owned();
         assert_eq!(after, self.before, "{shown}");

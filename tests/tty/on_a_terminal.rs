@@ -6,7 +6,7 @@ use std::process::{Child, Command, ExitStatus};
 use std::rc::Rc;
 use std::time::Duration;
 
-use crate::common::{PATIENCE, Probe, Seen, again, turn_until};
+use crate::common::{PATIENCE, Probe, Seen, Settings, again, settings_of, turn_until};
 use fdloop::{ChannelId, EventLoop, FileDispatcher, Pty, WindowSize};
 use nix::sys::termios::{LocalFlags, Termios, tcgetattr};
 
@@ -23,7 +23,7 @@ pub struct OnATerminal {
     pub child: Child,
     /// Kept open, so that its settings remain when the program has ended.
     terminal: OwnedFd,
-    before: Termios,
+    before: Settings,
     event_loop: EventLoop,
     screen: ChannelId<FileDispatcher<Probe>>,
     seen: Rc<Seen>,
@@ -40,7 +40,7 @@ impl OnATerminal {
     pub fn start(command: &mut Command) -> Self {
         let pty = Pty::open().unwrap();
         let terminal = pty.terminal().try_clone_to_owned().unwrap();
-        let before = tcgetattr(&terminal).unwrap();
+        let before = settings_of(&terminal);
         let (child, master) = pty.spawn(command).unwrap();
         let (probe, seen) = Probe::new();
         let mut event_loop = EventLoop::new().unwrap();
@@ -95,7 +95,7 @@ impl OnATerminal {
     /// Checks whether the terminal is exactly as it was.
     #[track_caller]
     pub fn assert_as_before(&self) {
-        let settings = tcgetattr(&self.terminal).unwrap();
+        let settings = settings_of(&self.terminal);
         assert_eq!(settings, self.before, "after: {}", self.shown());
     }
 

@@ -5,10 +5,9 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use crate::common::{TempDir, in_own_process, this_test};
+use crate::common::{TempDir, in_own_process, settings_of, this_test};
 use crate::on_a_terminal::{OnATerminal, part, say, wait_for_the_end};
 use fdloop::{Pty, RawMode};
-use nix::sys::termios::tcgetattr;
 use signal_hook::consts::{SIGABRT, SIGHUP, SIGINT, SIGQUIT, SIGTERM};
 
 /// Sets raw mode, and then goes out in the way of its part.
@@ -161,7 +160,7 @@ fn guards_of_several_terminals_are_put_back_one_by_one() {
     let terminals: Vec<Pty> = (0..5).map(|_| Pty::open().unwrap()).collect();
     let before: Vec<_> = terminals
         .iter()
-        .map(|pty| tcgetattr(pty.terminal()).unwrap())
+        .map(|pty| settings_of(pty.terminal()))
         .collect();
     for _ in 0..3 {
         let guards: Vec<_> = terminals
@@ -169,9 +168,9 @@ fn guards_of_several_terminals_are_put_back_one_by_one() {
             .map(|pty| RawMode::new(pty.terminal()).unwrap())
             .collect();
         for (i, guard) in guards.into_iter().enumerate() {
-            assert_ne!(tcgetattr(terminals[i].terminal()).unwrap(), before[i]);
+            assert_ne!(settings_of(terminals[i].terminal()), before[i]);
             drop(guard);
-            assert_eq!(tcgetattr(terminals[i].terminal()).unwrap(), before[i]);
+            assert_eq!(settings_of(terminals[i].terminal()), before[i]);
         }
     }
 }
@@ -191,15 +190,15 @@ fn guards_may_come_and_go_while_signals_arrive() {
                 .map(|_| {
                     scope.spawn(|| {
                         let pty = Pty::open().unwrap();
-                        let before = tcgetattr(pty.terminal()).unwrap();
+                        let before = settings_of(pty.terminal());
                         for _ in 0..300 {
                             let raw = RawMode::new(pty.terminal()).unwrap();
-                            assert_ne!(tcgetattr(pty.terminal()).unwrap(), before);
+                            assert_ne!(settings_of(pty.terminal()), before);
                             raw.pause().unwrap();
-                            assert_eq!(tcgetattr(pty.terminal()).unwrap(), before);
+                            assert_eq!(settings_of(pty.terminal()), before);
                             raw.resume().unwrap();
                             drop(raw);
-                            assert_eq!(tcgetattr(pty.terminal()).unwrap(), before);
+                            assert_eq!(settings_of(pty.terminal()), before);
                         }
                     })
                 })
@@ -215,19 +214,19 @@ fn guards_may_come_and_go_while_signals_arrive() {
 fn several_guards_of_one_terminal_put_it_back_with_the_last_in_whichever_order() {
     for order in [[0, 1, 2], [2, 1, 0], [1, 0, 2], [2, 0, 1], [0, 2, 1]] {
         let pty = Pty::open().unwrap();
-        let before = tcgetattr(pty.terminal()).unwrap();
+        let before = settings_of(pty.terminal());
         let guard = || Some(RawMode::new(pty.terminal()).unwrap());
         let mut guards = [guard(), guard(), guard()];
-        let during = tcgetattr(pty.terminal()).unwrap();
+        let during = settings_of(pty.terminal());
         for (dropped, at) in order.into_iter().enumerate() {
-            assert_eq!(tcgetattr(pty.terminal()).unwrap(), during, "{order:?}");
+            assert_eq!(settings_of(pty.terminal()), during, "{order:?}");
             if dropped == 1 {
                 // The entry of a guard that is gone is used again, by one that is younger.
                 drop(guard());
             }
             guards[at] = None;
         }
-        assert_eq!(tcgetattr(pty.terminal()).unwrap(), before, "{order:?}");
+        assert_eq!(settings_of(pty.terminal()), before, "{order:?}");
     }
 }
 
@@ -237,12 +236,12 @@ fn guards_of_several_threads_do_not_share_an_entry() {
         .map(|_| {
             std::thread::spawn(|| {
                 let pty = Pty::open().unwrap();
-                let before = tcgetattr(pty.terminal()).unwrap();
+                let before = settings_of(pty.terminal());
                 for _ in 0..2_000 {
                     let raw = RawMode::new(pty.terminal()).unwrap();
-                    assert_ne!(tcgetattr(pty.terminal()).unwrap(), before);
+                    assert_ne!(settings_of(pty.terminal()), before);
                     drop(raw);
-                    assert_eq!(tcgetattr(pty.terminal()).unwrap(), before);
+                    assert_eq!(settings_of(pty.terminal()), before);
                 }
             })
         })
@@ -274,33 +273,33 @@ fn a_handler_of_the_program_misses_no_signal_while_guards_come_and_go() {
 #[test]
 fn a_panic_puts_the_terminal_back() {
     let pty = Pty::open().unwrap();
-    let before = tcgetattr(pty.terminal()).unwrap();
+    let before = settings_of(pty.terminal());
     catch_unwind(AssertUnwindSafe(|| {
         let _raw = RawMode::new(pty.terminal()).unwrap();
-        assert_ne!(tcgetattr(pty.terminal()).unwrap(), before);
+        assert_ne!(settings_of(pty.terminal()), before);
         panic!("unwinds");
     }))
     .unwrap_err();
-    assert_eq!(tcgetattr(pty.terminal()).unwrap(), before);
+    assert_eq!(settings_of(pty.terminal()), before);
 }
 
 #[test]
 fn raw_mode_can_be_left_for_a_while() {
     let pty = Pty::open().unwrap();
-    let before = tcgetattr(pty.terminal()).unwrap();
+    let before = settings_of(pty.terminal());
     let raw = RawMode::new(pty.terminal()).unwrap();
-    let during = tcgetattr(pty.terminal()).unwrap();
+    let during = settings_of(pty.terminal());
     raw.pause().unwrap();
-    assert_eq!(tcgetattr(pty.terminal()).unwrap(), before);
+    assert_eq!(settings_of(pty.terminal()), before);
     raw.resume().unwrap();
-    assert_eq!(tcgetattr(pty.terminal()).unwrap(), during);
+    assert_eq!(settings_of(pty.terminal()), during);
     raw.pause().unwrap();
     // An editor may have its own settings, which are not ours to put back.
     let editor = RawMode::new(pty.terminal()).unwrap();
     drop(raw);
-    assert_eq!(tcgetattr(pty.terminal()).unwrap(), during);
+    assert_eq!(settings_of(pty.terminal()), during);
     drop(editor);
-    assert_eq!(tcgetattr(pty.terminal()).unwrap(), before);
+    assert_eq!(settings_of(pty.terminal()), before);
 }
 
 #[test]

@@ -150,7 +150,7 @@ impl EventLoop {
     /// use os_pipe::PipeReader;
     /// use std::io::Write;
     /// use std::os::fd::{AsRawFd, RawFd};
-    /// use std::time::Duration;
+    /// use std::time::{Duration, Instant};
     ///
     /// /// Reads its pipe from some time on.
     /// struct Late(PipeReader, Instant);

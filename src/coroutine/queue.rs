@@ -62,6 +62,7 @@ pub fn queue<T>(capacity: usize) -> (QueueSender<T>, QueueReceiver<T>) {
         receiver: true,
         receiving: None,
         sending: Vec::new(),
+        takes: 0,
     }));
     (QueueSender(Rc::clone(&state)), QueueReceiver(state))
 }
@@ -80,11 +81,32 @@ struct State<T> {
     receiver: bool,
     receiving: Option<Waker>,
     sending: Vec<Waker>,
+    /// How often the wakers in `sending` were taken.
+    takes: u64,
 }
 
 impl<T> State<T> {
     fn is_full(&self) -> bool {
         self.receiver && self.values.len() >= self.capacity
+    }
+
+    /// Adds the waker of a sender, or puts it into the sender's `place`, which is then the new one.
+    /// Returns the one that was there.
+    fn wait_to_send(&mut self, place: &mut Option<(u64, usize)>, waker: &Waker) -> Option<Waker> {
+        if let Some((takes, at)) = *place {
+            if takes == self.takes {
+                let known = self.sending.get_mut(at)?;
+                return Some(std::mem::replace(known, waker.clone()));
+            }
+        }
+        *place = Some((self.takes, self.sending.len()));
+        self.sending.push(waker.clone());
+        None
+    }
+
+    fn take_sending(&mut self) -> Vec<Waker> {
+        self.takes += 1;
+        std::mem::take(&mut self.sending)
     }
 }
 
@@ -118,14 +140,16 @@ impl<T> QueueSender<T> {
     /// The value, if the receiver was dropped.
     pub async fn send(&self, value: T) -> Result<(), T> {
         let mut value = Some(value);
+        let mut place = None;
         poll_fn(|cx| {
             let Some(next) = value.take() else {
                 return Poll::Ready(Ok(()));
             };
             match self.push(next) {
                 Err(next) if self.is_full() => {
-                    self.0.borrow_mut().sending.push(cx.waker().clone());
                     value = Some(next);
+                    let before = self.0.borrow_mut().wait_to_send(&mut place, cx.waker());
+                    drop(before);
                     Poll::Pending
                 }
                 result => Poll::Ready(result),
@@ -180,7 +204,7 @@ impl<T> QueueReceiver<T> {
     pub fn try_next(&mut self) -> Option<T> {
         let mut state = self.0.borrow_mut();
         let value = state.values.pop_front()?;
-        let wakers = std::mem::take(&mut state.sending);
+        let wakers = state.take_sending();
         drop(state);
         for waker in wakers {
             waker.wake();
@@ -216,7 +240,7 @@ impl<T> Drop for QueueReceiver<T> {
         let mut state = self.0.borrow_mut();
         state.receiver = false;
         let values = std::mem::take(&mut state.values);
-        let wakers = std::mem::take(&mut state.sending);
+        let wakers = state.take_sending();
         drop(state);
         drop(values);
         for waker in wakers {

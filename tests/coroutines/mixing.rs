@@ -1,9 +1,14 @@
 //! Channels and coroutines that feed each other; signals and children.
 
 use std::cell::Cell;
+use std::future::Future;
 use std::io::Write;
 use std::os::unix::net::UnixStream;
+use std::pin::pin;
 use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::task::{Context, Poll, Wake, Waker};
 
 use fdloop::{
     AsyncChat, ChatHandler, ChatIo, Dispatcher, Handler, Io, QueueSender, Result, View, queue,
@@ -99,6 +104,35 @@ fn senders_wait_for_room_and_end_with_the_receiver() {
             })
             .unwrap();
     });
+}
+
+#[test]
+fn a_sender_that_is_polled_again_and_again_is_woken_once() {
+    struct Count(AtomicUsize);
+    impl Wake for Count {
+        fn wake(self: Arc<Self>) {
+            self.0.fetch_add(1, Ordering::SeqCst);
+        }
+    }
+    let (sender, mut receiver) = queue(1);
+    sender.push(1).unwrap();
+    let count = Arc::new(Count(AtomicUsize::new(0)));
+    let waker = Waker::from(Arc::clone(&count));
+    let mut cx = Context::from_waker(&waker);
+    let mut sends = pin!(sender.send(2));
+    for round in 1..=3 {
+        for _ in 0..100 {
+            assert!(sends.as_mut().poll(&mut cx).is_pending());
+        }
+        assert_eq!(Arc::strong_count(&count), 3);
+        assert!(receiver.try_next().is_some());
+        assert_eq!(count.0.load(Ordering::SeqCst), round);
+        // Another sender is faster.
+        sender.push(1).unwrap();
+    }
+    receiver.try_next();
+    assert_eq!(sends.poll(&mut cx), Poll::Ready(Ok(())));
+    assert_eq!(receiver.try_next(), Some(2));
 }
 
 #[test]

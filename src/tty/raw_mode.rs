@@ -26,6 +26,9 @@ use crate::sys::raw_mode::{self, RawTerminal};
 /// stay ignored. While another process group is in the foreground, the terminal belongs to that
 /// and is left alone.
 ///
+/// A terminal with several guards is put back with the last of them, in whichever order they are
+/// dropped (on Android, in the reverse of the order in which they were made).
+///
 /// A guard duplicates the descriptor. It belongs to the process that made it: a child made by
 /// fork(2) does not change the terminal. With the last guard, the handlers of these signals are
 /// put back as well.

@@ -70,6 +70,12 @@ impl Io<'_> {
     /// the descriptor.
     pub fn forward(&mut self, to: impl Into<AnyId>, most: usize) -> Result<usize> {
         let to = to.into();
+        if self.id() == to {
+            let fd = to.fd();
+            let message =
+                format!("the channel of fd {fd} cannot forward to itself: send what was received");
+            return Err(Error::misuse(io::ErrorKind::NotFound, message));
+        }
         let (input, event_loop) = self.parts();
         let Some(output) = event_loop.endpoint_mut(to) else {
             let message = format!(

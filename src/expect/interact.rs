@@ -80,14 +80,15 @@ impl Expect {
             false => None,
         };
         let done = self.event_loop.keep(false);
-        let screen = FileDispatcher::writer(io::stdout(), Screen)?;
-        let screen = self.event_loop.add(screen)?;
         let keyboard = Keyboard {
             program: self.program,
             escape,
             done,
         };
+        // Both before the loop has one, which would keep it if the other failed.
+        let screen = FileDispatcher::writer(io::stdout(), Screen)?;
         let keyboard = FileDispatcher::reader(io::stdin(), keyboard)?;
+        let screen = self.event_loop.add(screen)?;
         let keyboard = self.event_loop.add(keyboard)?;
         let result = self.pass_on(screen, done);
         if let Some(program) = self.event_loop.get_mut(self.program) {

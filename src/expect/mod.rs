@@ -140,11 +140,15 @@ impl Expect {
     ///
     /// # Errors
     ///
-    /// `TimedOut` if none matches within the [time](Expect::set_timeout); `UnexpectedEof` if the
+    /// `InvalidInput` if there is no pattern; `TimedOut` if none matches within the [time](Expect::set_timeout); `UnexpectedEof` if the
     /// program ends before; `InvalidData` if more than 1,048,576 bytes were shown without a match.
     /// The message has the end of what was shown, which is not taken.
     pub fn expect_any(&mut self, patterns: impl IntoIterator<Item = Pattern>) -> Result<Match> {
         let patterns: Vec<Pattern> = patterns.into_iter().collect();
+        if patterns.is_empty() {
+            let message = "there is no pattern to wait for: pass one at least";
+            return Err(Error::misuse(io::ErrorKind::InvalidInput, message));
+        }
         let deadline = Deadline::after(self.timeout);
         // The bytes that are known to have no match.
         let mut searched = 0;

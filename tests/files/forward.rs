@@ -283,6 +283,13 @@ fn a_channel_that_cannot_be_forwarded_to_is_named() {
             event_loop.add(wrong).unwrap();
             event_loop.run().unwrap();
         }
+        let (ours, mut theirs) = UnixStream::pair().unwrap();
+        theirs.write_all(b"x").unwrap();
+        let wrong = Wrong(unbuffered.into(), ErrorKind::NotFound, "to itself");
+        let wrong = event_loop.add(DispatcherWithSend::new(ours, wrong).unwrap());
+        let wrong = wrong.unwrap();
+        event_loop.get_mut(wrong).unwrap().handler_mut().0 = wrong.into();
+        event_loop.run().unwrap();
         event_loop.close_all(false).unwrap();
     });
 }

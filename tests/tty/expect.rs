@@ -132,6 +132,12 @@ fn what_cannot_be_done_is_refused() {
         ErrorKind::InvalidInput,
         &["not a regular expression"],
     );
+    let mut program = Expect::spawn(Command::new("sh").args(["-c", "read line"])).unwrap();
+    program.set_timeout(None);
+    let error = program.expect_any([]).unwrap_err();
+    assert_error(&error, ErrorKind::InvalidInput, &["no pattern"]);
+    program.send_line("").unwrap();
+    assert!(program.wait().unwrap().success());
 }
 
 #[test]

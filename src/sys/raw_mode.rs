@@ -203,16 +203,19 @@ impl Drop for RawTerminal {
         }
         let mut in_use = lock();
         let is_last = |this: &Self| raw_entry_of(this.fd.as_raw_fd()).is_none();
-        if let Err(error) = self.leave(state::FREE, is_last) {
+        let result = self.leave(state::FREE, is_last);
+        *in_use -= 1;
+        if *in_use == 0 {
+            uninstall();
+        }
+        // The logger is the program's, and may have guards of its own.
+        drop(in_use);
+        if let Err(error) = result {
             // A terminal that has hung up has no settings any more.
             log::debug!(
                 "fd {}: the terminal was not put back: {error}",
                 self.fd.as_raw_fd()
             );
-        }
-        *in_use -= 1;
-        if *in_use == 0 {
-            uninstall();
         }
     }
 }

@@ -25,6 +25,7 @@ mod high_numbers;
 mod last_descriptor;
 mod no_hidden_state;
 mod redirections;
+mod reopening_refused;
 #[cfg(feature = "signals")]
 mod signals;
 mod signals_and_waits;

@@ -74,29 +74,30 @@ impl EventLoop {
     /// `Child` before, as above, and give them to a [`FileDispatcher`](crate::FileDispatcher) by
     /// value.
     ///
-    /// The exit may be reported before the last output was read, and the output may go on after
-    /// it, if the child has left it to another process. A program that wants both waits for both. One
-    /// that is done with the child calls
-    /// [`end_input_when_empty`](crate::Endpoint::end_input_when_empty): what the child has written is
-    /// read, and the output ends.
+    /// The exit may be reported before the last output was read. If the child has left its output
+    /// to another process, the output may go on after the exit. A program that needs both waits for
+    /// both. To end the output with the child, call
+    /// [`end_input_when_empty`](crate::Endpoint::end_input_when_empty): everything that the child
+    /// has written is read before the end.
     ///
-    /// # How
+    /// # Implementation
     ///
     /// On Linux a pidfd reports the exit, one descriptor for each child. Elsewhere, and where the
-    /// kernel refuses one or no descriptor is left, SIGCHLD does
-    /// ([`on_signal`](EventLoop::on_signal)), and each one costs a waitpid(2) for every such child.
-    /// Children are the process's that started them: after fork(2),
+    /// kernel refuses a pidfd or no descriptor is left, SIGCHLD reports the exit
+    /// ([`on_signal`](EventLoop::on_signal)), and each SIGCHLD costs a waitpid(2) for every such
+    /// child. Children belong to the process that started them: after fork(2),
     /// [`after_fork`](EventLoop::after_fork) drops the callbacks in the child process.
     ///
     /// # Errors
     ///
-    /// `NotFound` if it is not a child of this process, or was reaped; `AlreadyExists` if it has a
-    /// callback; `InvalidInput` if the id is not positive. With SIGCHLD, those of
+    /// `NotFound` if `child` is not a child of this process, or was reaped; `AlreadyExists` if it
+    /// has a callback already; `InvalidInput` if the id is not positive. With SIGCHLD, those of
     /// [`on_signal`](EventLoop::on_signal). The child goes on, and is not reaped: keep its
     /// [`id`](std::process::Child::id) if you need it then.
     ///
     /// `act` gets an error instead of a status if the exit status was lost: other code has reaped
-    /// the child, or the process ignores SIGCHLD, so that the kernel has. Its `errno` is ECHILD.
+    /// the child, or the process ignores SIGCHLD, so that the kernel has reaped it. The `errno` of
+    /// the error is ECHILD.
     pub fn on_child_exit(
         &mut self,
         mut child: impl IntoChild,
@@ -140,7 +141,8 @@ impl EventLoop {
     ///
     /// # Errors
     ///
-    /// `InvalidInput` if there is no such signal; `PermissionDenied` if the child has another user.
+    /// `InvalidInput` if the signal does not exist; `PermissionDenied` if the child has another
+    /// user.
     pub fn signal_child(&mut self, id: ChildId, signal: c_int) -> Result<bool> {
         table::send_signal(self, id, signal)
     }

@@ -10,7 +10,7 @@ use crate::sys::fd;
 
 pub(super) struct PidfdChannel {
     number: RawFd,
-    /// `None` once the child was reaped, or the descriptor lost.
+    /// `None` once the child was reaped or the descriptor was lost.
     pidfd: Option<OwnedFd>,
     child: ChildId,
 }

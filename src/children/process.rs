@@ -28,7 +28,7 @@ pub(super) mod sealed {
         /// Returns the id, and -1 for a number that cannot be one.
         fn pid(&self) -> pid_t;
 
-        /// Reaps it if it has exited.
+        /// Reaps the child if it has exited.
         fn try_wait(&mut self) -> io::Result<Option<ExitStatus>> {
             try_wait(self.pid())
         }
@@ -39,7 +39,7 @@ pub(super) mod sealed {
             self.id().pid()
         }
 
-        // It may have been waited for, and then knows its status.
+        // The program may have waited for the child, which then knows its status.
         fn try_wait(&mut self) -> io::Result<Option<ExitStatus>> {
             Child::try_wait(self)
         }

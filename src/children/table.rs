@@ -20,8 +20,9 @@ type Act = Box<dyn FnOnce(&mut EventLoop, Result<ExitStatus>) -> Result<()>>;
 /// The id of a child process that a loop follows: [`EventLoop::on_child_exit`] returns it,
 /// [`EventLoop::signal_child`] and [`EventLoop::cancel`] take it.
 ///
-/// After it was cancelled, the loop does not reap the child: the program does, or leaves a zombie
-/// until it ends itself. (If the child had exited and `act` was still to be called, it is reaped.)
+/// After the id was cancelled, the loop does not reap the child: the program reaps it, or leaves a
+/// zombie until the program ends. (A child that had exited while `act` was still to be called is
+/// reaped.)
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct ChildId {
     pid: pid_t,
@@ -46,10 +47,10 @@ struct Followed {
     _hold: Hold,
 }
 
-/// The way in which the loop learns that a child has exited.
+/// The way in which an exit is reported to the loop.
 #[derive(Debug, Clone, Copy)]
 enum Way {
-    /// It has.
+    /// The child has exited.
     Exited,
     #[cfg(has_pidfd)]
     Pidfd(ChannelId<PidfdChannel>),
@@ -58,15 +59,16 @@ enum Way {
 
 #[derive(Default)]
 struct Children {
-    /// Those that were not reaped, by their pids.
+    /// The children that were not reaped, by their pids.
     followed: BTreeMap<pid_t, ChildId>,
-    /// Those that were reaped and whose callbacks are still to be called. Their pids are free.
+    /// The children that were reaped and whose callbacks are still to be called. Their pids are
+    /// free.
     due: Vec<ChildId>,
     /// The callback of SIGCHLD, while a child needs it.
     sigchld: Option<SignalId>,
-    /// The number of children that do.
+    /// The number of children that need SIGCHLD.
     by_signal: usize,
-    /// `leave_to_parent` is called after fork(2).
+    /// True once `leave_to_parent` is registered, to be called after fork(2).
     forks: bool,
 }
 
@@ -179,8 +181,8 @@ fn check_all(event_loop: &mut EventLoop) {
     }
 }
 
-/// Reaps a child if it has exited, and has its callback called at the end of the pass. Returns
-/// whether nothing is left to wait for.
+/// Reaps a child if it has exited, and has its callback called at the end of the pass. Returns true
+/// if nothing is left to wait for.
 pub(super) fn check(event_loop: &mut EventLoop, id: ChildId) -> bool {
     if event_loop
         .state(id.followed)
@@ -202,7 +204,7 @@ pub(super) fn check(event_loop: &mut EventLoop, id: ChildId) -> bool {
     true
 }
 
-/// Takes note of the outcome, and has the callback called.
+/// Records the outcome, and has the callback called.
 fn finish(event_loop: &mut EventLoop, id: ChildId, exited: Result<ExitStatus>) {
     let Some(followed) = event_loop.state_mut(id.followed) else {
         return;
@@ -233,7 +235,7 @@ fn finish(event_loop: &mut EventLoop, id: ChildId, exited: Result<ExitStatus>) {
     });
 }
 
-/// Gives up what the loop has followed a child with.
+/// Gives up the pidfd or the SIGCHLD with which the loop follows a child.
 fn release(event_loop: &mut EventLoop, id: ChildId, way: Way) {
     let children = event_loop.extension::<Children>();
     if children.followed.get(&id.pid) == Some(&id) {
@@ -283,7 +285,7 @@ pub(super) fn send_signal(event_loop: &mut EventLoop, id: ChildId, signal: c_int
     let pidfd = None;
     match child::send_signal(id.pid, pidfd, signal) {
         Ok(()) => Ok(true),
-        // Other code has reaped it.
+        // Other code has reaped the child.
         Err(error) if error.raw_os_error() == Some(libc::ESRCH) => Ok(false),
         Err(error) => {
             let action = format!("send signal {signal} to process {}", id.pid);

@@ -63,7 +63,8 @@ pub struct Conversation {
     id: ChannelId<AsyncChat<Feeder>>,
     shared: Rc<Shared>,
     limit: Option<usize>,
-    /// The terminator that was last looked for, and how far there is none.
+    /// The terminator that was last searched for, and the length of the input known not to contain
+    /// it.
     sought: (Vec<u8>, usize),
 }
 
@@ -72,7 +73,7 @@ pub struct Conversation {
 pub struct Part {
     /// Bytes of the piece, without its terminator. May be empty.
     pub data: Vec<u8>,
-    /// The terminator follows: the piece ends here.
+    /// True if the piece ends here: its terminator follows.
     pub is_last: bool,
 }
 
@@ -103,7 +104,7 @@ impl Shared {
 /// The handler of the chat.
 struct Feeder {
     shared: Rc<Shared>,
-    /// Input is received while less than this is kept.
+    /// The length of kept input below which more is received.
     wanted: usize,
     has_room: bool,
 }
@@ -202,21 +203,21 @@ impl Conversation {
         })
     }
 
-    /// Sets the longest piece that [`read_until`](Conversation::read_until) returns, in bytes without
-    /// the terminator; `None` for none. 65,536 unless set.
+    /// Sets the longest piece that [`read_until`](Conversation::read_until) returns, in bytes
+    /// without the terminator; `None` for no limit. 65,536 unless set.
     pub fn set_limit(&mut self, bytes: impl Into<Option<usize>>) {
         self.limit = bytes.into();
     }
 
-    /// Waits for input up to a terminator, and returns it without that. `None` at the end of the
-    /// input. Each byte is looked at once, however the input arrives.
+    /// Waits for input up to a terminator, and returns it without the terminator. Returns `None` at
+    /// the end of the input. Each byte is searched once, however the input arrives.
     ///
     /// # Errors
     ///
-    /// [`Error::LineTooLong`] if the piece is longer than the [limit](Conversation::set_limit): it
-    /// stays in the input. `UnexpectedEof` if the input ends within a piece, which
+    /// [`Error::LineTooLong`] if the piece is longer than the [limit](Conversation::set_limit): the
+    /// piece stays in the input. `UnexpectedEof` if the input ends within a piece, which
     /// [`take_input`](Conversation::take_input) returns. `InvalidInput` if the terminator is empty.
-    /// The error for which the chat was closed.
+    /// If the chat was closed by an error, that error.
     pub async fn read_until(&mut self, terminator: impl AsRef<[u8]>) -> Result<Option<Vec<u8>>> {
         let terminator = terminator.as_ref();
         check_terminator(terminator)?;
@@ -244,8 +245,8 @@ impl Conversation {
         }
     }
 
-    /// Waits for a part of a piece that ends with a terminator: as much as there is. For pieces that
-    /// are too long to be kept. `None` at the end of the input.
+    /// Waits for a part of a piece that ends with a terminator: as much as has arrived. For pieces
+    /// that are too long to be kept. Returns `None` at the end of the input.
     ///
     /// # Errors
     ///
@@ -260,7 +261,7 @@ impl Conversation {
                 let is_last = true;
                 return Poll::Ready(Ok(Some(Part { data, is_last })));
             }
-            // The end of what there is may be the beginning of the terminator.
+            // The input may end with the beginning of the terminator.
             let certain = self.kept().saturating_sub(terminator.len() - 1);
             if certain > 0 {
                 let (data, is_last) = (self.take(certain), false);
@@ -274,12 +275,12 @@ impl Conversation {
         .await
     }
 
-    /// Waits for exactly `count` bytes. A peer that announces a length should not be believed beyond
-    /// a limit of the program's.
+    /// Waits for exactly `count` bytes. If the peer announces the length, check it against a limit
+    /// first.
     ///
     /// # Errors
     ///
-    /// `UnexpectedEof` if the input ends before; the error for which the chat was closed.
+    /// `UnexpectedEof` if the input ends before. If the chat was closed by an error, that error.
     pub async fn read_exact(&mut self, count: usize) -> Result<Vec<u8>> {
         poll_fn(|cx| {
             if self.kept() >= count {
@@ -311,11 +312,12 @@ impl Conversation {
             })?
     }
 
-    /// Waits until all that was pushed is sent: for backpressure, and before a program ends.
+    /// Waits until everything that was pushed is sent: for backpressure, and before a program ends.
     ///
     /// # Errors
     ///
-    /// The error for which the chat was closed before; `BrokenPipe` if there was none.
+    /// If the chat was closed before: the error that closed it, or `BrokenPipe` if it was closed
+    /// without one.
     pub async fn flush(&mut self) -> Result<()> {
         let id = self.id;
         poll_fn(|cx| {
@@ -336,7 +338,7 @@ impl Conversation {
         .await
     }
 
-    /// Returns the number of bytes that were pushed and are not sent. 0 once the chat is closed.
+    /// Returns the number of bytes that were pushed and not sent yet; 0 once the chat is closed.
     #[must_use]
     pub fn pending(&self) -> usize {
         let pending = self.handle.with(|event_loop| {
@@ -351,7 +353,7 @@ impl Conversation {
         self.shared.input.borrow().len()
     }
 
-    /// Looks for a terminator, where that was not looked for before.
+    /// Searches for a terminator in the input that was not searched for it before.
     fn find(&mut self, terminator: &[u8]) -> Option<usize> {
         let (sought, searched) = &mut self.sought;
         if sought != terminator {
@@ -363,12 +365,12 @@ impl Conversation {
         let begin = searched.saturating_sub(terminator.len() - 1);
         let found = memmem::find(input.get(begin..)?, terminator);
         let found = found.map(|at| begin + at);
-        // One that was found may be looked for again, if the piece is too long.
+        // A terminator that was found is searched for again if the piece is too long.
         *searched = found.unwrap_or(input.len());
         found
     }
 
-    /// Takes input, and lets more be received.
+    /// Takes `count` bytes of input, so that more is received.
     fn take(&mut self, count: usize) -> Vec<u8> {
         self.sought.1 = 0;
         let mut input = self.shared.input.borrow_mut();
@@ -380,7 +382,7 @@ impl Conversation {
         taken
     }
 
-    /// Lets input be received up to `wanted` bytes.
+    /// Has the channel receive until `wanted` bytes are kept.
     fn want(&self, wanted: usize) {
         let id = self.id;
         self.handle.0.perform(move |event_loop| {
@@ -398,7 +400,7 @@ impl Conversation {
         });
     }
 
-    /// Waits for more input than there is. False at its end.
+    /// Waits for more input than has arrived. Returns false at the end of the input.
     fn poll_more(&self, wanted: usize, cx: &mut Context<'_>) -> Poll<Result<bool>> {
         if self.shared.closed.get() {
             let failure = self.shared.failure.take();

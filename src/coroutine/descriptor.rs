@@ -22,11 +22,11 @@ use crate::sys;
 /// that does not keep [`run`](EventLoop::run) going: tasks do.
 ///
 /// It implements [`AsyncRead`] and [`AsyncWrite`] if the value within implements [`Read`] and
-/// [`Write`], and so does a shared reference to it if a reference to the value does. Two tasks may
-/// so read and write one descriptor at once. The traits of crates such as `futures-lite` add methods
+/// [`Write`]. A shared reference to it does if a reference to the value does, so that two tasks can
+/// read and write one descriptor at once. The traits of crates such as `futures-lite` add methods
 /// like `read_line` and `copy`.
 ///
-/// A call is made when it may succeed; no byte is taken from the descriptor before. So dropping a
+/// A call is made when it may succeed. No byte is taken from the descriptor before, so dropping a
 /// future that waits loses nothing. A task that finds one descriptor ready all the time lets others
 /// run after 64 calls.
 ///
@@ -49,7 +49,7 @@ use crate::sys;
 /// # Ok::<(), fdloop::Error>(())
 /// ```
 pub struct Async<T: 'static> {
-    /// `None` only while it is dropped.
+    /// `None` only while this is dropped.
     value: Option<T>,
     source: Rc<Source>,
     /// The operations of the value's type on its descriptor.
@@ -58,8 +58,8 @@ pub struct Async<T: 'static> {
 
 /// The differences between types that are a descriptor, and others.
 struct Kind<T> {
-    /// A call that moves fewer bytes than it could has found the end of what is ready. Not so for a
-    /// type with a buffer of its own.
+    /// True if a call that moves fewer bytes than it could has found the end of what is ready.
+    /// False for a type with a buffer of its own.
     direct: bool,
     /// Ends the output of a socket.
     end_output: fn(&T) -> io::Result<()>,
@@ -94,8 +94,8 @@ impl<T: AsFd> Kind<T> {
 impl<T> Unpin for Async<T> {}
 
 impl<T: AsFd + 'static> Async<T> {
-    /// Takes over a descriptor, and makes it non-blocking. That also affects every duplicate of it:
-    /// for a terminal, and for pipes that other processes share, use
+    /// Takes over a descriptor, and makes it non-blocking. This also affects every duplicate of the
+    /// descriptor: for a terminal, and for pipes that other processes share, use
     /// [`over`](Async::over)`(FileWrapper::new(file)?)`, which avoids that.
     ///
     /// # Errors
@@ -305,7 +305,7 @@ impl Calls<'_> {
         Poll::Ready(Ok(moved))
     }
 
-    /// Makes a call of which nothing can be concluded.
+    /// Makes a call whose result does not show if the next one would block.
     fn poll_once<R>(
         &self,
         side: Side,
@@ -402,7 +402,7 @@ impl Future for Event<'_> {
         if source.is_closed() {
             return Poll::Ready(Err(source.closed_error()));
         }
-        // An event takes all that wait out of their places.
+        // An event removes all waiting futures from their places.
         if self.begun && !source.is_waiting(side, key) {
             return Poll::Ready(Ok(()));
         }

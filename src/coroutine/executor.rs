@@ -25,10 +25,11 @@ use crate::error::{Error, Result};
 use crate::event_loop::{Deferred, EventLoop, Hold};
 use crate::poller::{Deadline, Event, Interest, Poller};
 
-/// Operations that a task may complete without waiting, before it must let others run.
+/// The number of operations that a task may complete without waiting, before it must let others
+/// run.
 const BUDGET: u32 = 64;
 
-/// A change of the loop that was asked for while the loop could not be reached.
+/// A change of the loop, requested while the loop could not be reached.
 type Operation = Box<dyn FnOnce(&mut EventLoop)>;
 
 /// The tasks that are to be polled. Shared with the wakers of all tasks, in any thread.
@@ -44,7 +45,7 @@ impl Queue {
         self.ready.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Has the loop poll a task.
+    /// Queues a task for the loop to poll.
     pub(super) fn push(&self, task: Runnable) {
         self.lock().push_back(task);
         self.request();
@@ -64,7 +65,7 @@ pub(super) struct Executor {
     /// The loop while it is lent, and else a placeholder.
     place: RefCell<EventLoop>,
     lent: Cell<bool>,
-    /// The loop was dropped.
+    /// True once the loop was dropped.
     gone: Cell<bool>,
     operations: RefCell<Vec<Operation>>,
     /// The wakers of the tasks whose futures exist.
@@ -116,7 +117,7 @@ impl<'a> Lent<'a> {
 
 impl Drop for Lent<'_> {
     fn drop(&mut self) {
-        // It is borrowed only within `with`, which has returned.
+        // The loop is borrowed only within `with`, which has returned.
         if let Ok(mut place) = self.executor.place.try_borrow_mut() {
             mem::swap(self.event_loop, &mut *place);
             self.executor.lent.set(false);
@@ -165,7 +166,7 @@ impl Executor {
             Some(executor) => executor.run(event_loop),
             None => Ok(()),
         });
-        // It is set once, here.
+        // The executor is set once, here.
         let _ = executor.queue.deferred.set(deferred);
         event_loop.extension::<Owner>().0 = Some(Rc::clone(&executor));
         executor
@@ -173,8 +174,8 @@ impl Executor {
 
     // --- polling ------------------------------------------------------------------
 
-    /// Performs the operations that were asked for, and polls the tasks that were woken, each of
-    /// them once: tasks that are woken meanwhile are polled in the next pass.
+    /// Performs the requested operations, and polls each woken task once. Tasks that are woken
+    /// meanwhile are polled in the next pass.
     fn run(&self, event_loop: &mut EventLoop) -> Result<()> {
         let catches = event_loop.catches_panics();
         let lent = Lent::begin(self, event_loop)?;
@@ -196,7 +197,7 @@ impl Executor {
         panic = panic.or_else(|| self.take_panic(catches));
         drop(lent);
         if panic.is_some() {
-            // Before the loop goes: each woken task must be where it is found.
+            // Dropping the loop looks for each woken task in the queue.
             let mut queue = self.queue.lock();
             while let Some(task) = batch.pop_back() {
                 queue.push_front(task);
@@ -309,8 +310,8 @@ impl Executor {
         self.queue.request();
     }
 
-    /// Performs the operations that were asked for. One may drop what is the program's, and panic:
-    /// others that wait for theirs are not to suffer from that.
+    /// Performs the requested operations. One may drop a value of the program's, whose destructor
+    /// may panic: the other operations are performed nevertheless.
     fn perform_all(&self) {
         let operations = mem::take(&mut *self.operations.borrow_mut());
         for operation in operations {
@@ -354,7 +355,8 @@ impl Executor {
         }
     }
 
-    /// Drops what the program's destructors are part of, with the loop.
+    /// Drops a value of the program's together with the loop. If its destructor panics, that is
+    /// logged.
     fn drop_of_program(&self, value: impl Sized) {
         let dropped = catch_unwind(AssertUnwindSafe(|| drop(value)));
         if let Some(payload) = dropped.err().or_else(|| self.panic.take()) {
@@ -366,7 +368,7 @@ impl Executor {
     /// Drops the futures of all tasks. Each leaves the table when it is dropped.
     fn shut_down(&self) {
         if self.lent.get() {
-            // Done when the running task has returned.
+            // The running task, which has dropped the loop, does this when it returns.
             return;
         }
         loop {

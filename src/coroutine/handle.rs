@@ -37,7 +37,7 @@ pub struct Handle(pub(super) Rc<Executor>);
 
 impl Handle {
     /// Makes a task of `future`: see [`EventLoop::spawn`]. Also works in handlers of channels. If
-    /// the loop was dropped, the future is dropped, and the task ends without an output.
+    /// the loop was dropped, the future is dropped, and the task ends without output.
     pub fn spawn<F>(&self, future: F) -> JoinHandle<F::Output>
     where
         F: Future + 'static,
@@ -92,8 +92,8 @@ impl Handle {
         self.0.with(act)
     }
 
-    /// Returns a future that is ready `delay` from now, by the clock of the loop. A delay past the
-    /// end of the clock never ends.
+    /// Returns a future that is ready `delay` from now, by the clock of the loop. With a delay past
+    /// the end of the clock, it is never ready.
     pub fn sleep(&self, delay: Duration) -> Sleep {
         Sleep::lasting(Rc::clone(&self.0), delay)
     }
@@ -103,7 +103,7 @@ impl Handle {
         Sleep::until(Rc::clone(&self.0), Some(time))
     }
 
-    /// Returns ticks at a distance of `period`, the first of them after one.
+    /// Returns ticks that are `period` apart, the first of them one `period` from now.
     ///
     /// ```
     /// use fdloop::EventLoop;
@@ -123,7 +123,7 @@ impl Handle {
         Interval::new(Rc::clone(&self.0), period)
     }
 
-    /// Waits for `future`, but not longer than `limit`, and then drops it.
+    /// Waits for `future`, but not longer than `limit`: after that it is dropped.
     ///
     /// # Errors
     ///
@@ -202,15 +202,16 @@ impl EventLoop {
         Handle(Executor::of(self))
     }
 
-    /// Makes a task of `future`, which the loop polls from now on, beside its channels. The future
+    /// Makes a task of `future`. The loop polls it from now on, beside its channels. The future
     /// need not be `Send`. Woken tasks are polled together, each once a pass, before the wait.
     ///
     /// The task keeps [`run`](EventLoop::run) going until it is done. Dropping the returned handle
     /// cancels it.
     ///
-    /// A panic of the future passes through the loop, and the other tasks go on when that runs again.
-    /// If the loop [catches panics](crate::Builder::catch_panics), the panic is logged. A
-    /// task that awaits it panics in both cases, or gets an error: see [`JoinHandle::joined`].
+    /// A panic of the future passes through the loop. The other tasks go on when the loop runs
+    /// again. If the loop [catches panics](crate::Builder::catch_panics), the panic is logged. A
+    /// task that awaits the handle panics in both cases, or gets an error: see
+    /// [`JoinHandle::joined`].
     ///
     /// ```
     /// use fdloop::EventLoop;
@@ -238,7 +239,7 @@ impl EventLoop {
     }
 
     /// Makes a task as [`spawn`](EventLoop::spawn) does, which does not keep
-    /// [`run`](EventLoop::run) going: for one without an end of its own.
+    /// [`run`](EventLoop::run) going: for a task without an end of its own.
     pub fn spawn_background<F>(&mut self, future: F) -> JoinHandle<F::Output>
     where
         F: Future + 'static,

@@ -46,7 +46,7 @@ impl Handle {
     /// Those of [`ToAddresses`]; else those of connect(2) for the last address, such as
     /// `ConnectionRefused`; those of [`Handle::with`].
     pub async fn connect(&self, address: impl ToAddresses) -> Result<Async<Socket>> {
-        let mut failure = Error::other("there is no address to connect to");
+        let mut failure = Error::other("no address to connect to: the list of addresses is empty");
         for address in address.to_addresses()? {
             match self.connect_to(&address).await {
                 Ok(stream) => return Ok(stream),
@@ -124,7 +124,7 @@ impl Handle {
     /// Those of [`ToAddresses`]; else those of bind(2) and listen(2) for the last address, such as
     /// `AddrInUse`; those of [`Handle::with`].
     pub fn listen(&self, address: impl ToAddresses) -> Result<Listener> {
-        let mut failure = Error::other("there is no address to listen on");
+        let mut failure = Error::other("no address to listen on: the list of addresses is empty");
         for address in address.to_addresses()? {
             match Socket::listening(&address, BACKLOG) {
                 Ok(socket) => return Listener::new(self, socket),
@@ -156,7 +156,7 @@ impl Handle {
     /// Those of [`ToAddresses`]; else those of bind(2) for the last address; those of
     /// [`Handle::with`].
     pub fn bind(&self, address: impl ToAddresses) -> Result<Async<Socket>> {
-        let mut failure = Error::other("there is no address to bind to");
+        let mut failure = Error::other("no address to bind to: the list of addresses is empty");
         for address in address.to_addresses()? {
             let socket = Socket::new(address.family(), SocketType::Datagram)?;
             match socket.bind(&address) {
@@ -200,7 +200,7 @@ impl Async<Socket> {
 pub struct Listener {
     socket: Async<Socket>,
     handle: Handle,
-    /// No connection could be accepted lately, which was logged.
+    /// True after connections could not be accepted, which was logged.
     refusing: Cell<bool>,
 }
 
@@ -226,9 +226,9 @@ impl Listener {
     /// Accepts a connection. Returns it with the address of its peer. Several tasks may accept from
     /// one listener.
     ///
-    /// Errors of a single connection, such as ECONNABORTED, are passed over. When descriptors or
-    /// memory are short (EMFILE, ENFILE, ENOBUFS, ENOMEM), this logs an error once and tries again
-    /// every 100 ms; connections wait in the backlog meanwhile.
+    /// Errors of a single connection, such as ECONNABORTED, are skipped. When descriptors or memory
+    /// are short (EMFILE, ENFILE, ENOBUFS, ENOMEM), this logs an error once and tries again every
+    /// 100 ms; connections wait in the backlog meanwhile.
     ///
     /// # Errors
     ///
@@ -253,7 +253,7 @@ impl Listener {
         }
     }
 
-    /// Waits, since the listener would only be reported again.
+    /// Waits, since the listener would be reported as ready again at once.
     async fn pause(&self, error: &io::Error) {
         if !self.refusing.replace(true) {
             log::error!("fd {}: refusing connections: {error}", self.as_raw_fd());

@@ -21,7 +21,7 @@ pub struct Signals {
 }
 
 impl Signals {
-    /// Waits for the next signal. `None` if the loop was dropped.
+    /// Waits for the next signal. Returns `None` if the loop was dropped.
     pub async fn next(&mut self) -> Option<SignalInfo> {
         self.receiver.next().await
     }
@@ -62,7 +62,7 @@ impl Handle {
         let (sender, receiver) = queue(1);
         let id = self.with(|event_loop| {
             event_loop.on_signal(signal, move |_, info| {
-                // One waits already.
+                // A signal is waiting already.
                 let _ = sender.push(info);
                 Ok(())
             })

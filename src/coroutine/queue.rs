@@ -12,9 +12,10 @@ use futures_core::Stream;
 
 /// Makes a queue of at most `capacity` values, and at least one.
 ///
-/// A handler that finds it [full](QueueSender::is_full) returns false from `readable` until it is
-/// not, so that the peer of its channel waits: its predicate then looks at more than its own channel,
-/// which is the default ([`Predicates::EveryPass`](crate::Predicates::EveryPass)).
+/// For backpressure, a handler returns false from `readable` while the queue is
+/// [full](QueueSender::is_full), so that the peer of its channel waits. Such a predicate depends on
+/// more than its own channel, so leave [`Predicates::EveryPass`](crate::Predicates::EveryPass) set,
+/// which is the default.
 ///
 /// ```
 /// use fdloop::{Dispatcher, EventLoop, Handler, Io, QueueSender, Result, View, queue};
@@ -77,11 +78,11 @@ struct State<T> {
     values: VecDeque<T>,
     capacity: usize,
     senders: usize,
-    /// The receiver exists.
+    /// True while the receiver exists.
     receiver: bool,
     receiving: Option<Waker>,
     sending: Vec<Waker>,
-    /// How often the wakers in `sending` were taken.
+    /// The number of times that the wakers in `sending` were taken.
     takes: u64,
 }
 
@@ -90,8 +91,8 @@ impl<T> State<T> {
         self.receiver && self.values.len() >= self.capacity
     }
 
-    /// Adds the waker of a sender, or puts it into the sender's `place`, which is then the new one.
-    /// Returns the one that was there.
+    /// Adds the waker of a sender, or puts it into the sender's `place`, which is updated. Returns
+    /// the waker that it replaces.
     fn wait_to_send(&mut self, place: &mut Option<(u64, usize)>, waker: &Waker) -> Option<Waker> {
         if let Some((takes, at)) = *place {
             if takes == self.takes {
@@ -158,13 +159,13 @@ impl<T> QueueSender<T> {
         .await
     }
 
-    /// Checks whether there is no room. False if the receiver was dropped.
+    /// Checks whether the queue is full. Returns false if the receiver was dropped.
     #[must_use]
     pub fn is_full(&self) -> bool {
         self.0.borrow().is_full()
     }
 
-    /// Checks whether the receiver was dropped, so that no value is wanted any more.
+    /// Checks whether the receiver was dropped: every later value is refused.
     #[must_use]
     pub fn is_closed(&self) -> bool {
         !self.0.borrow().receiver
@@ -190,12 +191,13 @@ impl<T> Drop for QueueSender<T> {
     }
 }
 
-/// Takes values from a [`queue`], in the order in which they were added. It is a stream, which ends
-/// after the last sender was dropped.
+/// Takes values from a [`queue`], in the order in which they were added. It is also a stream, which
+/// ends after the last sender was dropped.
 pub struct QueueReceiver<T>(Rc<RefCell<State<T>>>);
 
 impl<T> QueueReceiver<T> {
-    /// Waits for the next value. `None` once the queue is empty and all senders were dropped.
+    /// Waits for the next value. Returns `None` once the queue is empty and all senders were
+    /// dropped.
     pub async fn next(&mut self) -> Option<T> {
         poll_fn(|cx| self.poll(cx)).await
     }

@@ -14,8 +14,8 @@ use super::executor::Executor;
 use crate::event_loop::TimerId;
 
 /// A future that is ready at a time: [`Handle::sleep`](crate::Handle::sleep) and
-/// [`Handle::sleep_until`](crate::Handle::sleep_until) return it. It is a timer of the loop from
-/// when it is first polled.
+/// [`Handle::sleep_until`](crate::Handle::sleep_until) return it. From its first poll on, it is a
+/// timer of the loop.
 #[must_use = "it waits when it is awaited"]
 pub struct Sleep {
     executor: Rc<Executor>,
@@ -24,7 +24,7 @@ pub struct Sleep {
     alarm: Option<Rc<Alarm>>,
 }
 
-/// Shared by a future and its timer.
+/// The state that a future and its timer share.
 struct Alarm {
     rung: Cell<bool>,
     waker: RefCell<Waker>,
@@ -115,8 +115,8 @@ impl fmt::Debug for Sleep {
     }
 }
 
-/// Times at a regular distance: [`Handle::interval`](crate::Handle::interval) returns it. It is also
-/// a stream without end.
+/// Ticks at regular times: [`Handle::interval`](crate::Handle::interval) returns it. It is also a
+/// stream without end.
 #[must_use = "it waits when a tick is awaited"]
 #[derive(Debug)]
 pub struct Interval {
@@ -126,13 +126,13 @@ pub struct Interval {
 
 impl Interval {
     pub(super) fn new(executor: Rc<Executor>, period: Duration) -> Self {
-        // Shorter ones would keep the loop busy all the same.
+        // Shorter periods would keep the loop busy.
         let period = period.max(Duration::from_nanos(1));
         let sleep = Sleep::lasting(executor, period);
         Self { sleep, period }
     }
 
-    /// Waits for the next tick. Ticks that were missed are made up for by a single one.
+    /// Waits for the next tick. Several missed ticks count as one.
     pub async fn tick(&mut self) {
         std::future::poll_fn(|cx| self.poll_tick(cx)).await;
     }
@@ -142,7 +142,7 @@ impl Interval {
         let executor = Rc::clone(&self.sleep.executor);
         let next = self.sleep.at.and_then(|at| {
             let now = executor.now().max(at);
-            // The time since the last tick that should have been.
+            // The time since the last tick that was due.
             let over = now.duration_since(at).as_nanos() % self.period.as_nanos();
             let over = Duration::from_nanos(u64::try_from(over).unwrap_or(0));
             now.checked_add(self.period.saturating_sub(over))

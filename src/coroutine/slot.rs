@@ -1,4 +1,4 @@
-//! What a function of the loop gives to a future: one value.
+//! One value, passed from a function of the loop to a future.
 
 use std::cell::RefCell;
 use std::fmt;

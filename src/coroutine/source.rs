@@ -16,7 +16,7 @@ use crate::poller::Interest;
 /// Upper bound on the wakers of a direction that are kept after their tasks may have gone.
 const STALE: usize = 32;
 
-/// One of the two directions.
+/// A direction of a descriptor.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Side {
     Read,
@@ -37,13 +37,13 @@ impl Side {
 pub(super) struct Key(u64);
 
 impl Key {
-    /// That of `poll_read` and the like, which no destructor follows.
+    /// The key of `poll_read` and its kin, whose callers remove nothing when they are dropped.
     pub(super) const POLL: Self = Self(0);
 }
 
 /// A direction of a descriptor.
 struct Direction {
-    /// A call may succeed. If not, the descriptor is waited for first.
+    /// True if a call may succeed. If false, the descriptor is waited for first.
     ready: Cell<bool>,
     waiting: RefCell<Vec<(Key, Waker)>>,
 }
@@ -58,7 +58,7 @@ impl Default for Direction {
 }
 
 impl Direction {
-    /// Wakes all that wait. Returns whether there were any.
+    /// Wakes all waiting futures. Returns true if there were any.
     fn wake(&self) -> bool {
         self.ready.set(true);
         let mut waiting = self.waiting.take();
@@ -74,7 +74,8 @@ impl Direction {
         any
     }
 
-    /// Adds a waker. One with the same key, or of the same task for those that poll, is replaced.
+    /// Adds a waker. A waker with the same key is replaced; for [`Key::POLL`], one of the same
+    /// task.
     fn add(&self, key: Key, waker: &Waker) {
         let mut waiting = self.waiting.borrow_mut();
         let same = waiting.iter_mut().find(|(other, known)| match key {
@@ -84,12 +85,13 @@ impl Direction {
         if let Some((_, known)) = same {
             let before = mem::replace(known, waker.clone());
             drop(waiting);
-            // Its destructor is the program's.
+            // The waker's destructor is the program's.
             drop(before);
             return;
         }
         if waiting.len() >= STALE && key == Key::POLL {
-            // Those whose tasks are gone go with the others, which add themselves again.
+            // The wakers of finished tasks are discarded with the others, which are added again
+            // when polled.
             let all = mem::take(&mut *waiting);
             waiting.push((key, waker.clone()));
             drop(waiting);
@@ -126,9 +128,9 @@ pub(super) struct Source {
     /// The interest of the channel, or what it will be once the loop is reached.
     armed: Cell<Interest>,
     next_key: Cell<u64>,
-    /// The channel is gone.
+    /// True once the channel is gone.
     closed: Cell<bool>,
-    /// Other code has closed the number.
+    /// True if other code has closed the number.
     lost: Cell<bool>,
     /// The error for which the loop has given up the descriptor.
     failure: RefCell<Option<Error>>,
@@ -155,8 +157,8 @@ impl Channel for Watcher {
         Predicates::OnChange
     }
 
-    /// Wakes the futures that wait to read. The interest stays until input comes that is not waited for, since
-    /// the next wait mostly follows.
+    /// Wakes the futures that wait to read. The interest stays until input arrives that no future
+    /// waits for: mostly the next wait follows soon.
     fn handle_read_event(&mut self, _: &mut EventLoop) -> Result<()> {
         if !self.source.read.wake() {
             self.disarm(Interest::READABLE);
@@ -176,7 +178,7 @@ impl Channel for Watcher {
     }
 
     fn ends_by_hangup(&mut self) -> bool {
-        // The next call of each future finds it.
+        // The next call of each future returns the error.
         self.disarm(Interest::all());
         self.source.wake();
         false
@@ -239,7 +241,7 @@ impl Source {
         }
     }
 
-    /// Wakes all that wait.
+    /// Wakes all waiting futures.
     fn wake(&self) {
         self.read.wake();
         self.write.wake();
@@ -301,7 +303,7 @@ impl Source {
         Poll::Pending
     }
 
-    /// Makes a call whenever it may succeed, until it would not block.
+    /// Makes a call whenever it may succeed, until it returns something other than `WouldBlock`.
     pub(super) fn poll_call<R>(
         &self,
         side: Side,
@@ -340,7 +342,7 @@ impl Source {
             return drop(owner);
         };
         self.executor.perform(move |event_loop| {
-            // It does not own the descriptor, so there are no errors.
+            // The channel does not own the descriptor, so dropping it cannot fail.
             let _ = event_loop.close(id);
             drop(owner);
         });

@@ -60,8 +60,8 @@ impl<T> JoinHandle<T> {
     ///
     /// # Errors
     ///
-    /// [`Error::Panicked`] if the task has panicked; `BrokenPipe` if its loop was dropped before it
-    /// was done.
+    /// [`Error::Panicked`] if the task has panicked; `BrokenPipe` if its loop was dropped before
+    /// the task was done.
     pub async fn joined(self) -> Result<T> {
         self.task.await.unwrap_or_else(|| Err(ended_early()))
     }
@@ -103,7 +103,7 @@ fn ended_early() -> Error {
 struct Registration {
     executor: Rc<Executor>,
     key: usize,
-    /// The task keeps `run` going.
+    /// True if the task keeps `run` going.
     counts: bool,
 }
 
@@ -164,7 +164,7 @@ fn drop_future<F>(mut future: Pin<&mut Option<F>>, registration: &Registration) 
 }
 
 impl Executor {
-    /// Makes a task of a future. `counts` if it keeps `run` going.
+    /// Makes a task of a future. If `counts`, the task keeps `run` going.
     pub(super) fn spawn<F>(self: &Rc<Self>, future: F, counts: bool) -> JoinHandle<F::Output>
     where
         F: Future + 'static,
@@ -187,7 +187,7 @@ impl Executor {
         self.tasks.borrow_mut().insert(runnable.waker());
         let task = task.fallible();
         if self.is_gone() {
-            // Dropping it drops the future.
+            // Dropping the runnable drops the future.
             drop(runnable);
         } else {
             runnable.schedule();

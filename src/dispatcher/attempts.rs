@@ -1,9 +1,9 @@
 //! The addresses of a connect, and the attempts at them.
 //!
 //! An address that does not react must not hide the others, so they are tried beside each other, as
-//! RFC 8305 says. The attempt of the channel's own socket is the first. A quarter of a second later,
-//! or when an attempt fails, the next address is tried. The first connection that is established
-//! is the channel's. [`Rival`](super::rival::Rival)s are the attempts beside the first.
+//! RFC 8305 says. The first attempt is that of the channel's own socket. A quarter of a second
+//! later, or when an attempt fails, the next address is tried. The first connection that is
+//! established is the channel's. [`Rival`](super::rival::Rival)s are the attempts beside the first.
 
 use std::collections::VecDeque;
 use std::io;
@@ -29,7 +29,7 @@ pub(super) struct Attempts {
     early: Option<io::Error>,
     /// The socket was used for an attempt. The next attempt needs a new one.
     pub(super) spent: bool,
-    /// The channel's own socket has failed, and no address is left for it.
+    /// True if the channel's own socket has failed, and no address is left for it.
     out: bool,
     race: Race,
 }
@@ -39,7 +39,7 @@ pub(super) struct Attempts {
 struct Race {
     /// The channel for which they are made.
     owner: Option<AnyId>,
-    /// A rival ends when this is dropped.
+    /// The handle of a rival, which ends when this is dropped.
     token: Rc<()>,
     /// The addresses of the attempts in progress.
     rivals: Vec<Address>,
@@ -53,7 +53,7 @@ struct Race {
 /// The next attempt beside those in progress.
 #[derive(Debug)]
 pub(super) enum Next {
-    /// None, or the loop settles the channel when it is due.
+    /// Not begun: none is left, or the loop settles the channel when the next is due.
     Nothing,
     In(Duration),
     Now(Address),
@@ -118,7 +118,7 @@ impl Attempts {
         self.early.take()
     }
 
-    /// Leaves the rest to the rivals. Returns false if there are none.
+    /// Leaves the remaining addresses to the rivals. Returns false if no rival exists.
     pub(super) fn leave_to_rivals(&mut self) -> bool {
         self.out = !self.race.rivals.is_empty();
         self.out
@@ -165,7 +165,7 @@ impl Attempts {
         }
     }
 
-    /// Returns what a rival ends with.
+    /// Returns the handle with which a rival ends.
     pub(super) fn token(&self) -> Weak<()> {
         Rc::downgrade(&self.race.token)
     }

@@ -81,7 +81,7 @@ impl<H: Handler> Dispatcher<H> {
     /// The errors of [`ToAddresses`]; else those of bind(2) and listen(2) for the last
     /// address, such as `AddrInUse` or `PermissionDenied`.
     pub fn listen(address: impl ToAddresses, handler: H) -> Result<Self> {
-        let mut failure = Error::other("there is no address to listen on");
+        let mut failure = Error::other("no address to listen on: the list of addresses is empty");
         for address in address.to_addresses()? {
             let mut endpoint = Endpoint::unconnected(false);
             match endpoint.listen_on(&address, BACKLOG) {

@@ -45,7 +45,7 @@ impl Connection {
     ///
     /// # Errors
     ///
-    /// `WouldBlock` if some is left. One write is made in a call, as in a write event, since a
+    /// `WouldBlock` if some is left. A call makes one write, as a write event does, since a
     /// producer can be endless and a transport can take nothing.
     fn write_pending(&mut self) -> io::Result<()> {
         let fd = self.link.raw_fd();

@@ -105,7 +105,7 @@ impl<H: Handler> Dispatcher<H> {
     /// Finishes a method's call. `WouldBlock` is not an error.
     fn heed(&mut self, event_loop: &mut EventLoop, result: Result<()>) -> Result<()> {
         Io::new(&mut self.endpoint, event_loop).heed_close();
-        // Any method can accept, and may have made an error of it.
+        // Any method can accept connections, and may have returned this error.
         if self.endpoint.is_paused() {
             event_loop.settle_later(PAUSE);
         }
@@ -249,7 +249,7 @@ impl<H: Handler + 'static> Channel for Dispatcher<H> {
 
     fn handle_error(&mut self, event_loop: &mut EventLoop, error: Error) -> Result<()> {
         if self.endpoint.is_leaving() {
-            // The connection is the other channel's, which the error does not concern.
+            // The error does not concern the connection, which belongs to the other channel.
             log::error!(
                 "after the channel was replaced ({}): {error}",
                 self.endpoint

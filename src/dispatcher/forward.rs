@@ -9,12 +9,13 @@ use crate::event_loop::AnyId;
 
 impl Io<'_> {
     /// Receives at most `most` bytes, and at most 1,048,576, and sends them on the channel `to`,
-    /// which has a buffer. Returns the number of bytes. For a handler that does not look at them.
+    /// which has a buffer. Returns the number of bytes. Use it in a handler that does not look at
+    /// them.
     ///
-    /// Where the system can, it moves them itself, and they do not pass through the program: with
-    /// splice(2) on Linux and Android, if a pipe or FIFO is on one side at least and the other is
-    /// a file of any kind, or a socket that is received from. Everywhere else they are
-    /// [received](crate::Endpoint::recv) and [sent](crate::Endpoint::send).
+    /// Where possible, the kernel moves the bytes, and they do not pass through the program: with
+    /// splice(2) on Linux and Android, if one side is a pipe or FIFO and the other is a file of any
+    /// kind or a socket that is received from. Otherwise they are [received](crate::Endpoint::recv)
+    /// and [sent](crate::Endpoint::send).
     ///
     /// 0 means end of file, or a lost connection, as for [`recv`](crate::Endpoint::recv). If the
     /// other channel is lost, its `handle_close` is called.
@@ -63,11 +64,11 @@ impl Io<'_> {
     /// # Errors
     ///
     /// `WouldBlock` if nothing has arrived, or the other channel is
-    /// [congested](crate::Endpoint::is_congested): return it, let `readable` return false while
-    /// the other is congested, and the handler is called again. `NotFound` if the other channel is
-    /// gone (perhaps in this pass), is the handler's own, or is not a dispatcher; `Unsupported` if it has no buffer. Else
-    /// as for [`recv`](crate::Endpoint::recv) and [`send`](crate::Endpoint::send); the error names
-    /// the descriptor.
+    /// [congested](crate::Endpoint::is_congested): return it, let `readable` return false while the
+    /// other is congested, and the handler is called again. `NotFound` if the other channel is gone
+    /// (perhaps in this pass), is the handler's own, or is not a dispatcher. `Unsupported` if it
+    /// has no buffer. Else as for [`recv`](crate::Endpoint::recv) and
+    /// [`send`](crate::Endpoint::send); the error names the descriptor.
     pub fn forward(&mut self, to: impl Into<AnyId>, most: usize) -> Result<usize> {
         let to = to.into();
         if self.id() == to {

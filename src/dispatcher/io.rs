@@ -32,7 +32,7 @@ impl<'a> Io<'a> {
         Io::new(self.endpoint, self.event_loop)
     }
 
-    /// Returns the endpoint and the loop apart.
+    /// Returns the endpoint and the loop separately.
     pub(super) fn parts(&mut self) -> (&mut Endpoint, &mut EventLoop) {
         (self.endpoint, self.event_loop)
     }
@@ -133,9 +133,9 @@ impl<'a> Io<'a> {
     /// is lost: what was received and not handled is the first input of the other channel, and
     /// what was sent and not written leaves before its output.
     ///
-    /// The channel is removed from the loop, and none of its handlers is called any more, not
-    /// even `handle_close`. An error that the handler then returns is logged. If `successor` fails, or does not keep the connection, that is
-    /// closed, and the error is logged.
+    /// The channel is removed from the loop, and none of its handlers is called any more, not even
+    /// `handle_close`. An error that the handler then returns is logged. If `successor` fails, or
+    /// does not keep the connection, that is closed, and the error is logged.
     ///
     /// ```
     /// use fdloop::{

@@ -143,7 +143,7 @@ impl Queue {
         self.queue.push_back(Entry::Shutdown);
     }
 
-    /// Puts a mark back that [`take_mark`](Queue::take_mark) returned.
+    /// Puts back a mark that [`take_mark`](Queue::take_mark) returned.
     pub(super) fn put_back_shutdown(&mut self) {
         self.queue.push_front(Entry::Shutdown);
     }

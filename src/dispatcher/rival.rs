@@ -14,11 +14,11 @@ use crate::poller::Interest;
 /// A socket that connects to one of the addresses of another channel. If it succeeds, it gives the
 /// connection to that channel.
 ///
-/// The loop asks it in every pass, and removes it when the other channel has no use for it any
-/// more: that is connected, or closed, or gone.
+/// The loop asks it in every pass, and removes it once the other channel is connected, closed or
+/// gone.
 pub(super) struct Rival {
     socket: Option<Socket>,
-    /// The result is delivered.
+    /// True once the result is delivered.
     finished: bool,
     number: RawFd,
     address: Address,
@@ -35,7 +35,7 @@ impl Rival {
         wanted: Weak<()>,
     ) -> io::Result<Self> {
         let socket = Socket::new(address.family(), socket_type)?;
-        // One that is established at once is reported as one that is established later.
+        // A connection that is established at once is reported like one that is established later.
         socket.connect(&address)?;
         Ok(Self {
             number: socket.as_raw_fd(),

@@ -195,10 +195,10 @@ impl Socket {
         self.context("set SO_REUSEADDR", result)
     }
 
-    /// Allows several sockets of the same user to bind to one address, if each sets this before.
-    /// The kernel distributes new connections among those that listen, and datagrams likewise: a
-    /// loop in each thread can have a listener of its own. `SO_REUSEPORT`, or `SO_REUSEPORT_LB` on
-    /// FreeBSD. See socket(7).
+    /// Allows several sockets of the same user to bind to one address, if each of them calls this
+    /// method before. The kernel distributes new connections among those that listen, and datagrams
+    /// likewise: a loop in each thread can have a listener of its own. `SO_REUSEPORT`, or
+    /// `SO_REUSEPORT_LB` on FreeBSD. See socket(7).
     ///
     /// # Errors
     ///
@@ -298,8 +298,8 @@ impl Socket {
         sys::socket::take_error(self.as_fd())
     }
 
-    /// Checks a connect in progress. Returns the address of the peer, or `None` while the
-    /// connection is neither established nor failed.
+    /// Checks a connect in progress. Returns the address of the peer, or `None` while the connect
+    /// is in progress.
     pub(super) fn check_connect(&self) -> io::Result<Option<Address>> {
         if let Some(failure) = self.take_error()? {
             return Err(failure);
@@ -383,7 +383,8 @@ impl Write for Socket {
     }
 }
 
-// As for the sockets of the standard library, which are read and written through shared references.
+// Like the sockets of the standard library, a socket is read and written through shared references
+// too.
 
 impl Read for &Socket {
     fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {

@@ -24,10 +24,10 @@ pub trait Transport: 'static {
     /// Returns the descriptor to wait for; `None` if it is closed.
     fn as_fd(&self) -> Option<BorrowedFd<'_>>;
 
-    /// Returns the number by which the loop knows the transport; -1 if it is closed. By default
-    /// that of the descriptor.
+    /// Returns the number by which the loop knows the transport; -1 if it is closed. By default the
+    /// number of the descriptor.
     ///
-    /// Override this only for a transport without a descriptor, in a loop over a
+    /// Override this method only for a transport without a descriptor, in a loop over a
     /// [`Poller`](crate::Poller) of your own that reports events for such numbers. The feature
     /// `sim` has both.
     fn raw_fd(&self) -> RawFd {
@@ -71,12 +71,12 @@ pub trait Transport: 'static {
         false
     }
 
-    /// Takes the pending error of a connection that was reset after the end of its input, when
-    /// no receive reports it. By default the descriptor's `SO_ERROR`, if that is a socket.
+    /// Takes the pending error of a connection that was reset after the end of its input, when no
+    /// receive reports it. By default the `SO_ERROR` of the descriptor, if that is a socket.
     ///
     /// # Errors
     ///
-    /// Those of asking for it. They are ignored.
+    /// The errors of asking for it. They are ignored.
     fn take_error(&mut self) -> io::Result<Option<io::Error>> {
         self.as_fd().map_or(Ok(None), sys::socket::take_error)
     }
@@ -101,9 +101,9 @@ pub trait Transport: 'static {
         }
     }
 
-    /// Returns how the kernel can move bytes past the transport, if it passes them on unchanged:
-    /// see [`Io::forward`](crate::Io::forward). By default `None`, which is right for a transport
-    /// that encrypts, counts, or holds bytes.
+    /// Returns the way in which the kernel can move bytes past the transport, if the transport
+    /// passes them on unchanged: see [`Io::forward`](crate::Io::forward). By default `None`, which
+    /// is right for a transport that encrypts, counts, or holds bytes.
     fn passage(&self) -> Option<Passage> {
         None
     }
@@ -112,9 +112,9 @@ pub trait Transport: 'static {
     ///
     /// # Errors
     ///
-    /// `Unsupported` by default: only a socket can end its output without closing. `WouldBlock`
-    /// if there is no room for a message that this needs: a channel with a buffer then tries it
-    /// again when there is room.
+    /// `Unsupported` by default: only a socket can end its output without closing. `WouldBlock` if
+    /// this needs a message for which there is no room: a channel with a buffer then tries again
+    /// when there is room.
     fn shutdown_write(&mut self) -> io::Result<()> {
         Err(io::Error::new(
             io::ErrorKind::Unsupported,
@@ -144,10 +144,10 @@ pub trait Transport: 'static {
         Err(cannot_rearm())
     }
 
-    /// Makes [`recv`](Transport::recv) return 0 from now on where it would return `WouldBlock`:
+    /// From now on, makes [`recv`](Transport::recv) return 0 where it would return `WouldBlock`:
     /// see [`Endpoint::end_input_when_empty`](crate::Endpoint::end_input_when_empty).
     /// [`holds_input`](Transport::holds_input) must return true from then on, since the descriptor
-    /// does not report that end.
+    /// does not report this end.
     ///
     /// # Errors
     ///
@@ -171,7 +171,7 @@ pub trait Transport: 'static {
     fn forget(self: Box<Self>) {}
 }
 
-/// How the kernel can move bytes past a [`Transport`].
+/// The way in which the kernel can move bytes past a [`Transport`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Passage {
@@ -263,7 +263,7 @@ impl Link {
         }
     }
 
-    /// Returns how the kernel can move bytes past the link.
+    /// Returns the way in which the kernel can move bytes past the link.
     pub(super) fn passage(&self) -> Option<Passage> {
         match self {
             Self::Socket(socket) => socket.is_stream().then_some(Passage::Stream),
@@ -340,7 +340,7 @@ impl Link {
         }
     }
 
-    /// Takes the error of a connection whose input has ended, if any.
+    /// Takes the pending error, if any, of a connection whose input has ended.
     pub(super) fn take_error(&mut self) -> Option<io::Error> {
         match self {
             Self::Socket(socket) => socket.take_error().ok().flatten(),
@@ -349,7 +349,7 @@ impl Link {
         }
     }
 
-    /// Makes closing reset the connection. One that cannot be reset is only closed.
+    /// Makes closing reset the connection. A connection that cannot be reset is only closed.
     pub(super) fn reset_on_close(&mut self) {
         match self {
             Self::Socket(socket) => drop(socket.set_reset_on_close()),
@@ -435,7 +435,7 @@ fn cannot_rearm() -> io::Error {
 fn cannot_end_when_empty() -> io::Error {
     io::Error::new(
         io::ErrorKind::Unsupported,
-        "what a peer has sent may still be on its way; only a file, such as a pipe or a terminal, \
+        "data of the peer may still be under way; only a file, such as a pipe or a terminal, \
          has all of it at once",
     )
 }

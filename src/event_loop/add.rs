@@ -11,14 +11,14 @@ use super::watch::Watch;
 use crate::error::{Error, Result};
 use crate::poller::{Interest, check_number};
 
-/// The part that a channel has in the loop.
+/// The role of a channel in the loop.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Kind {
-    /// It keeps `run` going.
+    /// It keeps `run` going, as most channels do.
     Program,
-    /// It does not.
+    /// It does not keep `run` going.
     Background,
-    /// It is the crate's own, and does not either.
+    /// It is the crate's own, and does not keep `run` going.
     Own,
 }
 
@@ -157,8 +157,8 @@ impl EventLoop {
     /// the channel has put one under it with dup2(2) or dup3(2). The loop watches that file from
     /// then on. Call it before the next wait. Does nothing for a number that no channel has.
     ///
-    /// The channels of this crate do so by themselves. Only [`Backend::Epoll`](crate::Backend)
-    /// needs it, which otherwise reports the channel's descriptor as lost: see
+    /// The channels of this crate call it by themselves. Only [`Backend::Epoll`](crate::Backend)
+    /// needs the call. Without it, that backend reports the channel's descriptor as lost: see
     /// `EpollPoller`.
     ///
     /// ```

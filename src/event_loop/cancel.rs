@@ -1,9 +1,9 @@
-//! One method for everything in a loop that can be cancelled.
+//! Cancelling: one method for timers, signals, children and lookups.
 
 use super::EventLoop;
 
-/// An id that [`EventLoop::cancel`] takes. Ids of your own that stand for something in a loop can
-/// be one as well.
+/// An id that [`EventLoop::cancel`] takes. Implement it for ids of your own that name something in
+/// a loop.
 ///
 /// ```
 /// use fdloop::{Cancel, EventLoop, TimerId};
@@ -28,18 +28,17 @@ use super::EventLoop;
 /// # Ok::<(), fdloop::Error>(())
 /// ```
 pub trait Cancel {
-    /// Cancels what the id stands for, and drops its function. Returns false if it has come to its
-    /// end, or was cancelled before.
+    /// Cancels the timer, callback or request that the id names, and drops its function. Returns
+    /// false if it has ended or was cancelled before.
     fn cancel(self, event_loop: &mut EventLoop) -> bool;
 }
 
 impl EventLoop {
-    /// Cancels a timer or something else that an id stands for, and drops its function. Returns
-    /// false if it has come to its end (a timer has fired for the last time), or was cancelled
-    /// before.
+    /// Cancels the timer, callback or request that an id names, and drops its function. Returns
+    /// false if it has ended (a timer has fired for the last time) or was cancelled before.
     ///
-    /// Any handler and any callback may cancel anything, also a timer whose time has come in the
-    /// same pass, and a callback itself.
+    /// Any handler and any callback may cancel anything, including a timer that is due in the same
+    /// pass, and itself.
     #[inline]
     pub fn cancel(&mut self, id: impl Cancel) -> bool {
         id.cancel(self)

@@ -19,10 +19,10 @@ use crate::poller::Interest;
 ///
 /// # The descriptor's number
 ///
-/// The loop reads `as_raw_fd` when the channel is added, and the channel keeps that number for
-/// as long as it is in a loop. A channel that gets another descriptor puts it under the same
-/// number, with dup2(2), and says so ([`EventLoop::descriptor_replaced`]). If the number has changed when a method returns, the channel gets an
-/// `InvalidInput` error, and is removed.
+/// The loop reads `as_raw_fd` when the channel is added, and the channel keeps that number for as
+/// long as it is in a loop. A channel that gets another descriptor puts it under the same number,
+/// with dup2(2), and calls [`EventLoop::descriptor_replaced`]. If the number has changed when a
+/// method returns, the channel gets an `InvalidInput` error, and is removed.
 ///
 /// -1 means that there is no descriptor. A channel without one cannot be added. One that gives
 /// up its descriptor while it is in the loop returns `None` from
@@ -275,7 +275,7 @@ pub trait Channel: AsRawFd + Upcast {
     ///
     /// # Errors
     ///
-    /// Those of making the descriptor. `after_fork` returns the first one.
+    /// The errors of making the descriptor. [`EventLoop::after_fork`] returns the first one.
     fn after_fork(&mut self, event_loop: &mut EventLoop) -> Result<()> {
         let _ = event_loop;
         Ok(())

@@ -18,9 +18,9 @@ type Act = Box<dyn FnMut(&mut EventLoop) -> Result<()>>;
 pub struct Deferred(Arc<Request>);
 
 struct Request {
-    /// The function is to be called.
+    /// True while the function is to be called.
     due: AtomicBool,
-    /// The thread of the loop, which is not waiting while it requests a call.
+    /// The thread of the loop, whose own requests need no wake.
     owner: ThreadId,
     /// `None` until the descriptor that wakes the loop could be made.
     remote: OnceLock<Remote>,
@@ -59,13 +59,14 @@ impl fmt::Debug for Deferred {
 #[derive(Default)]
 pub(super) struct Functions {
     all: Vec<Function>,
-    /// The attempt to make the descriptor that wakes the loop has failed, and was logged.
+    /// True once an attempt to make the descriptor that wakes the loop has failed, which was
+    /// logged.
     complained: bool,
 }
 
 struct Function {
     request: Arc<Request>,
-    /// `None` while it runs.
+    /// `None` while the function runs.
     act: Option<Act>,
 }
 
@@ -82,8 +83,8 @@ impl Functions {
         !self.all.is_empty() && self.any_is_due()
     }
 
-    /// Apart, since a pass of a loop without such functions takes 34 instructions more with the
-    /// search in its path (callgrind).
+    /// Not inlined: with the search in its path, a pass of a loop without such functions takes 34
+    /// instructions more (callgrind).
     #[cold]
     #[inline(never)]
     fn any_is_due(&self) -> bool {
@@ -108,16 +109,16 @@ impl EventLoop {
     /// [requests](Deferred::request) it, from any thread: for a library that collects work while
     /// handlers run and does it all together, such as an executor of coroutines.
     ///
-    /// The loop does not wait while a call is requested, and a [turn](EventLoop::turn) that has made
-    /// one does not either, so that its caller can look at what has changed. Each pass makes a
+    /// The loop does not wait while a call is requested. A [turn](EventLoop::turn) that has made
+    /// one does not wait either, so that its caller can check for changes. Each pass makes a
     /// requested call once, so that a function which requests itself does not keep descriptors
-    /// waiting. Errors and panics of
-    /// `act` are treated as those of a [timer](EventLoop::call_later). It does not keep
-    /// [`run`](EventLoop::run) going; a [`hold`](EventLoop::hold) does.
+    /// waiting. Errors and panics of `act` are treated as those of a
+    /// [timer](EventLoop::call_later). It does not keep [`run`](EventLoop::run) going; a
+    /// [`hold`](EventLoop::hold) does.
     ///
-    /// The first call makes the descriptor of [`remote`](EventLoop::remote). If that fails, the loop
-    /// logs the error and tries again in each pass; requests of other threads are found late until
-    /// then.
+    /// The first call makes the descriptor of [`remote`](EventLoop::remote). If that fails, the
+    /// loop logs the error and tries again in each pass; until then, requests of other threads are
+    /// noticed late.
     ///
     /// ```
     /// use fdloop::EventLoop;
@@ -149,7 +150,7 @@ impl EventLoop {
         Deferred(request)
     }
 
-    /// Gives each function that has none the way to wake the loop.
+    /// Gives each deferred function a way to wake the loop, unless it has one.
     fn connect_deferred(&mut self) {
         if let Err(error) = self.try_connect_deferred() {
             if !self.deferred.complained {
@@ -163,14 +164,14 @@ impl EventLoop {
         for at in 0..self.deferred.all.len() {
             if self.deferred.all[at].request.remote.get().is_none() {
                 let remote = self.remote()?;
-                // A failure means that it has one.
+                // A failure means that the function has one already.
                 let _ = self.deferred.all[at].request.remote.set(remote);
             }
         }
         Ok(())
     }
 
-    /// Makes the requested calls. Returns whether there were any.
+    /// Makes the requested calls. Returns true if there were any.
     #[inline(never)]
     pub(super) fn call_deferred(&mut self) -> Result<bool> {
         let mut called = false;
@@ -197,7 +198,7 @@ impl EventLoop {
 
     fn call_one_deferred(&mut self, request: Arc<Request>, mut act: Act) -> Result<()> {
         let called = catch_unwind(AssertUnwindSafe(|| act(self)));
-        // It may have deferred others, and so moved this one.
+        // The function may have deferred others, and so moved this entry.
         let mut all = self.deferred.all.iter_mut();
         if let Some(function) = all.find(|function| Arc::ptr_eq(&function.request, &request)) {
             function.act = Some(act);

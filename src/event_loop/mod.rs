@@ -128,7 +128,7 @@ pub struct EventLoop {
     poller: Box<dyn Poller>,
     /// The number of channels that do not keep `run` going.
     background: usize,
-    /// The number of these that are the crate's own.
+    /// The number of channels that are the crate's own.
     own: usize,
     /// The numbers of the channels whose ids were given out before they were made.
     reserved: BTreeMap<Serial, RawFd>,

@@ -74,8 +74,8 @@ impl EventLoop {
 
     #[inline(always)]
     fn make_pass(&mut self, mut deadline: Deadline) -> Result<usize> {
-        // What the caller of a turn waits for may have happened. (`run` has made these calls
-        // already, and looked.)
+        // The caller of a turn may wait for something that these calls did. (`run` has made them
+        // already, and checked.)
         if self.deferred.are_needed() && self.call_deferred()? {
             deadline = Deadline::Now;
         }
@@ -175,7 +175,7 @@ impl EventLoop {
             _ if self.running && (self.stop != Stop::Unasked || !self.has_work()) => Deadline::Now,
             _ if !self.touched.is_empty() || !self.calls.is_empty() => Deadline::Now,
             _ if self.deferred.are_due() => Deadline::Now,
-            // Nothing would ever end the wait.
+            // Otherwise nothing would end the wait.
             Deadline::Never if self.channels.is_empty() && self.timers.is_empty() => Deadline::Now,
             deadline => deadline,
         }

@@ -68,7 +68,7 @@ impl Shared {
     }
 
     fn wake(&self) -> Result<()> {
-        // Not a load, which what this thread has done before could pass.
+        // A load would not do: earlier writes of this thread could be reordered after it.
         if self.woken.swap(true, Ordering::AcqRel) {
             return Ok(());
         }
@@ -125,8 +125,8 @@ impl Remote {
     ///
     /// # Errors
     ///
-    /// `BrokenPipe` if the loop was dropped; `act` is dropped. If it is dropped before it has
-    /// called `act`, it drops that as well.
+    /// `BrokenPipe` if the loop was dropped; `act` is dropped. If the loop is dropped before it has
+    /// called `act`, `act` is dropped as well.
     pub fn call(
         &self,
         act: impl FnOnce(&mut EventLoop) -> Result<()> + Send + 'static,
@@ -205,7 +205,7 @@ impl Channel for Inbox {
 
     fn descriptor_lost(&mut self) {
         self.shared.lock().waker = None;
-        // Its number is not closed again: it stays in memory.
+        // The number is not closed again, so the value stays in memory.
         mem::forget(Arc::clone(&self.waker));
     }
 }
@@ -311,8 +311,8 @@ impl EventLoop {
         own.is_some_and(|own| Arc::ptr_eq(&own.0, &remote.0))
     }
 
-    /// Has `call` made at the end of the pass, after those that were made before. It sees itself
-    /// to the errors that are not to be those of a remote call.
+    /// Has `call` made at the end of the pass, after those that were made before. It handles the
+    /// errors that do not count as those of a remote call.
     #[cfg(feature = "signals")]
     pub(crate) fn call_at_end(
         &mut self,

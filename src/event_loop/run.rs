@@ -76,7 +76,7 @@ pub enum Ended {
 pub struct Hold(Rc<()>);
 
 impl Hold {
-    /// Checks whether there is another clone.
+    /// Checks whether another clone exists.
     pub(super) fn is_shared(&self) -> bool {
         Rc::strong_count(&self.0) > 1
     }
@@ -147,9 +147,9 @@ impl EventLoop {
         Ok(())
     }
 
-    /// Makes passes as [`run`](EventLoop::run) does, until `done` returns true. It is called before
-    /// each pass, after the channels are settled. Returns whether it returned true: if not, the run
-    /// ended for another reason.
+    /// Makes passes as [`run`](EventLoop::run) does, until `done` returns true. `done` is called
+    /// before each pass, after the channels are settled. Returns true if `done` did, and false if
+    /// the run ended for another reason.
     ///
     /// ```
     /// use fdloop::EventLoop;
@@ -287,9 +287,9 @@ impl EventLoop {
 
     /// Keeps [`run`](EventLoop::run) going until the returned value is dropped, for work with an
     /// end of its own that is neither a channel nor a timer: a request to another thread, a child
-    /// process. Something that the loop waits for must end it: dropping it does not wake a loop that
-    /// waits, and a loop without any channel or timer returns from [`run`](EventLoop::run) all the
-    /// same, since nothing could end its wait.
+    /// process. Drop it in a handler or a callback: dropping it does not wake a loop that waits. A
+    /// loop without any channel or timer returns from [`run`](EventLoop::run) nevertheless, since
+    /// nothing could end its wait.
     ///
     /// ```
     /// use fdloop::EventLoop;

@@ -122,9 +122,9 @@ impl EventLoop {
         let value = self.states.0.remove(&id.serial)?;
         value.downcast().ok().map(|value| *value)
     }
-    /// Returns the loop's only value of type `T`, which the first call makes: for a library that
-    /// adds something to a loop and must find it again, such as a table of the signals that the
-    /// program follows. A type that others cannot name keeps the value to its module.
+    /// Returns the loop's only value of type `T`, which the first call makes: for a library over
+    /// the loop that keeps its own state there, such as a table of the signals that the program
+    /// follows. If the type is private, only its module reaches the value.
     ///
     /// The loop drops it after its channels.
     ///
@@ -150,7 +150,7 @@ impl EventLoop {
         let value = kept.or_insert_with(|| Box::new(T::default()));
         match value.downcast_mut() {
             Some(value) => value,
-            // Unreachable: the key is that of the type.
+            // Unreachable: the key belongs to the type.
             None => Box::leak(Box::default()),
         }
     }

@@ -32,8 +32,8 @@ impl Timeouts {
 }
 
 impl EventLoop {
-    /// Returns the time by which timers fire and waits end: that of the monotonic clock, or of
-    /// the [poller](crate::Poller::now).
+    /// Returns the time by which timers fire and waits end: the monotonic clock's, or the
+    /// [poller](crate::Poller::now)'s.
     #[must_use]
     pub fn now(&self) -> Instant {
         self.poller.now()

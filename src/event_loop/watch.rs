@@ -19,7 +19,7 @@ pub(super) struct Watch {
     pub(super) warmth: u8,
     /// It does not keep `run` going.
     pub(super) background: bool,
-    /// It is the crate's own, which the program does not see.
+    /// True for a channel of the crate's own, which the program does not see.
     pub(super) own: bool,
     /// It is in `EventLoop::touched`.
     pub(super) touched: bool,

@@ -1,4 +1,4 @@
-//! Leaving the program to the user for a while.
+//! Interaction: the program is left to the user.
 
 use std::io;
 
@@ -14,7 +14,7 @@ use crate::tty::{RawMode, is_tty};
 struct Keyboard {
     program: ChannelId<FileDispatcher<Received>>,
     escape: Option<u8>,
-    /// Set when the user comes back to the script.
+    /// True once the user has returned to the script.
     done: StateId<bool>,
 }
 
@@ -63,9 +63,9 @@ impl Handler for Screen {
 }
 
 impl Expect {
-    /// Leaves the program to the user: standard input types, and what the program shows goes to
-    /// standard output. Returns when the user types `escape` (such as `0x1d`, which is Ctrl-]),
-    /// standard input ends, or the program does. What was shown and not expected is shown first.
+    /// Leaves the program to the user: standard input is typed at the program, and its output goes
+    /// to standard output. Returns when the user types `escape` (such as `0x1d`, which is Ctrl-]),
+    /// or when standard input or the program ends. Output that was not expected yet is shown first.
     ///
     /// If standard input is a terminal, it is in [raw mode](RawMode) meanwhile.
     ///
@@ -100,7 +100,8 @@ impl Expect {
         result
     }
 
-    /// Runs the loop until the user comes back or the program ends, and all was shown.
+    /// Runs the loop until the user returns to the script or the program ends, and everything was
+    /// shown.
     fn pass_on(
         &mut self,
         screen: ChannelId<FileDispatcher<Screen>>,

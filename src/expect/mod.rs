@@ -1,4 +1,4 @@
-//! Talking to a program on a terminal, by a script: what it shows is waited for, and answered.
+//! Scripts that talk to a program on a terminal: they wait for its output, and type input.
 
 mod interact;
 mod pattern;
@@ -18,7 +18,7 @@ use crate::poller::{Backend, Deadline};
 use crate::tty::{Pty, WindowSize};
 use received::Received;
 
-/// The bytes that are kept while a pattern is waited for.
+/// The limit of bytes that are kept while a pattern is waited for.
 const LIMIT: usize = 1 << 20;
 
 /// The time that a pattern is waited for, unless set.
@@ -26,8 +26,8 @@ const TIMEOUT: Duration = Duration::from_secs(30);
 
 /// A program on a pseudo-terminal that a script talks to, as with Expect and pexpect.
 ///
-/// It has a loop of its own, and each method runs that until it is done. What the program shows
-/// while no method runs waits in its terminal.
+/// It has a loop of its own, which each method runs until it is done. Output of the program that
+/// arrives while no method runs waits in its terminal.
 ///
 /// ```
 /// use fdloop::{Expect, Pattern};
@@ -62,7 +62,7 @@ impl Expect {
     ///
     /// # Errors
     ///
-    /// Those of [`Pty::with_size`] and [`Pty::spawn`]: `NotFound` if there is no such program.
+    /// Those of [`Pty::with_size`] and [`Pty::spawn`]: `NotFound` if the program does not exist.
     pub fn spawn(command: &mut Command) -> Result<Self> {
         Self::spawn_with(Backend::default(), WindowSize::new(24, 80), command)
     }
@@ -82,7 +82,7 @@ impl Expect {
             if let Some(exit) = event_loop.state_mut(exit) {
                 *exit = Some(status);
             }
-            // Processes that it has left behind are not waited for.
+            // Processes that the program has left behind are not waited for.
             match event_loop.get_mut(program) {
                 Some(program) => program.end_input_when_empty(),
                 None => Ok(()),
@@ -96,13 +96,13 @@ impl Expect {
         })
     }
 
-    /// Sets the time that [`expect`](Expect::expect) and [`expect_any`](Expect::expect_any) wait
-    /// at most; 30 seconds unless set. `None`: for ever.
+    /// Sets the time that [`expect`](Expect::expect) and [`expect_any`](Expect::expect_any) wait at
+    /// most; 30 seconds unless set. `None` for no limit.
     pub fn set_timeout(&mut self, timeout: Option<Duration>) {
         self.timeout = timeout;
     }
 
-    /// Types `keys`. What the program does not read yet waits.
+    /// Types `keys`. They wait until the program reads them.
     ///
     /// # Errors
     ///
@@ -124,8 +124,8 @@ impl Expect {
         self.send([line.as_ref(), b"\n"].concat())
     }
 
-    /// Waits until the program has shown what matches `pattern`. What it has shown up to the end
-    /// of the match is then taken: the next call begins after it.
+    /// Waits until the program's output has a match of `pattern`. The output up to the end of the
+    /// match is then taken: the next call begins after it.
     ///
     /// # Errors
     ///
@@ -134,23 +134,24 @@ impl Expect {
         self.expect_any([pattern.into()])
     }
 
-    /// Waits until the program has shown what matches one of `patterns`, and returns which
-    /// ([`Match::index`]): the one that matches first in the output, and of several there the
-    /// first of the list.
+    /// Waits until the program's output has a match of one of `patterns`. [`Match::index`] returns
+    /// the index of the pattern: the one that matches first in the output, or of several at one
+    /// place the first of the list.
     ///
     /// # Errors
     ///
-    /// `InvalidInput` if there is no pattern; `TimedOut` if none matches within the [time](Expect::set_timeout); `UnexpectedEof` if the
-    /// program ends before; `InvalidData` if more than 1,048,576 bytes were shown without a match.
-    /// The message has the end of what was shown, which is not taken.
+    /// `InvalidInput` if `patterns` is empty; `TimedOut` if none matches within the
+    /// [time](Expect::set_timeout); `UnexpectedEof` if the program ends before; `InvalidData` if
+    /// more than 1,048,576 bytes were shown without a match. The message has the end of the output,
+    /// which is not taken.
     pub fn expect_any(&mut self, patterns: impl IntoIterator<Item = Pattern>) -> Result<Match> {
         let patterns: Vec<Pattern> = patterns.into_iter().collect();
         if patterns.is_empty() {
-            let message = "there is no pattern to wait for: pass one at least";
+            let message = "no pattern to wait for: the list is empty; pass at least one";
             return Err(Error::misuse(io::ErrorKind::InvalidInput, message));
         }
         let deadline = Deadline::after(self.timeout);
-        // The bytes that are known to have no match.
+        // The length of the output that is known to have no match.
         let mut searched = 0;
         let mut is_first = true;
         loop {
@@ -182,8 +183,8 @@ impl Expect {
         }
     }
 
-    /// Waits until the program has shown all and exited. Returns its status; what it has shown and
-    /// was not expected is dropped.
+    /// Waits until the program has exited and all its output was read. Returns its status. Output
+    /// that was not expected is dropped.
     ///
     /// # Errors
     ///

@@ -1,4 +1,4 @@
-//! What is waited for, and what was found.
+//! Patterns, and their matches.
 
 use std::fmt;
 use std::io;
@@ -9,8 +9,8 @@ use regex::bytes::Regex;
 
 use crate::error::{Error, Result};
 
-/// Something that a program may show: a text, or what matches a regular expression. A `&str`,
-/// a `String` and a byte string turn into the first.
+/// A pattern of output: a text or a regular expression. A `&str`, a `String` and a byte string
+/// convert to a text.
 ///
 /// ```
 /// use fdloop::Pattern;
@@ -31,9 +31,9 @@ enum Kind {
 impl Pattern {
     /// Makes a pattern of a regular expression, in the syntax of the crate `regex`.
     ///
-    /// It is tried each time that something was shown, so one that can match more, such as `.*` at
-    /// its end, may match a part of what is about to come. End it with something that comes last.
-    /// Lines of a terminal end with `\r\n`.
+    /// The pattern is searched for each time that output arrives. So one that can match more, such
+    /// as one with `.*` at its end, may match only the part that has arrived. End it with something
+    /// that comes last. Lines of a terminal end with `\r\n`.
     ///
     /// # Errors
     ///
@@ -46,7 +46,7 @@ impl Pattern {
         Ok(Self(Kind::Regex(Box::new(regex))))
     }
 
-    /// Finds the first match, of which there is none within the first `searched` bytes.
+    /// Finds the first match. The first `searched` bytes are known to have none.
     pub(super) fn find(&self, data: &[u8], searched: usize) -> Option<Range<usize>> {
         match &self.0 {
             Kind::Text(text) => {
@@ -59,7 +59,7 @@ impl Pattern {
         }
     }
 
-    /// Returns the groups of the first match, the whole of which is the first.
+    /// Returns the groups of the first match. The first group is the whole match.
     pub(super) fn groups(&self, data: &[u8]) -> Vec<Option<Vec<u8>>> {
         match &self.0 {
             Kind::Text(text) => vec![Some(text.needle().to_vec())],
@@ -91,7 +91,7 @@ impl fmt::Display for Pattern {
     }
 }
 
-/// What was found: see [`Expect::expect`](crate::Expect::expect).
+/// A match of a pattern: see [`Expect::expect`](crate::Expect::expect).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Match {
     pub(super) index: usize,
@@ -106,13 +106,13 @@ impl Match {
         self.index
     }
 
-    /// Returns what was shown before the match, since the match before it.
+    /// Returns the output before the match, since the previous match.
     #[must_use]
     pub fn before(&self) -> &[u8] {
         &self.before
     }
 
-    /// Returns what a group of the regular expression has matched; 0 is the whole match.
+    /// Returns the bytes that a group of the regular expression has matched; 0 is the whole match.
     #[must_use]
     pub fn group(&self, number: usize) -> Option<&[u8]> {
         self.groups.get(number)?.as_deref()

@@ -1,4 +1,4 @@
-//! What a program has shown.
+//! The output of a program.
 
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use crate::error::{Error, Result};
 use crate::event_loop::ChannelId;
 use crate::file::FileDispatcher;
 
-/// The bytes shown in messages.
+/// The number of bytes that messages show.
 const TAIL: usize = 200;
 
 /// The handler of the program's terminal.
@@ -51,7 +51,8 @@ impl Received {
         std::mem::take(&mut self.data)
     }
 
-    /// Takes what was shown up to the end of the first match. The first `searched` bytes have none.
+    /// Takes the output up to the end of the first match. The first `searched` bytes are known to
+    /// have none.
     pub(super) fn take_match(&mut self, patterns: &[Pattern], searched: usize) -> Option<Match> {
         let found = patterns.iter().enumerate().filter_map(|(index, pattern)| {
             let range = pattern.find(&self.data, searched)?;
@@ -69,7 +70,7 @@ impl Received {
         })
     }
 
-    /// Describes the end of what was shown, for a message.
+    /// Describes the end of the output, for a message.
     pub(super) fn tail(&self) -> String {
         if self.data.is_empty() {
             return "nothing was shown".to_owned();
@@ -103,7 +104,7 @@ impl Handler for Received {
         })
     }
 
-    /// What was shown is still to be searched, so the channel stays.
+    /// The channel stays, since its output is still to be searched.
     fn handle_eof(&mut self, io: &mut Io<'_>) -> Result<()> {
         self.ended = true;
         // An end that is found before the wait of a pass would be seen only after it.

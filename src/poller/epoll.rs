@@ -33,22 +33,21 @@ use crate::sys::fd::is_open;
 /// when it was added. If other code closes a number that the poller knows, the two differ:
 ///
 /// - If no duplicate of the descriptor exists, in this process or another, the kernel removes it
-///   from the set without a word.
+///   from the set without reporting that.
 /// - If one does, the kernel goes on reporting events of the file.
 ///
 /// The poller therefore checks its descriptors, and reports a number that is closed, or is another
-/// file's by now, as [`Readiness::INVALID`]. (poll(2) and select(2) cannot tell the second.) All
-/// are checked within 100 milliseconds after a wait that returned, or over a longer time if
-/// checking would take more than a fiftieth of it: with 100,000 descriptors, about two seconds.
-/// A loop that has nothing to do wakes for this, and once all are checked, sleeps until its
-/// deadline.
+/// file's by now, as [`Readiness::INVALID`]. (poll(2) and select(2) cannot detect the second case.)
+/// All are checked within 100 milliseconds after a wait that returned, or over a longer time if
+/// checking would take more than a fiftieth of it: with 100,000 descriptors, about two seconds. A
+/// loop that has nothing to do wakes for this, and once all are checked, sleeps until its deadline.
 ///
 /// An event is never reported for a number that was forgotten and added again since: each addition
 /// has a generation, which its events carry. An event of an earlier one shows that its file is
 /// still in the set and cannot be removed from it. The poller then makes a new set.
 ///
 /// Until a check has found it, events of a file whose number was closed or reused are reported for
-/// that number. The following cannot be told at all:
+/// that number. Two cases cannot be detected at all:
 ///
 /// - the number was closed, and refers to the same open file again;
 /// - a file that is always ready was replaced by another such file.
@@ -66,7 +65,7 @@ pub struct EpollPoller {
     set: Option<sys::Set>,
     /// The process that made the set.
     process: u32,
-    /// By number.
+    /// The entries by number.
     table: Vec<Entry>,
     /// The number of descriptors in the set.
     count: usize,
@@ -91,22 +90,22 @@ struct Entry {
     /// The interest that the kernel has.
     told: Interest,
     place: Place,
-    /// It is in `EpollPoller::changed`.
+    /// True if the number is in `EpollPoller::changed`.
     changed: bool,
 }
 
 /// The place where the poller has a number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Place {
-    /// Nowhere.
+    /// In none of the others.
     Unknown,
     /// In the kernel's set.
     Set,
-    /// Among those that are always ready, which epoll(7) refuses.
+    /// Among the files that are always ready, which epoll(7) refuses.
     AlwaysReady,
-    /// Among those that are lost: it is closed, or another file's.
+    /// Among the lost ones: the number is closed, or is another file's.
     Closed,
-    /// Among those that are lost: it is an `O_PATH` descriptor.
+    /// Among the lost ones: the number is an `O_PATH` descriptor.
     Refused,
 }
 
@@ -142,8 +141,8 @@ impl Default for EpollPoller {
 }
 
 impl EpollPoller {
-    /// Makes a poller that watches nothing. If its epoll descriptor cannot be made now, that is
-    /// tried again when it is needed, and [`set`](Poller::set) returns the error.
+    /// Makes a poller that watches nothing. If the epoll descriptor cannot be made now, the poller
+    /// tries again when it needs one, and [`set`](Poller::set) returns the error.
     #[must_use]
     pub fn new() -> Self {
         Self {
@@ -216,7 +215,7 @@ impl EpollPoller {
         Ok(())
     }
 
-    /// Adds a number that is not known.
+    /// Adds a number that the poller does not know.
     fn add(&mut self, number: usize, interest: Interest) -> io::Result<()> {
         self.leave_parents_set();
         let vacant = self.table[number];
@@ -304,8 +303,8 @@ impl EpollPoller {
 
     // --- the wait -----------------------------------------------------------------
 
-    /// Reports what is known without a system call: those that are always ready, and the lost
-    /// ones.
+    /// Reports the events that are known without a system call: of files that are always ready, and
+    /// of lost numbers.
     #[inline(never)]
     fn report_apart(&self, ready: &mut Vec<Event>) {
         for &fd in &self.always_ready {
@@ -325,7 +324,7 @@ impl EpollPoller {
         }
     }
 
-    /// Asks the kernel, and appends the ready ones to `ready`.
+    /// Asks the kernel, and appends the events to `ready`.
     #[inline]
     fn ask(&mut self, timeout: Option<Duration>, ready: &mut Vec<Event>) -> io::Result<()> {
         if self.set.is_none() {
@@ -343,7 +342,7 @@ impl EpollPoller {
         Ok(())
     }
 
-    /// Reports the events of the last wait. Returns false if one of them is not of a descriptor
+    /// Reports the events of the last wait. Returns false if one of them belongs to no descriptor
     /// that the poller knows.
     #[inline]
     fn report(&self, ready: &mut Vec<Event>) -> bool {
@@ -375,7 +374,7 @@ impl EpollPoller {
     fn leave_orphans(&mut self) {
         if let Err(error) = self.renew() {
             log::warn!(
-                "a file whose descriptor was closed behind the loop's back stays in the epoll \
+                "a file whose descriptor was closed by other code stays in the epoll \
                  set, and a new set cannot be made: {error}"
             );
         }
@@ -410,7 +409,7 @@ impl EpollPoller {
                 break;
             };
             let lost = match entry.place {
-                // This says whether the number refers to the very file that was added.
+                // The call fails unless the number refers to the very file that was added.
                 Place::Set => {
                     let same = set.modify(fd, flags_of(entry.told), entry.data(number));
                     same.is_err_and(|error| is_lost(&error))

@@ -32,9 +32,9 @@ struct Signals {
 }
 
 struct Followed {
-    /// In the order in which they are called.
+    /// The callbacks, in the order in which they are called.
     callbacks: Vec<SignalId>,
-    /// `None` if there is no source.
+    /// `None` if the loop has no source of signals.
     caught: Option<Caught>,
 }
 
@@ -43,8 +43,8 @@ struct Source {
     channel: ChannelId<SignalChannel>,
 }
 
-/// Makes what brings signals to the loop, unless there is one, and catches those that are
-/// followed.
+/// Makes the source that brings signals to the loop, unless it exists, and catches the signals that
+/// are followed.
 fn connect(event_loop: &mut EventLoop) -> Result<Arc<Mailbox>> {
     if let Some(source) = &event_loop.extension::<Signals>().source {
         return Ok(Arc::clone(&source.mailbox));
@@ -68,7 +68,7 @@ fn catch_into(signal: c_int, mailbox: &Arc<Mailbox>) -> Result<Caught> {
     caught.map_err(|e| Error::system(format!("catch signal {signal}"), None, e))
 }
 
-/// Adds a callback, and what it needs.
+/// Adds a callback, and the source if the loop has none.
 pub(super) fn add(event_loop: &mut EventLoop, signal: c_int, act: Callback) -> Result<SignalId> {
     let mailbox = connect(event_loop)?;
     if !event_loop
@@ -110,7 +110,7 @@ impl Cancel for SignalId {
             }
         }
         end_if_unused(event_loop);
-        // Its destructor is the program's.
+        // The callback's destructor is the program's.
         drop(callback);
         true
     }
@@ -165,7 +165,7 @@ fn call(event_loop: &mut EventLoop, id: SignalId, info: SignalInfo) -> Result<()
     event_loop.call_free(format_args!("a callback of {info}"), |_| result)
 }
 
-/// Makes a descriptor in place of that of `old`, which other code has closed.
+/// Makes a descriptor in place of the one of `old`, which other code has closed.
 pub(super) fn reconnect(event_loop: &mut EventLoop, old: &Arc<Mailbox>) -> Result<()> {
     let signals = event_loop.extension::<Signals>();
     let current = signals
@@ -177,7 +177,7 @@ pub(super) fn reconnect(event_loop: &mut EventLoop, old: &Arc<Mailbox>) -> Resul
     for followed in signals.followed.values_mut() {
         followed.caught = None;
     }
-    // Those that arrived while nothing woke the loop.
+    // The signals that arrived while nothing woke the loop.
     schedule(event_loop, old);
     connect(event_loop).map(drop)
 }

@@ -48,18 +48,17 @@ impl SignalInfo {
     /// Returns the process that sent the signal, with kill(2) or sigqueue(3). For SIGCHLD it is the
     /// child.
     ///
-    /// `None` for a signal of the kernel's, such as that of a key of the terminal or of a timer,
-    /// and where the platform does not tell: for sigqueue(3) on NetBSD, OpenBSD, DragonFly and
-    /// illumos, and on processors without 64-bit atomics.
+    /// `None` for a signal that the kernel sent, such as for a key of the terminal or a timer, and
+    /// where the platform does not report the sender: for sigqueue(3) on NetBSD, OpenBSD, DragonFly
+    /// and illumos, and on processors without 64-bit atomics.
     #[must_use]
     pub fn sender(&self) -> Option<Sender> {
         self.sender
     }
 
-    /// Performs the default action of the signal (signal(7)), for a program that puts something in
-    /// order first. For SIGTERM and most others the process ends, and its parent sees the signal.
-    /// For SIGTSTP the process stops, and this returns when it is continued. For SIGWINCH nothing
-    /// happens.
+    /// Performs the default action of the signal (signal(7)), for a program that cleans up first.
+    /// For SIGTERM and most others the process ends, and its parent sees the signal. For SIGTSTP
+    /// the process stops, and this returns when it is continued. For SIGWINCH nothing happens.
     ///
     /// While this runs, the signal is not caught, and a [`RawMode`](crate::RawMode) does not see
     /// it: [pause](crate::RawMode::pause) that before.
@@ -79,7 +78,7 @@ impl SignalInfo {
     ///
     /// # Errors
     ///
-    /// Those of sigaction(2) and raise(3), which do not fail for a signal that was caught.
+    /// The errors of sigaction(2) and raise(3), which do not fail for a signal that was caught.
     pub fn perform_default(&self) -> Result<()> {
         let done = perform_default(self.signal);
         done.map_err(|e| Error::system(format!("perform the default of {self}"), None, e))

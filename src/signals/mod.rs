@@ -20,9 +20,9 @@ impl EventLoop {
     /// callbacks of a signal are called in the order in which they were added, and each loop of the
     /// process calls its own.
     ///
-    /// Like the kernel, the loop keeps no count: signals that arrive before it looks are one call,
-    /// with the [`SignalInfo`] of the last one. A signal that arrives after the loop has looked is
-    /// another call, so each signal is followed by a call that began after it.
+    /// Like the kernel, the loop keeps no count: signals that arrive before the loop checks for
+    /// them cause one call, with the [`SignalInfo`] of the last one. A signal that arrives later
+    /// causes another call, so each signal is followed by a call that began after it.
     ///
     /// A signal does not keep [`run`](EventLoop::run) going. Errors of `act` are treated as those
     /// of a [timer](EventLoop::call_later), and a callback that panics is cancelled.
@@ -50,7 +50,7 @@ impl EventLoop {
     ///
     /// The first callback of a signal in a process installs a handler for it, also if the process
     /// ignored the signal. A handler that was there before is called as well. System calls of other
-    /// threads go on after the signal where the system can (SA_RESTART), and errno is kept.
+    /// threads are restarted where the system supports that (SA_RESTART), and errno is kept.
     ///
     /// The handler stays: after the last callback was cancelled or its loop dropped, **the signal
     /// does nothing**, and its default action does not come back. A program that still wants to be
@@ -67,8 +67,8 @@ impl EventLoop {
     /// # Errors
     ///
     /// `InvalidInput` if `signal` is SIGKILL or SIGSTOP, which cannot be caught; if a fault of the
-    /// program itself raises it (SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGTRAP); or if there is no such
-    /// signal. Else those of making the descriptor, such as EMFILE.
+    /// program itself raises it (SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGTRAP); or if the signal does
+    /// not exist. Else the errors of making the descriptor, such as EMFILE.
     pub fn on_signal(
         &mut self,
         signal: c_int,
@@ -78,12 +78,12 @@ impl EventLoop {
         callbacks::add(self, signal, Box::new(act))
     }
 
-    /// Calls [`stop`](EventLoop::stop) when the process gets one of `signals`: what every server
-    /// wants for SIGINT and SIGTERM. [`Ended::Stopped`](crate::Ended::Stopped) is then the reason
-    /// for which [`run`](EventLoop::run) returned.
+    /// Calls [`stop`](EventLoop::stop) when the process gets one of `signals`: for a server, mostly
+    /// SIGINT and SIGTERM. [`Ended::Stopped`](crate::Ended::Stopped) is then the reason for which
+    /// [`run`](EventLoop::run) returned.
     ///
     /// More signals that arrive while the program shuts down have no further effect. So a signal
-    /// that is sent twice, as some supervisors and shells do, does not break it off.
+    /// that is sent twice, as some supervisors and shells do, does not interrupt the shutdown.
     ///
     /// ```no_run
     /// use fdloop::{Dispatcher, EventLoop, Handler};

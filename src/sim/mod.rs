@@ -1,14 +1,13 @@
 //! A simulated world, for tests of handlers without descriptors, threads or sleeping.
 //!
 //! A [`World`] has a clock that moves only when a loop waits, and connections in memory. A test
-//! puts its handler on one side of a connection, and plays the [`Peer`] on the other. Everything
-//! that is left open is decided by the world's seed: in which pieces data arrives and after which
-//! delay, how much a receive or send moves, when it finds nothing or is interrupted, when
-//! readiness is reported that does not exist, and in which order channels are ready. So a
-//! handler meets in microseconds what a network does to it in years, and a seed that fails does
-//! so each time.
+//! puts its handler on one side of a connection, and plays the [`Peer`] on the other. The world's
+//! seed decides everything else: the pieces in which data arrives and their delays, the bytes that
+//! a receive or send moves, when it finds nothing or is interrupted, when spurious readiness is
+//! reported, and the order in which channels are ready. So a handler meets in microseconds what a
+//! network does to it in years, and a seed that fails fails each time.
 //!
-//! This needs the feature `sim`. Turn it on for tests alone:
+//! The module needs the feature `sim`. Turn it on for tests alone:
 //!
 //! ```toml
 //! [dev-dependencies]
@@ -71,12 +70,12 @@
 //! # Ok::<(), fdloop::Error>(())
 //! ```
 //!
-//! If a seed fails, the error names it and shows what has happened last; see [`for_seeds`].
+//! If a seed fails, the error names it and shows the last steps; see [`for_seeds`].
 //!
 //! # Servers
 //!
-//! Listening and connecting are done by real sockets alone. So a server that is to be tested
-//! makes the channel of a connection in a function that takes the channel, not the socket:
+//! Only real sockets listen and connect. So put what a server does with a connection into a
+//! function that takes the channel, not the socket:
 //!
 //! ```
 //! use fdloop::{
@@ -117,8 +116,8 @@
 //! ```
 //!
 //! If sessions reach the listener's handler by its id, put that on a stream whose peer does
-//! nothing: `event_loop.add_background(Dispatcher::over(world.pair().0, Server))`. What a
-//! channel reports of sockets, such as its addresses, it does not report over a stream.
+//! nothing: `event_loop.add_background(Dispatcher::over(world.pair().0, Server))`. Over a stream, a
+//! channel has no properties of sockets, such as addresses.
 //!
 //! # Time
 //!

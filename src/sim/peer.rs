@@ -12,9 +12,10 @@ use super::trace::What;
 /// The side of a simulated connection that a test plays. [`World::pair`] makes it with the
 /// [`Stream`](super::Stream) of the handler under test.
 ///
-/// What a peer does takes effect at the other side after a while: the connection carries it in
-/// pieces, each with a delay. The seed decides on the length of the pieces, the delay and the
-/// room of each connection, unless the test sets them. Nothing overtakes anything.
+/// The actions of a peer take effect at the other side later: the connection carries data in
+/// pieces, each with a delay. The seed decides the length of the pieces, the delay and the room of
+/// each connection, unless the test sets them. Everything arrives in the order in which it was
+/// sent.
 ///
 /// A clone is the same peer. Dropping a peer does not close it.
 #[derive(Clone)]
@@ -27,7 +28,7 @@ pub struct Peer {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum End {
-    /// The other side has ended its output, or closed in order, and all that it has sent was
+    /// The other side has ended its output, or closed in order, and everything that it sent was
     /// received.
     InOrder,
     /// A reset has arrived.
@@ -53,8 +54,8 @@ impl Peer {
         self.id / 2
     }
 
-    /// Sends `data`, however much that is: what the other side has no room for waits. Does
-    /// nothing after the end of the output, or on a connection that is lost.
+    /// Sends `data`, of any length: bytes that the other side has no room for wait. Does nothing
+    /// after the end of the output, or on a lost connection.
     pub fn send(&self, data: impl AsRef<[u8]>) {
         let data = data.as_ref();
         self.with(|state, id| {
@@ -67,18 +68,19 @@ impl Peer {
         });
     }
 
-    /// Ends the output after all that was sent (half-close), and goes on reading.
+    /// Ends the output after everything that was sent (half-close), and goes on reading.
     pub fn shutdown(&self) {
         self.with(State::end_output);
     }
 
-    /// Closes in order, after all that was sent. If something that has arrived is unread, and as
-    /// soon as something arrives later, the connection is reset.
+    /// Closes in order, after everything that was sent. If data is unread, or arrives later, the
+    /// connection is reset.
     pub fn close(&self) {
         self.with(State::close);
     }
 
-    /// Resets the connection, after what is under way. What waits for room is discarded.
+    /// Resets the connection, after the data that is under way. Data that waits for room is
+    /// discarded.
     pub fn reset(&self) {
         self.with(|state, id| {
             state.side_mut(id).resets = true;
@@ -86,12 +88,12 @@ impl Peer {
         });
     }
 
-    /// Stops reading: what arrives is not received, and takes up room.
+    /// Stops reading: data that arrives is not received, and takes up room.
     pub fn pause(&self) {
         self.with(|state, id| state.side_mut(id).reads = false);
     }
 
-    /// Reads at most `most` bytes of what has arrived while the peer was
+    /// Reads at most `most` bytes of the data that has arrived while the peer was
     /// [paused](Peer::pause).
     pub fn read(&self, most: usize) {
         self.with(|state, id| {
@@ -102,25 +104,25 @@ impl Peer {
         });
     }
 
-    /// Reads on, as before [`pause`](Peer::pause): all that has arrived, and all that arrives.
+    /// Ends a [`pause`](Peer::pause): the peer reads everything that has arrived or arrives later.
     pub fn resume(&self) {
         self.with(|state, id| state.side_mut(id).reads = true);
         self.read(usize::MAX);
     }
 
-    /// Returns all that the peer has received.
+    /// Returns everything that the peer has received.
     #[must_use]
     pub fn received(&self) -> Vec<u8> {
         self.get(|side| side.received.clone())
     }
 
-    /// Takes what the peer has received since the last call.
+    /// Takes the data that the peer has received since the last call.
     #[must_use]
     pub fn take_received(&self) -> Vec<u8> {
         self.with(|state, id| std::mem::take(&mut state.side_mut(id).received))
     }
 
-    /// Returns how the connection has ended for the peer, if it has.
+    /// Returns the end of the connection for the peer, if it has ended.
     #[must_use]
     pub fn end(&self) -> Option<End> {
         self.get(|side| match side.fate {
@@ -149,15 +151,15 @@ impl Peer {
         self.with(|state, id| state.pace_mut(id).pieces = (least, most));
     }
 
-    /// Sets the time that a piece takes, both ways. It is drawn in whole microseconds, and is at
-    /// least one unless set.
+    /// Sets the time that a piece takes, both ways. The seed draws it in whole microseconds. Unless
+    /// set, it is at least one microsecond.
     pub fn set_delay(&self, delay: RangeInclusive<Duration>) {
         let (&least, &most) = (delay.start(), delay.end());
         self.with(|state, id| state.pace_mut(id).delay = (least, most));
     }
 
-    /// Sets the number of bytes that may be under way to each side and unread there. A sender
-    /// that finds no room has to wait. A room of 0 is that of 1.
+    /// Sets the number of bytes that may be under way to each side or unread there. A sender
+    /// without room has to wait. 0 counts as 1.
     pub fn set_room(&self, bytes: usize) {
         self.with(|state, id| {
             for side in [id, id ^ 1] {

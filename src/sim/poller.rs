@@ -11,14 +11,14 @@ use super::state::State;
 use super::trace::What;
 use crate::poller::{Deadline, Event, Interest, Poller, Readiness};
 
-/// The waits at one point in time after which a loop is taken to spin.
+/// The number of waits at one point in time after which a loop counts as spinning.
 const SPINNING: u32 = 100_000;
 
 /// A poller whose descriptors are the streams of a world, and whose clock is the world's.
 #[derive(Debug)]
 pub(super) struct SimPoller {
     world: World,
-    /// By number, so that the order depends on nothing else.
+    /// Ordered by number, so that a run depends on the seed alone.
     interests: BTreeMap<RawFd, Interest>,
 }
 
@@ -28,7 +28,7 @@ impl SimPoller {
         Self { world, interests }
     }
 
-    /// Appends what is ready, in an order that the seed decides.
+    /// Appends the ready streams, in an order that the seed decides.
     fn collect(&self, state: &mut State, ready: &mut Vec<Event>) {
         for (&fd, &interest) in &self.interests {
             let readiness = readiness(state, fd, interest);
@@ -47,7 +47,7 @@ impl SimPoller {
         }
     }
 
-    /// Reports something that is not so, at times.
+    /// Reports spurious readiness, as often as the noise says.
     fn collect_noise(&self, state: &mut State, ready: &mut Vec<Event>) {
         let noise = state.noise;
         if self.interests.is_empty() || !state.random.chance(noise) {
@@ -69,7 +69,7 @@ impl SimPoller {
         }
     }
 
-    /// Returns the error of a loop that waits for what never comes.
+    /// Returns the error of a loop that would wait for ever.
     fn stuck(&self) -> io::Error {
         let waiting: Vec<String> = self
             .interests
@@ -142,7 +142,7 @@ impl Poller for SimPoller {
         loop {
             let mut state = self.world.state();
             let now = state.now;
-            // What is due happens before anything is reported.
+            // Actions that are due are performed before events are reported.
             if let Some(action) = state.take_action(Some(now)) {
                 drop(state);
                 self.world.perform(action);

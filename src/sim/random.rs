@@ -1,7 +1,7 @@
 //! The generator of a world.
 
-/// SplitMix64: Steele, Lea and Flood, "Fast splittable pseudorandom number generators", 2014.
-/// Its 64 bits of state may have any value, so that every seed is a good one.
+/// SplitMix64: Steele, Lea and Flood, "Fast splittable pseudorandom number generators", 2014. Its
+/// 64 bits of state may have any value, so every seed is a good one.
 #[derive(Debug)]
 pub(super) struct Random(u64);
 
@@ -36,7 +36,7 @@ impl Random {
         }
     }
 
-    /// Returns true in `percent` of a hundred cases.
+    /// Returns true with a probability of `percent` in a hundred.
     pub(super) fn chance(&mut self, percent: u32) -> bool {
         // Without a draw, so that a world without noise does not depend on how often it asks.
         percent > 0 && self.below(100) < u64::from(percent)

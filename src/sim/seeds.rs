@@ -14,8 +14,8 @@ const VARIABLE: &str = "FDLOOP_SIM_SEED";
 /// The number of steps that a failure shows.
 const STEPS: usize = 40;
 
-/// Calls `test` with the worlds of the seeds from 0 to `count` − 1, and ends at the first that
-/// fails: one for which `test` returns an error or panics.
+/// Calls `test` with the worlds of the seeds from 0 to `count` − 1, until it fails: returns an
+/// error or panics.
 ///
 /// If `FDLOOP_SIM_SEED` is set in the environment, only that seed is run:
 ///
@@ -25,8 +25,8 @@ const STEPS: usize = 40;
 ///
 /// # Errors
 ///
-/// An error that names the seed and has the last steps of its [trace](World::trace). Its source
-/// is the test's error. `InvalidInput` if `FDLOOP_SIM_SEED` is not a number.
+/// The message of the error names the seed, and has the last steps of its [trace](World::trace).
+/// Its source is the test's error. `InvalidInput` if `FDLOOP_SIM_SEED` is not a number.
 pub fn for_seeds(count: u64, test: impl FnMut(&World) -> Result<()>) -> Result<()> {
     match std::env::var(VARIABLE) {
         Err(_) => for_each(0..count, test),

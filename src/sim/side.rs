@@ -1,4 +1,4 @@
-//! One side of a connection, and what is under way to the other.
+//! One side of a connection, and the data under way to the other.
 
 use std::collections::VecDeque;
 use std::os::fd::RawFd;
@@ -10,11 +10,11 @@ pub(super) struct Side {
     /// The number of the stream; for a peer, that of the stream at the other side.
     pub(super) fd: RawFd,
     pub(super) is_peer: bool,
-    /// Its owner has not closed it.
+    /// True until its owner closes it.
     pub(super) open: bool,
-    /// Closing resets the connection, even if all was read.
+    /// True if closing resets the connection, even if everything was read.
     pub(super) resets: bool,
-    /// A reset was sent to the other side.
+    /// True once a reset was sent to the other side.
     pub(super) reset_sent: bool,
     pub(super) fate: Fate,
     /// Bytes that have arrived and were not received.
@@ -22,16 +22,16 @@ pub(super) struct Side {
     /// The most bytes that are in the inbox or under way to it.
     pub(super) room: usize,
     pub(super) input_ended: bool,
-    /// Bytes that were sent and are not under way yet.
+    /// Bytes that were sent, and wait until the other side has room.
     pub(super) outbox: VecDeque<u8>,
     pub(super) output: Output,
     /// The number of bytes under way to the other side.
     pub(super) under_way: usize,
-    /// The arrival of the latest that is under way. What is sent later does not overtake it.
+    /// The arrival of the latest data under way. Data that is sent later does not arrive before.
     pub(super) last_arrival: Instant,
-    /// A peer that receives everything as soon as it arrives.
+    /// True for a peer that receives everything as soon as it arrives.
     pub(super) reads: bool,
-    /// All that a peer has received.
+    /// Everything that a peer has received.
     pub(super) received: Vec<u8>,
 }
 
@@ -48,7 +48,7 @@ pub(super) enum Fate {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Output {
     Open,
-    /// It ends when the outbox is empty.
+    /// The output ends when the outbox is empty.
     Ending,
     Ended,
 }
@@ -83,7 +83,7 @@ impl Side {
         }
     }
 
-    /// Takes the error of a reset, if it was not returned yet.
+    /// Takes the error of a reset, unless a call has returned it already.
     pub(super) fn take_error(&mut self) -> Option<i32> {
         match self.fate {
             Fate::Lost(errno) => {

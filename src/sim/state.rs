@@ -1,4 +1,4 @@
-//! The state of a world: its clock, its connections, and what is going to happen.
+//! The state of a world: its clock, its connections, and its scheduled actions.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -21,7 +21,7 @@ const FIRST: RawFd = 1_000;
 /// A call of the program's.
 type Call = Box<dyn FnOnce(&World)>;
 
-/// Something that is going to happen.
+/// A scheduled action.
 pub(super) enum Action {
     Arrive(SideId, Vec<u8>),
     EndInput(SideId),
@@ -36,19 +36,19 @@ pub(super) struct State {
     pub(super) begin: Instant,
     pub(super) now: Instant,
     sides: Vec<Side>,
-    /// That of each connection, of which each has two sides.
+    /// The pace of each connection.
     paces: Vec<Pace>,
     /// The side of each number from [`FIRST`] up.
     numbers: Vec<Option<SideId>>,
-    /// By time, and those of the same time in the order in which they were scheduled.
+    /// The scheduled actions by time; those of one time in the order in which they were scheduled.
     schedule: BTreeMap<(Instant, u64), Action>,
     scheduled: u64,
     pub(super) trace: Vec<Step>,
-    /// The waits since the clock has moved.
+    /// The number of waits since the clock has moved.
     pub(super) waits: u32,
-    /// A wait without end was refused since nothing is going to happen.
+    /// True if an endless wait was refused, since nothing was scheduled.
     pub(super) at_rest: bool,
-    /// Waits end after everything that happens, for a test that looks at its peers.
+    /// True if each action ends a wait, for a test that looks at its peers.
     pub(super) steps: bool,
 }
 
@@ -79,7 +79,7 @@ impl State {
         self.schedule.insert((at, self.scheduled), action);
     }
 
-    /// Takes the first action that is scheduled for `limit` or earlier (`None`: whenever), and
+    /// Takes the first action that is scheduled for `limit` or earlier (`None`: at any time), and
     /// moves the clock there.
     pub(super) fn take_action(&mut self, limit: Option<Instant>) -> Option<Action> {
         let (&(at, _), _) = self.schedule.first_key_value()?;
@@ -105,7 +105,8 @@ impl State {
 
     /// Makes a connection at a pace that the seed decides.
     pub(super) fn connect(&mut self, with_peer: bool) -> (SideId, SideId) {
-        // Not 0: two handlers that reply to each other would keep the clock from moving.
+        // At least 1: with 0, two handlers that reply to each other would keep the clock from
+        // moving.
         const DELAYS: [u64; 4] = [1, 300, 20_000, 400_000];
         let longest = 1 << self.random.below(13);
         let slowest = DELAYS[self.random.below(4) as usize];
@@ -179,7 +180,7 @@ impl State {
 
     // --- the way to the other side ------------------------------------------------
 
-    /// Schedules what a side does to the other one, after all that is under way already.
+    /// Schedules an action of a side on the other one, after everything that is under way.
     fn dispatch(&mut self, from: SideId, action: Action) {
         let Pace { delay, .. } = self.paces[from / 2];
         let micros = |delay: Duration| u64::try_from(delay.as_micros()).unwrap_or(u64::MAX);
@@ -204,8 +205,8 @@ impl State {
         side.fate != Fate::Whole || side.output != Output::Open || self.room_from(id) > 0
     }
 
-    /// Sends on from the outbox as much as the other side has room for, in pieces, and then the
-    /// end of the output, if it was to end.
+    /// Moves as much of the outbox as the other side has room for, in pieces; and then the end of
+    /// the output, if that is pending.
     pub(super) fn pump(&mut self, id: SideId) {
         let (least, most) = self.paces[id / 2].pieces;
         loop {
@@ -274,7 +275,7 @@ impl State {
         }
     }
 
-    /// Does what was scheduled, unless it is a call.
+    /// Performs a scheduled action; returns it if it is a call.
     pub(super) fn perform(&mut self, action: Action) -> Option<Call> {
         match action {
             Action::Call(call) => return Some(call),

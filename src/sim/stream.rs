@@ -1,4 +1,4 @@
-//! The transport of a handler under test.
+//! The transport of a handler that is tested.
 
 use std::fmt;
 use std::io::{self, IoSlice, Read, Write};
@@ -15,11 +15,11 @@ use crate::dispatcher::Transport;
 ///
 /// - Receives and sends may be cut short, find nothing (`WouldBlock`) or be interrupted
 ///   (`Interrupted`), as often as [`World::set_noise`] says.
-/// - A reset discards nothing that has arrived. The first call after that is `ConnectionReset`,
-///   or `BrokenPipe` if the input had ended; later receives return 0, later sends are
-///   `BrokenPipe`.
-/// - Closing it while input is unread resets the connection, and so does what arrives after it
-///   was closed. The peer then gets what was under way, and nothing that had no room.
+/// - A reset discards nothing that has arrived. The first call afterwards fails with
+///   `ConnectionReset`, or with `BrokenPipe` if the input had ended. Later receives return 0, and
+///   later sends fail with `BrokenPipe`.
+/// - Closing it while input is unread resets the connection, and so does data that arrives later.
+///   The peer then gets the data that was under way, but not the data that waited for room.
 /// - [`Endpoint::abort`](crate::Endpoint::abort) resets the connection.
 ///
 /// It has a number and no descriptor, so that only an event loop of its [`World`] can watch it.
@@ -49,7 +49,7 @@ fn disturb(state: &mut State, id: SideId) -> io::Result<()> {
     Err(state.fail(id, errno))
 }
 
-/// Returns how much a call moves of what it could.
+/// Returns the number of bytes that a call moves, of the `most` that it could.
 fn cut(state: &mut State, most: usize) -> usize {
     let noise = state.noise;
     if state.random.chance(noise) {

@@ -1,4 +1,4 @@
-//! What has happened in a world.
+//! The trace of a world.
 
 use std::fmt;
 use std::os::fd::RawFd;
@@ -6,19 +6,19 @@ use std::time::Duration;
 
 use crate::poller::Readiness;
 
-/// Something that has happened in a [`World`](super::World): see
-/// [`trace`](super::World::trace).
+/// An event in a [`World`](super::World): see [`trace`](super::World::trace).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Step {
     /// The time since the world began.
     pub at: Duration,
-    /// The connection: the first of the world is 0, the next 1. Numbers of streams are reused,
-    /// these are not.
+    /// The connection: the first of the world is 0, the next 1. Unlike the numbers of streams,
+    /// these are not reused.
     pub connection: usize,
     /// The number of the stream; for a peer, that of the stream at the other side.
     pub fd: RawFd,
-    /// It happened at the other side of the connection, to the [`Peer`](super::Peer).
+    /// True if the event happened to the [`Peer`](super::Peer), at the other side of the
+    /// connection.
     pub at_peer: bool,
     /// The event.
     pub what: What,

@@ -15,12 +15,11 @@ use crate::error::{Error, Result};
 use crate::event_loop::EventLoop;
 use crate::poller::{Deadline, Poller};
 
-/// A simulated world: a clock, connections in memory, and a generator that decides everything
-/// that is left open. The same seed and the same program give the same [`trace`](World::trace).
+/// A simulated world: a clock, connections in memory, and a generator that decides everything else.
+/// The same seed and the same program give the same [`trace`](World::trace).
 ///
-/// The clock stands still while the program works, and moves when a loop waits: to the next
-/// arrival, timer or [call](World::call_later). So a run takes as long as its work, and nothing
-/// sleeps.
+/// The clock moves only when a loop waits: to the next arrival, timer or [call](World::call_later).
+/// So nothing sleeps, and a run takes only the time of its work.
 ///
 /// A clone is the same world.
 #[derive(Clone)]
@@ -44,7 +43,7 @@ impl World {
         self.seed
     }
 
-    /// Borrows the state. No call that borrows it calls the program meanwhile.
+    /// Borrows the state. The program is never called while the state is borrowed.
     pub(super) fn state(&self) -> RefMut<'_, State> {
         self.state.borrow_mut()
     }
@@ -101,11 +100,11 @@ impl World {
         (Stream::new(self.clone(), near), far)
     }
 
-    /// Calls `act` after `delay`, while a loop waits. It can let peers act; a timer of the loop
-    /// reaches the loop.
+    /// Calls `act` after `delay`, while a loop waits. Use it to have peers act; to reach the loop,
+    /// use a timer of the loop.
     pub fn call_later(&self, delay: Duration, act: impl FnOnce(&Self) + 'static) {
         let mut state = self.state();
-        // Past the end of the clock is never.
+        // A time past the end of the clock never comes.
         if let Some(at) = state.now.checked_add(delay) {
             state.schedule(at, Action::Call(Box::new(act)));
         }
@@ -132,12 +131,12 @@ impl World {
         Duration::from_micros(self.between(micros(range.start())..=micros(range.end())))
     }
 
-    /// Returns true in `percent` of a hundred cases, which the seed decides.
+    /// Returns true with a probability of `percent` in a hundred, as the seed decides.
     pub fn chance(&self, percent: u32) -> bool {
         self.state().random.chance(percent)
     }
 
-    /// Returns an element of `choices`, which the seed decides; `None` if there is none.
+    /// Returns an element of `choices`, which the seed decides; `None` if `choices` is empty.
     pub fn pick<'a, T>(&self, choices: &'a [T]) -> Option<&'a T> {
         let index = self.state().random.below(choices.len() as u64);
         choices.get(index as usize)
@@ -230,19 +229,19 @@ impl World {
     /// As for [`EventLoop::turn`].
     pub fn advance(&self, event_loop: &mut EventLoop, duration: Duration) -> Result<()> {
         let end = self.now().checked_add(duration).unwrap_or(self.now());
-        // The last pass finds what is due at the end, and does not wait.
+        // The last pass performs what is due at the end, and does not wait.
         while event_loop.turn_until(Deadline::At(end))? > 0 || self.now() < end {}
         Ok(())
     }
 
-    /// Lets everything happen that is under way or scheduled, without a loop.
+    /// Performs everything that is under way or scheduled, without a loop.
     fn deliver_all(&self) {
         while let Some(action) = self.take_action() {
             self.perform(action);
         }
     }
 
-    /// Drops what is scheduled: calls that hold the world would keep it for ever.
+    /// Drops the scheduled actions: calls that hold the world would keep it for ever.
     pub(super) fn forget_scheduled(&self) {
         let scheduled = self.state().take_schedule();
         drop(scheduled);
@@ -252,7 +251,7 @@ impl World {
         self.state().take_action(None)
     }
 
-    /// Does what was scheduled.
+    /// Performs a scheduled action.
     pub(super) fn perform(&self, action: Action) {
         let call = self.state().perform(action);
         if let Some(call) = call {
@@ -262,7 +261,7 @@ impl World {
 
     // --- what has happened --------------------------------------------------------
 
-    /// Returns all that has happened. `Step` writes itself as a line.
+    /// Returns all steps so far. [`Step`] implements `Display`, as one line.
     #[must_use]
     pub fn trace(&self) -> Vec<Step> {
         self.state().trace.clone()

@@ -26,6 +26,6 @@ pub fn is_tty(file: impl AsFd) -> bool {
     sys::fd::check_terminal(file.as_fd()).is_ok()
 }
 
-/// The remedy for a file that is not a terminal.
+/// The advice for a file that is not a terminal.
 const NO_TERMINAL: &str = "is it a terminal? Check with is_tty, and open /dev/tty for the \
                            terminal of the process if its standard streams are redirected";

@@ -7,16 +7,17 @@ use super::WindowSize;
 use crate::error::{Error, Result};
 use crate::sys::terminal;
 
-/// A pseudo-terminal: a terminal, and its master, which is the other end of it. Writing to the
-/// master types, and reading from it gets what a program shows. See pty(7).
+/// A pseudo-terminal: a terminal, and its other end, the master. Bytes written to the master are
+/// typed at the terminal, and the output of programs on the terminal is read from the master. See
+/// pty(7).
 ///
 /// Both sides are close-on-exec. (Where openpty(3) makes them, which is on every system but
 /// Linux and Android, a program that another thread starts at the same moment may inherit them.)
 ///
 /// # As a channel
 ///
-/// Give the master to a [`FileDispatcher`](crate::FileDispatcher). Its input ends when the last
-/// process has closed the terminal, and everything that was written before is read first. A
+/// Give the master to a [`FileDispatcher`](crate::FileDispatcher). Everything written to the
+/// terminal is read, and then the input ends, when the last process has closed the terminal. A
 /// process may outlive the program that was started, and keep the terminal open. To end with the
 /// program instead, call [`end_input_when_empty`](crate::Endpoint::end_input_when_empty) when it
 /// has exited.
@@ -74,7 +75,7 @@ impl Pty {
     /// As for [`open`](Pty::open).
     pub fn with_size(size: WindowSize) -> Result<Self> {
         let pty = Self::open()?;
-        // Of the terminal: illumos has the size there.
+        // The size is set at the terminal, where illumos keeps it.
         size.set(&pty.terminal)?;
         Ok(pty)
     }
@@ -108,7 +109,7 @@ impl Pty {
     ///
     /// # Errors
     ///
-    /// The errors of [`Command::spawn`]: `NotFound` if there is no such program,
+    /// The errors of [`Command::spawn`]: `NotFound` if the program does not exist,
     /// `PermissionDenied` if it is not executable.
     pub fn spawn(self, command: &mut Command) -> Result<(Child, OwnedFd)> {
         let Self { master, terminal } = self;
@@ -120,7 +121,7 @@ impl Pty {
         command.stdin(input).stdout(output).stderr(terminal);
         terminal::control_by_stdin(command);
         let child = command.spawn();
-        // The command would keep the terminal open.
+        // Otherwise the command would keep the terminal open.
         command
             .stdin(Stdio::null())
             .stdout(Stdio::null())

@@ -21,10 +21,10 @@ use crate::sys::raw_mode::{self, RawTerminal};
 /// | is continued in the foreground | is in raw mode again |
 /// | is killed with SIGKILL | stays in raw mode: type `stty sane` |
 ///
-/// A signal that the program handles is left to the program, whichever comes first, its handler
-/// or the guard: let it end the loop, and the guard is dropped as usual. Signals that are ignored
-/// stay ignored. While another process group is in the foreground, the terminal belongs to that
-/// and is left alone.
+/// A signal that the program handles is left to the program, whether its handler was installed
+/// before or after the guard was made. Let the handler end the loop, and the guard is dropped as
+/// usual. Signals that are ignored stay ignored. While another process group is in the foreground,
+/// the terminal belongs to that group and is not changed.
 ///
 /// A terminal with several guards is put back with the last of them, in whichever order they are
 /// dropped (on Android, in the reverse of the order in which they were made).
@@ -60,8 +60,8 @@ use crate::sys::raw_mode::{self, RawTerminal};
 pub struct RawMode(RawTerminal);
 
 impl RawMode {
-    /// Puts a terminal into raw mode. Input that was typed and not read stays. A program in the
-    /// background is stopped until it is in the foreground, as by every change of its terminal.
+    /// Puts a terminal into raw mode. Typed input that was not read is kept. A program in the
+    /// background is stopped until it is in the foreground, as for every change of its terminal.
     ///
     /// # Errors
     ///
@@ -79,8 +79,8 @@ impl RawMode {
         })
     }
 
-    /// Puts the terminal back until [`resume`](RawMode::resume), for an editor or a shell that
-    /// uses it meanwhile.
+    /// Puts the terminal back until [`resume`](RawMode::resume), so that an editor or a shell can
+    /// use it.
     ///
     /// # Errors
     ///

@@ -10,8 +10,8 @@ use crate::sys;
 
 impl EventLoop {
     /// Calls `act` with the size of a terminal's window each time that it has changed. The last
-    /// size is always reported; those that it had for a short time in between may not be. See
-    /// [`on_signal`](EventLoop::on_signal), with SIGWINCH, for what else holds.
+    /// size is always reported; sizes in between may be skipped. Everything else is as for
+    /// [`on_signal`](EventLoop::on_signal) with SIGWINCH.
     ///
     /// SIGWINCH comes from the controlling terminal, while the program is in its foreground.
     /// `terminal` is duplicated. To miss no change, get the first size after this call.

@@ -8,7 +8,7 @@ use crate::sys::terminal;
 
 /// The size of a terminal's window, in characters and in pixels.
 ///
-/// A terminal that was not told its size has 0 for all of it, and so has a serial line. Most
+/// All four are 0 for a terminal whose size was never set, such as a serial line. Most terminals
 /// have 0 for the pixels.
 ///
 /// ```
@@ -43,8 +43,8 @@ impl WindowSize {
         }
     }
 
-    /// Returns the size of a terminal's window: `TIOCGWINSZ` in ioctl_tty(2). It is passed on as
-    /// the system has it, 0 rows and columns included.
+    /// Returns the size of a terminal's window: `TIOCGWINSZ` in ioctl_tty(2). The size is returned
+    /// as the system has it, 0 rows and columns included.
     ///
     /// # Errors
     ///
@@ -63,9 +63,9 @@ impl WindowSize {
         })
     }
 
-    /// Sets the size of a terminal's window: `TIOCSWINSZ` in ioctl_tty(2). If that changes it,
-    /// the foreground processes of the terminal get SIGWINCH. For a pseudo-terminal, either side
-    /// will do. 0 rows and columns are passed on: programs then use a size of their own.
+    /// Sets the size of a terminal's window: `TIOCSWINSZ` in ioctl_tty(2). If that changes it, the
+    /// foreground processes of the terminal get SIGWINCH. For a pseudo-terminal, `terminal` may be
+    /// either side. 0 rows and columns are set as given: programs then use a default size.
     ///
     /// # Errors
     ///

@@ -18,12 +18,12 @@ impl Endpoint {
     /// Begins to connect, and makes the socket if the channel has none. `handle_connect` is
     /// called when the connection is established.
     ///
-    /// If `address` resolves to several addresses, they are tried in their order: the next one
-    /// when an attempt has failed, or when it has not succeeded in a quarter of a second, in
-    /// which case it goes on (RFC 8305). The first connection that is established is kept, and
-    /// the other sockets are closed. While there are several, the loop has a
-    /// [background channel](EventLoop::add_background) for each but the first. If every address
-    /// fails, `handle_error` is called once.
+    /// If `address` resolves to several addresses, they are tried in their order. The next attempt
+    /// begins when the one before has failed, or a quarter of a second after it has begun; the one
+    /// before then goes on (RFC 8305). The first connection that is established is kept, and the
+    /// other sockets are closed. During several attempts, the loop has a [background
+    /// channel](EventLoop::add_background) for each attempt but the first. If every address fails,
+    /// `handle_error` is called once.
     ///
     /// A host name is resolved before this returns, which may take long:
     /// [`connect_by_name`](Endpoint::connect_by_name) does not wait for that.
@@ -46,7 +46,7 @@ impl Endpoint {
         self.connect_to(addresses, spent)
     }
 
-    /// Connects to the first of the addresses that can be connected to. `spent` says that the socket
+    /// Connects to the first of the addresses that can be connected to. If `spent`, the socket
     /// cannot be used.
     pub(super) fn connect_to(&mut self, addresses: Vec<Address>, spent: bool) -> Result<()> {
         self.connect_next(Box::new(Attempts::new(addresses, spent)))
@@ -129,7 +129,7 @@ impl Endpoint {
                 self.phase = Phase::Announcing { begun: false };
                 return Ok(());
             }
-            // Spurious: the event was for a socket that was replaced since.
+            // Spurious: the event was for a socket that has been replaced.
             Ok(None) => return Ok(()),
             Err(failure) => failure,
         };

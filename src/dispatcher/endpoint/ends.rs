@@ -45,8 +45,8 @@ impl Endpoint {
         Ok(())
     }
 
-    /// Ends the output. Returns false if there is no room for that, but a buffer to try it again
-    /// from.
+    /// Ends the output. Returns false if the transport has no room for that, and the buffer keeps
+    /// the end for another try.
     fn end_output_now(&mut self) -> Result<bool> {
         match self.shutdown_now() {
             Err(error) if error.would_block() && self.is_buffered() => Ok(false),
@@ -166,8 +166,8 @@ impl Endpoint {
         if self.link.is_some() { self.fd } else { -1 }
     }
 
-    /// Checks whether the channel takes events. One that is over, paused or without a connection in
-    /// the making does not.
+    /// Checks whether the channel takes events. A channel that is over, paused, or neither
+    /// connected nor connecting does not.
     pub(crate) fn has_events(&self) -> bool {
         let idle = match &self.phase {
             Phase::Idle { .. } | Phase::Resolving(_) => true,

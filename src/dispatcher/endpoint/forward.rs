@@ -8,13 +8,13 @@ use super::state::{Congestion, Flow, Input, Phase};
 use crate::error::{Error, Result};
 use crate::sys::{fd, splice};
 
-/// The outcome of an attempt.
+/// The outcome of an attempt to move bytes.
 pub(in super::super) enum Moved {
-    /// So many bytes, which is not 0.
+    /// The number of bytes that were moved, at least 1.
     Bytes(usize),
-    /// None: the input has nothing yet, or the output has no room.
+    /// Nothing was moved: the input has nothing yet, or the output has no room.
     Nothing,
-    /// None: it is to be done in another way, which also finds the end and the errors.
+    /// Nothing was moved: receive and send instead, which also find the end and the errors.
     NotHere,
 }
 
@@ -55,13 +55,14 @@ impl Endpoint {
                 output.send_failed(error)?;
                 Ok(Moved::Nothing)
             }
-            // A socket has given up its error by this.
+            // The call has taken the pending error of a socket.
             Err(error) if crate::error::is_disconnected(&error) && from == Passage::Stream => {
                 let error = Error::system("receive", Some(self.fd), error);
                 self.lost(error)?;
                 Ok(Moved::Nothing)
             }
-            // Not for such files. If it is an error of one side, that side reports it again.
+            // splice(2) does not take such files. If it is an error of one side, that side reports
+            // it again.
             Err(_) => {
                 self.cannot_splice = true;
                 Ok(Moved::NotHere)
@@ -69,7 +70,8 @@ impl Endpoint {
         }
     }
 
-    /// Returns how input can be moved out, if its next bytes are those of the descriptor.
+    /// Returns the way in which the kernel can move input, if the next bytes are those of the
+    /// descriptor.
     fn input_passage(&self) -> Option<Passage> {
         if !matches!(self.phase, Phase::Connected) || self.input != Input::Open {
             return None;
@@ -77,7 +79,7 @@ impl Endpoint {
         self.link.as_ref()?.passage()
     }
 
-    /// Returns how output can be moved in, if nothing is to be written before it.
+    /// Returns the way in which the kernel can move output, if nothing is to be written before it.
     fn output_passage(&self) -> Option<Passage> {
         let is_ready = matches!(self.phase, Phase::Connected)
             && self.flow == Flow::Clear
@@ -90,7 +92,7 @@ impl Endpoint {
 
     /// Makes the output congested until there is room, although nothing is pending.
     fn wait_until_writable(&mut self) {
-        // A buffer, of which the next write event finds that nothing is pending.
+        // The channel has a buffer: the next write event finds that nothing is pending.
         if self.outlet.buffer_mut().is_some() {
             self.flow = Flow::Waiting;
             self.congestion = Congestion::Congested;

@@ -48,7 +48,7 @@ impl Endpoint {
         }
         let result = uninterrupted(|| link.recv(buf));
         if self.connecting() && !matches!(result, Ok(1..)) {
-            // Not the end of a connection: the next event shows whether there is one.
+            // This is not the end of a connection: the next event reports that, if it has ended.
             if let Err(error) = result {
                 self.failed_early(error);
             }
@@ -209,10 +209,10 @@ impl Endpoint {
         Ok(())
     }
 
-    /// Ends the input as soon as nothing more can be read at once, as if the last writer had
-    /// left: what was written before this call is read, and `handle_eof` follows. For the output
-    /// of a program that has exited, when another process, such as a daemon that it has started,
-    /// still holds the other side of the pipe or terminal.
+    /// Ends the input as soon as nothing more can be read at once, as if the last writer had left:
+    /// what was written before this call is read, and `handle_eof` follows. Use it for the output
+    /// of a program that has exited while another process, such as a daemon that the program has
+    /// started, holds the other side of the pipe or terminal.
     ///
     /// Without this call, the input ends with the last process that holds the other side.
     ///

@@ -111,9 +111,9 @@ pub struct Endpoint {
     keeps_unread: bool,
     /// [`Endpoint::shutdown_when_done`] was called.
     output_ended: bool,
-    /// splice(2) has failed for this input.
+    /// True if splice(2) has failed for this input.
     cannot_splice: bool,
-    /// The number refers to another file than the loop knows.
+    /// True if the number refers to another file than the loop knows.
     replaced: bool,
     /// Read events in a row in which the handler received nothing.
     unread_events: u16,
@@ -288,7 +288,7 @@ impl Endpoint {
         self.replaced
     }
 
-    /// The loop now knows the file.
+    /// Records that the loop knows the file.
     pub(crate) fn end_replaced(&mut self) {
         self.replaced = false;
     }
@@ -341,7 +341,7 @@ impl Endpoint {
         }
     }
 
-    /// Finds that out after a send as well: a transport of the program's may receive in it.
+    /// Also checked after a send: a transport of the program's may receive in it.
     #[inline]
     pub(super) fn check_held_by_transport(&mut self) {
         if !matches!(self.link, Some(Link::Socket(_))) {

@@ -39,12 +39,12 @@ impl Naming {
 
 impl Endpoint {
     /// Begins to connect to `name`, in any form that [`ToAddresses`](crate::ToAddresses) takes as
-    /// text, and makes the socket if the channel has none. A thread of `resolver` resolves the name.
-    /// The lookup begins when the channel is in the resolver's loop, and is abandoned if the channel
-    /// closes before it ends.
+    /// text, and makes the socket if the channel has none. A thread of `resolver` resolves the
+    /// name. The lookup begins when the channel is in the resolver's loop, and is abandoned if the
+    /// channel closes before it ends.
     ///
-    /// What follows is as for [`connect`](Endpoint::connect): `handle_connect` is called when the
-    /// connection is established. If the name cannot be resolved, or every address fails,
+    /// Everything else is as for [`connect`](Endpoint::connect): `handle_connect` is called when
+    /// the connection is established. If the name cannot be resolved, or every address fails,
     /// `handle_error` is called once. [`connecting`](Endpoint::connecting) is true meanwhile, and a
     /// [timeout](Endpoint::set_timeout) applies to the lookup, and then to each address.
     ///
@@ -81,7 +81,7 @@ impl Endpoint {
         let found = parse_unless_name(&name)?.map(|address| Ok(vec![address]));
         let mut family = None;
         if let Some(socket) = self.socket() {
-            // As for `connect`. One that has failed to connect is replaced.
+            // As for `connect`: a socket that has failed to connect is replaced.
             if !matches!(self.phase, Phase::Idle { spent: true }) {
                 family = Some(socket.local_addr()?.family());
             }
@@ -116,11 +116,12 @@ impl Endpoint {
         }
     }
 
-    /// Requests the addresses, unless that was done.
+    /// Requests the addresses, unless they were requested already.
     ///
     /// # Errors
     ///
-    /// If there is no resolver for the loop. The channel is unconnected then.
+    /// `InvalidInput` if the resolver was started for another loop. The channel is then
+    /// unconnected.
     pub(crate) fn request_addresses(&mut self, event_loop: &EventLoop) -> Result<()> {
         let (Phase::Resolving(naming), Some(id)) = (&mut self.phase, event_loop.serving_id())
         else {
@@ -159,7 +160,7 @@ impl Endpoint {
     ///
     /// # Errors
     ///
-    /// That of the lookup, or those of [`connect`](Endpoint::connect).
+    /// The error of the lookup, or those of [`connect`](Endpoint::connect).
     pub(super) fn connect_to_found(&mut self) -> Result<()> {
         let Phase::Resolving(naming) = &mut self.phase else {
             return Ok(());

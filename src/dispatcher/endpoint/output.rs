@@ -338,7 +338,7 @@ impl Endpoint {
         Ok(())
     }
 
-    /// Puts a mark back for which there was no room. A write event reaches it again.
+    /// Puts back a mark for which there was no room. A write event reaches it again.
     #[cold]
     fn put_back_shutdown(&mut self) {
         if let Some(queue) = self.outlet.queue_mut() {

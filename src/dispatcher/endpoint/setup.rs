@@ -163,7 +163,10 @@ impl Endpoint {
         let addresses = address.to_addresses()?;
         let socket = self.socket_for("bind")?;
         let Some(address) = addresses.into_iter().next() else {
-            let message = format!("there is no address to bind fd {} to", self.fd);
+            let message = format!(
+                "no address to bind fd {} to: the list of addresses is empty",
+                self.fd
+            );
             return Err(Error::misuse(io::ErrorKind::InvalidInput, message));
         };
         socket.bind(&address)?;

@@ -13,12 +13,12 @@
 //! └─────────┘
 //! ```
 //!
-//! `Unconnected` has the same transitions as `Idle`. An immediate connect leads from either
-//! to `Announcing`. A connect by name leads from either through `Resolving`, and from there on
-//! as `connect` does, or back to `Idle`. An adopted socket begins in `Connected`, `Listening` or `Unconnected`,
-//! and every other transport in `Connected`. `close` leads from every phase to `Closed`,
-//! which is final. `replace` leads from `Connected` to `Leaving`, and from there to `Closed`
-//! when the handler has returned.
+//! `Unconnected` has the same transitions as `Idle`. An immediate connect leads from either to
+//! `Announcing`. A connect by name leads from either through `Resolving`, and from there on as
+//! `connect` does, or back to `Idle`. An adopted socket begins in `Connected`, `Listening` or
+//! `Unconnected`, and every other transport in `Connected`. `close` leads from every phase to
+//! `Closed`, which is final. `replace` leads from `Connected` to `Leaving`, and from there to
+//! `Closed` when the handler has returned.
 //!
 //! Beside the phase there are four small states: of the input, of the output, of its
 //! congestion, and of the end of the channel. Each is zero in the common case, so that one

@@ -23,7 +23,7 @@ impl Timers {
         if first.at > now {
             return;
         }
-        // Those of an earlier pass, which an error has left, come first.
+        // Timers that an error has left from an earlier pass come first.
         let mut left = mem::take(&mut self.due);
         let mut due = Vec::new();
         if left.is_empty() {

@@ -95,8 +95,8 @@ enum Slot {
 
 struct Timer {
     serial: Serial,
-    /// That of the timer's entry. Other entries of the place are stale. With [`COLLECTED`] once the
-    /// entry is not in the queue any more.
+    /// The generation of the timer's entry. Other entries of the place are stale. [`COLLECTED`] is
+    /// set once the entry is not in the queue any more.
     seq: u64,
     action: Action,
 }
@@ -110,7 +110,7 @@ impl Timer {
         self.seq & COLLECTED == 0
     }
 
-    /// Checks whether `entry`, which was collected, is that of the timer.
+    /// Checks whether `entry`, which was collected, belongs to the timer.
     #[inline]
     fn is_at(&self, entry: &Entry) -> bool {
         self.seq & !COLLECTED == entry.seq
@@ -120,8 +120,8 @@ impl Timer {
 /// The timers of a loop.
 #[derive(Default)]
 pub(super) struct Timers {
-    /// The time from which entries count, long before the first timer is made. Earlier ones count
-    /// as that.
+    /// The time from which entries count, long before the first timer is made. Earlier times count
+    /// as this one.
     epoch: Option<Instant>,
     queue: Queue,
     /// Stale entries in the queue.
@@ -137,7 +137,7 @@ pub(super) struct Timers {
     next_seq: u64,
 }
 
-/// The time before the first timer in which deadlines that have passed are told apart.
+/// The time before the first timer within which past deadlines keep their order.
 const PAST: Duration = Duration::from_secs(365 * 24 * 60 * 60);
 
 /// A time that no clock reaches. (After 584 years.)
@@ -146,7 +146,7 @@ const NEVER: u64 = u64::MAX - 1;
 /// Fewer stale entries than this are left alone.
 const FEW: usize = 1024;
 
-/// The memory of so many timers is kept for the next ones.
+/// The number of timers whose memory is kept for later ones.
 const KEPT: usize = 16 * 1024;
 
 impl Timers {
@@ -180,7 +180,7 @@ impl Timers {
     #[inline]
     fn nanos(&mut self, at: Option<Instant>, now: Instant) -> u64 {
         let epoch = self.epoch.get_or_insert_with(|| {
-            // Some clocks begin at 0, and no time before it can be told.
+            // Some clocks begin at 0, before which no time can be expressed.
             now.checked_sub(PAST).unwrap_or(now)
         });
         let epoch = *epoch;
@@ -308,7 +308,7 @@ impl Timers {
         }
     }
 
-    /// Frees the memory of stale entries, and of vacant places if they are the later half.
+    /// Frees the memory of stale entries, and of the vacant places if all of the later half are.
     #[cold]
     fn tidy(&mut self) {
         let slots = &self.slots;

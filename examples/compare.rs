@@ -1,9 +1,9 @@
 //! Compares the backends on this machine, for growing numbers of descriptors.
 //!
-//! N pairs of sockets form a ring, and A bytes go round it: a channel that receives a byte sends one
-//! to its neighbour. All other descriptors are idle, as most descriptors of most programs are, so
-//! the part of the time that grows with N is the price of waiting for many. The backends differ in
-//! that price:
+//! N pairs of sockets form a ring, and A bytes go round it: a channel that receives a byte sends
+//! one to its neighbour. All other descriptors are idle, as most descriptors of most programs are,
+//! so the part of the time that grows with N is the price of waiting for many. The backends differ
+//! in that price:
 //!
 //! - select(2) gets bit sets as long as the highest descriptor number, and poll(2) an array as long
 //!   as the number of descriptors. Both then look at each descriptor.

@@ -1,7 +1,7 @@
 //! An echo server of coroutines: `echo_server`, written as functions that wait.
 //!
-//! A task accepts connections, and makes a task of each, which reads and writes in turn. It does not
-//! read while it writes, so a client that sends and never reads costs one buffer.
+//! A task accepts connections, and makes a task of each, which reads and writes in turn. It does
+//! not read while it writes, so a client that sends and never reads costs one buffer.
 //!
 //! Try it:
 //!

@@ -1,8 +1,8 @@
 //! Logs in where a program asks for a name and a password, runs a command there, and shows its
 //! output.
 //!
-//! The program is any that asks: `ssh` (for the password), `su`, `telnet`, a serial console. It
-//! runs on a pseudo-terminal, so that it asks as it would ask a user.
+//! The program is one that asks on its terminal: `ssh` (for the password), `su`, `telnet`, a serial
+//! console. It runs on a pseudo-terminal, so it asks as it would ask a user.
 //!
 //! Try it:
 //!
@@ -28,7 +28,7 @@ usage: login [--user NAME] [--run LINE] [--timeout SECONDS] [--interact] [--back
   --interact   leave the program to the user then, until Ctrl-]
   SECONDS is how long each answer may take; 30 by default";
 
-/// What a program asks, or says. The prompt is the last thing that a shell shows.
+/// The questions and messages of a program. The last pattern is the prompt of a shell.
 const ASKED: [&str; 5] = [
     r"(?i)(login|username): *$",
     r"(?i)(password|passphrase)[^\n]*: *$",
@@ -77,7 +77,7 @@ fn run(mut arguments: Arguments) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Answers until there is a prompt.
+/// Types the name and the password where the program asks for them, until it shows a prompt.
 fn log_in(session: &mut Expect, user: Option<&str>) -> Result<(), Failure> {
     let patterns = ASKED.map(Pattern::regex);
     let patterns: Vec<Pattern> = patterns.into_iter().collect::<Result<_, _>>()?;
@@ -87,18 +87,23 @@ fn log_in(session: &mut Expect, user: Option<&str>) -> Result<(), Failure> {
         match asked.index() {
             0 => match user {
                 Some(user) => session.send_line(user)?,
-                None => return Err(Failure::operation("it asks for a name: --user is missing")),
+                None => {
+                    return Err(Failure::operation(
+                        "the program asks for a name: --user is missing",
+                    ));
+                }
             },
             1 => match &password {
                 Ok(password) => session.send_line(password)?,
                 Err(_) => {
-                    let message = "it asks for a password: set LOGIN_PASSWORD";
+                    let message = "the program asks for a password: set LOGIN_PASSWORD";
                     return Err(Failure::operation(message));
                 }
             },
             2 => {
                 let question = common::escaped(asked.group(0).unwrap_or_default());
-                let message = format!("it asks a question that only you can answer: {question}");
+                let message =
+                    format!("the program asks for a decision, so log in by hand first: {question}");
                 return Err(Failure::operation(message));
             }
             3 => return Err(Failure::operation("the name or the password is refused")),

@@ -34,8 +34,8 @@ pub(crate) const LINE_LIMIT: usize = 100;
 
 pub(crate) type Id = ChannelId<AsyncChat<Client>>;
 
-/// The largest number. It takes a fraction of a second, so that a client that has left does not keep
-/// its worker for long.
+/// The largest number. It takes a fraction of a second, so that a client that has left does not
+/// keep its worker for long.
 pub(crate) const MOST: u64 = 1_000_000_000_000_000;
 
 /// A connection. Its worker ends when this is dropped.

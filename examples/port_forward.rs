@@ -1,7 +1,7 @@
 //! Forwards connections: a client that connects to LISTEN talks to REMOTE.
 //!
-//! Each connection is two channels, the client's and the remote's. Each has the [`ChannelId`] of the
-//! other, sends there what it receives, and ends the other when it ends itself:
+//! Each connection is two channels, the client's and the remote's. Each has the [`ChannelId`] of
+//! the other, sends there what it receives, and ends the other when it ends itself:
 //!
 //! - A half-close is passed on as a half-close, after the data before it. The connection ends when
 //!   both sides have closed.

@@ -42,7 +42,7 @@ usage: prefork [--backend select|poll|epoll] [--workers N] [ADDR]
   127.0.0.1:8080 by default
   N is the number of processes that serve; as many as there are processors by default";
 
-/// A worker that has not lived for so long is not replaced before.
+/// The time between the start of a worker and that of its replacement, at least.
 const SHORT_LIFE: Duration = Duration::from_secs(1);
 
 /// The most bytes that are received at once.
@@ -79,7 +79,7 @@ fn workers(arguments: &mut Arguments) -> Result<NonZeroUsize, Failure> {
 /// The workers, which the loop keeps.
 struct Team {
     workers: BTreeMap<libc::pid_t, Worker>,
-    /// When the next worker may be started.
+    /// The time from which on the next worker may be started.
     not_before: Instant,
 }
 
@@ -88,11 +88,11 @@ struct Worker {
     started: Instant,
 }
 
-/// Starts the workers, and new ones for those that end, until a signal says to end.
+/// Starts the workers, and new ones for those that end, until SIGINT or SIGTERM.
 fn supervise(backend: Backend, on: &[Address], wanted: usize) -> Result<(), Failure> {
     let mut event_loop = EventLoop::with_backend(backend)?;
     event_loop.stop_on(common::STOPPING)?;
-    // It is in the loops of the workers alone.
+    // The listener is in the loops of the workers alone.
     let listener = Dispatcher::listen(on, Server)?;
     let address = listener.local_addr()?;
     let file = common::SocketFile::of(&address);
@@ -181,7 +181,7 @@ fn cannot_start(error: nix::Error) -> Failure {
     Failure::operation(format!("cannot start a worker: {error}"))
 }
 
-/// Forks. Returns the worker's pid, or `None` in the worker.
+/// Forks. Returns the worker's pid in the parent, and `None` in the worker.
 #[allow(unsafe_code, reason = "fork(2)")]
 fn in_two() -> nix::Result<Option<libc::pid_t>> {
     // SAFETY: this process has one thread, so that the child finds nothing locked or half done by
@@ -194,14 +194,14 @@ fn in_two() -> nix::Result<Option<libc::pid_t>> {
 
 // --- a worker ------------------------------------------------------------------------
 
-/// Serves with the copy of the parent's loop, until a signal says to end or the parent is gone.
+/// Serves with the copy of the parent's loop, until SIGINT or SIGTERM or the parent is gone.
 fn serve(
     mut event_loop: EventLoop,
     listener: Dispatcher<Server>,
     life_line: UnixStream,
 ) -> Result<(), Failure> {
-    // The loop's signals are those of this process, also those that have arrived meanwhile, and
-    // the other workers are left to the parent.
+    // The loop now gets the signals of this process, including those that have arrived meanwhile.
+    // The other workers are left to the parent.
     event_loop.after_fork()?;
     event_loop.add(Dispatcher::new(life_line, LifeLine)?)?;
     event_loop.add(listener)?;

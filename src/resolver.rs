@@ -18,8 +18,8 @@ use crate::event_loop::{Cancel, EventLoop, Remote, StateId, TimerId};
 /// thread that is in the middle of a lookup ends when getaddrinfo returns. A forked child has no
 /// threads, and starts a resolver of its own.
 ///
-/// [`Dispatcher::connect_by_name`](crate::Dispatcher::connect_by_name) connects with one. To use the
-/// addresses in another way:
+/// [`Dispatcher::connect_by_name`](crate::Dispatcher::connect_by_name) connects with one. To use
+/// the addresses in another way:
 ///
 /// ```
 /// use fdloop::{EventLoop, Resolver};
@@ -45,7 +45,7 @@ pub struct Resolver {
 
 struct Job {
     name: String,
-    /// Dead once the request is withdrawn.
+    /// A reference that is dead once the request is withdrawn.
     wanted: Weak<()>,
     remote: Remote,
     then: Deliver,
@@ -54,8 +54,8 @@ struct Job {
 /// Takes the result of a lookup, on the loop's thread.
 type Deliver = Box<dyn FnOnce(&mut EventLoop, Result<Vec<Address>>) -> Result<()> + Send>;
 
-/// A request for a lookup. Dropping it withdraws the request: a thread that has not begun with it
-/// skips it, and the result of one that has is dropped.
+/// A request for a lookup. Dropping it withdraws the request: a thread that has not begun the
+/// lookup skips it, and the result of a lookup that has begun is dropped.
 #[derive(Debug, Default)]
 pub(crate) struct Request(Arc<()>);
 
@@ -142,7 +142,7 @@ impl Resolver {
         sent.map(|()| lookup)
     }
 
-    /// Asks for the addresses of `name`. `then` is called on the loop's thread, unless the request
+    /// Requests the addresses of `name`. `then` is called on the loop's thread, unless the request
     /// is withdrawn.
     ///
     /// # Errors

@@ -166,7 +166,7 @@ impl Arguments {
         Some(self.options.remove(at).1)
     }
 
-    /// Whether an option without a value was given.
+    /// Checks whether an option without a value was given.
     pub fn flag(&mut self, name: &str) -> bool {
         let before = self.flags.len();
         self.flags.retain(|flag| flag != name);
@@ -322,8 +322,9 @@ pub fn print(text: &str) -> Result<(), Failure> {
         .map_err(|error| Failure::operation(format!("cannot write to stdout: {error}")))
 }
 
-/// Returns text from a peer in a form that is safe to show on a terminal. Control characters, characters
-/// that reorder what is shown, and bytes that are not UTF-8 are escaped; backslashes stay.
+/// Returns text from a peer in a form that is safe to show on a terminal. Control characters,
+/// characters that reorder what is shown, and bytes that are not UTF-8 are escaped; backslashes
+/// stay.
 pub fn escaped(text: &[u8]) -> String {
     let mut shown = String::new();
     for chunk in text.utf8_chunks() {

@@ -1,8 +1,8 @@
 //! Fetches several URLs at once, each in a coroutine, and shows the progress of all.
 //!
 //! Names are resolved on threads, each address of a name is tried in turn, and each step has a
-//! limit of time. The bodies are counted and dropped: a line on stdout for each URL says how large it
-//! was. The lines of the progress are on stderr if that is a terminal.
+//! limit of time. The bodies are counted and dropped: a line on stdout for each URL says how large
+//! it was. The lines of the progress are on stderr if that is a terminal.
 //!
 //! Try it:
 //!
@@ -38,13 +38,13 @@ usage: coroutine_fetch [--backend select|poll|epoll] [--timeout SECONDS] URL...
   URL is http://HOST[:PORT][/PATH], or http+unix:SOCKET:/PATH
   SECONDS is how long a server may be silent; 30 by default";
 
-/// How long a server may be silent.
+/// The time for which a server may be silent.
 const TIMEOUT: Duration = Duration::from_secs(30);
 
-/// How many names are resolved at once.
+/// The number of names that are resolved at once.
 const THREADS: usize = 4;
 
-/// How often the progress is shown.
+/// The time between two updates of the progress.
 const FRAME: Duration = Duration::from_millis(100);
 
 fn main() -> ExitCode {
@@ -72,7 +72,7 @@ fn run(mut arguments: Arguments) -> Result<(), Failure> {
     }
 }
 
-/// Fetches all at once. Returns how many have failed.
+/// Fetches all at once. Returns the number of those that failed.
 async fn fetch_all(
     handle: &Handle,
     resolver: &Resolver,
@@ -118,7 +118,7 @@ async fn fetch_all(
     Ok(failed)
 }
 
-/// What the fetch of one URL needs.
+/// The fetch of one URL.
 struct Fetch {
     handle: Handle,
     resolver: Resolver,
@@ -174,8 +174,8 @@ impl Fetch {
         }
     }
 
-    /// Returns the length of the body, if the server says it, and how much of it came with the
-    /// header.
+    /// Returns the length of the body, if the header has it, and the number of its bytes that came
+    /// with the header.
     async fn receive_header(
         &self,
         stream: &mut Async<Socket>,

@@ -24,7 +24,7 @@ impl Progress {
         }
     }
 
-    /// Changes the state of a URL, which is shown with the next frame.
+    /// Changes the state of a URL. The next frame shows it.
     pub fn set(&mut self, number: usize, state: &str) {
         if let Some(place) = self.states.get_mut(number) {
             state.clone_into(place);

@@ -1,7 +1,7 @@
 //! `smtp_sink` with coroutines: each session is a function, from the greeting to the last reply.
 //!
-//! It does what `smtp_sink` does, and shares the parts that are not about waiting with it: commands,
-//! messages, the maildir. `session.rs` is to be read beside `smtp_sink/session.rs`.
+//! It does what `smtp_sink` does, and shares the parts that are not about waiting with it:
+//! commands, messages, the maildir. Compare `session.rs` with `smtp_sink/session.rs`.
 //!
 //! Try it:
 //!

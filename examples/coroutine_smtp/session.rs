@@ -1,4 +1,5 @@
-//! A connection: what `smtp_sink` spreads over handlers, in the order in which it happens.
+//! A connection: the steps that `smtp_sink` spreads over handlers, in the order in which they
+//! happen.
 //!
 //! Beside `smtp_sink/session.rs`, line by line: the fields `greeted` and `envelope` are variables
 //! here; `message` and `over`, which say what the next line is, are places in the function; and
@@ -33,7 +34,7 @@ pub struct Envelope {
     pub recipients: usize,
 }
 
-/// Waits for what the client sends, but not for ever.
+/// Waits for input of the client, at most until the time limit.
 struct Patience {
     handle: Handle,
     limit: Duration,
@@ -136,7 +137,7 @@ async fn converse(
             Ok(Command::Help) => {
                 "214 EHLO HELO MAIL RCPT DATA RSET NOOP VRFY HELP QUIT: see RFC 5321".into()
             }
-            // What the client sent before it read the reply is not read.
+            // Input that the client sent before it read the reply is not read.
             Ok(Command::Quit) => return send_reply(chat, &format!("221 {name} goodbye")),
         };
         send_reply(chat, &reply)?;
@@ -148,8 +149,8 @@ async fn converse(
     Ok(())
 }
 
-/// Reads a command. The error is the reply to what is not a command. `None` when the client has
-/// gone.
+/// Reads a command. The error is the reply to a malformed command. Returns `None` when the client
+/// has gone.
 async fn next_command(
     patience: &Patience,
     chat: &mut Conversation,
@@ -172,7 +173,7 @@ async fn next_command(
     }
 }
 
-/// Begins a message. The error is the reply if there cannot be one.
+/// Begins a message. The error is the reply that refuses it.
 fn begin_message(envelope: &Option<Envelope>, server: &RefCell<Server>) -> Result<Message, Reply> {
     match envelope {
         None => return Err("503 send MAIL and RCPT first".into()),
@@ -187,8 +188,8 @@ fn begin_message(envelope: &Option<Envelope>, server: &RefCell<Server>) -> Resul
     })
 }
 
-/// Receives the lines of a message, of any length, which are not kept in memory. `None` when the
-/// client has gone.
+/// Receives the lines of a message, of any length, which are not kept in memory. Returns `None`
+/// when the client has gone.
 async fn receive(
     patience: &Patience,
     chat: &mut Conversation,

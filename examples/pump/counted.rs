@@ -7,8 +7,7 @@ use std::rc::Rc;
 
 use fdloop::{FileWrapper, Passage, Transport};
 
-/// A transport over standard output: what is counted has left the program, whatever becomes of
-/// the rest.
+/// A transport over standard output. It counts the bytes that have left the program.
 pub struct Counted {
     file: FileWrapper,
     bytes: Rc<Cell<u64>>,
@@ -55,7 +54,7 @@ impl Transport for Counted {
         self.file.outlives_input()
     }
 
-    // Bytes that the kernel moves are counted by who asks it to.
+    // Bytes that the kernel moves are counted by the caller of `forward`.
     fn passage(&self) -> Option<Passage> {
         self.file.passage()
     }

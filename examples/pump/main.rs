@@ -1,11 +1,11 @@
 //! Copies standard input to standard output, with a rate limit and a progress line.
 //!
 //! Either may be a pipe, a terminal, a regular file, a device, a FIFO or a socket. On Linux the
-//! kernel moves the bytes if one of them is a pipe: [`Io::forward`] sees to that. The input is
-//! not read while the output has no room, so that at most a piece waits in memory.
+//! kernel moves the bytes if one of them is a pipe: [`Io::forward`] does this. The input is not
+//! read while the output has no room, so that at most a piece waits in memory.
 //!
-//! The end of the input ends the program when all is written. If the reader of the output goes,
-//! as `head` does, that is an end in order too.
+//! At the end of the input, the program ends when all is written. If the reader of the output goes,
+//! as `head` does, the program also ends with success.
 //!
 //! Try it:
 //!
@@ -52,7 +52,7 @@ usage: pump [--rate BYTES] [--size BYTES] [--count] [--backend select|poll|epoll
 /// The most bytes moved at once.
 const PIECE: usize = 256 * 1024;
 
-/// The most pieces moved in one event: other channels have their turn too.
+/// The most pieces moved in one event, so that other channels have their turn.
 const PIECES: usize = 16;
 
 /// The time between additions to the bytes that the rate allows.
@@ -190,7 +190,7 @@ fn show_progress(
 ) -> Result<()> {
     let screen = event_loop.add_background(FileDispatcher::writer(io::stderr(), Screen)?)?;
     event_loop.call_every(REFRESH, move |event_loop| {
-        // What the terminal has not taken yet is out of date already.
+        // Output that the terminal has not taken yet is out of date.
         if let Some(screen) = event_loop
             .get_mut(screen)
             .filter(|screen| screen.pending() == 0)
@@ -261,7 +261,7 @@ fn run(mut arguments: Arguments) -> Result<(), Failure> {
     let trouble = event_loop.keep(None);
     let (output, bytes) = Counted::new(FileWrapper::new(io::stdout())?);
     let mut sink = DispatcherWithSend::over(output, Sink { trouble });
-    // A terminal can be read too, by whoever it is the input of.
+    // If standard output is a terminal, its input may belong to another program.
     sink.set_write_only();
     // At most a piece waits in the program.
     sink.set_watermarks(0, 1);

@@ -2,12 +2,12 @@
 
 use std::time::{Duration, Instant};
 
-/// What the progress line is made of.
+/// The data of the progress line.
 #[derive(Clone)]
 pub struct Progress {
     started: Instant,
     size: Option<u64>,
-    /// When the last line was made, and the bytes by then.
+    /// The time of the last line, and the number of bytes by then.
     last: (Instant, u64),
 }
 

@@ -2,11 +2,11 @@
 
 use std::time::{Duration, Instant};
 
-/// Holds the bytes that may be moved now, which become more with time.
+/// The number of bytes that may be moved now, which grows with time.
 pub struct Bucket {
     bytes_per_second: f64,
     available: f64,
-    /// The most that it holds, so that a pause is not made up for.
+    /// The maximum, so that no burst follows a pause.
     capacity: f64,
     filled: Instant,
 }
@@ -30,7 +30,7 @@ impl Bucket {
         self.available -= bytes as f64;
     }
 
-    /// Adds what the time since the last call allows.
+    /// Adds the bytes for the time since the last call.
     pub fn fill(&mut self) {
         let now = Instant::now();
         let passed: Duration = now - self.filled;

@@ -16,7 +16,7 @@ pub enum Version {
     Three,
 }
 
-/// A recording that is written.
+/// A recording that is being written.
 pub struct Cast {
     file: BufWriter<File>,
     version: Version,
@@ -77,7 +77,7 @@ impl Cast {
         self.started = Instant::now();
         serde_json::to_writer(&mut self.file, &header)?;
         self.file.write_all(b"\n")?;
-        // What is wrong with the file shows before the command is started.
+        // An error of the file is found before the command is started.
         self.file.flush()
     }
 
@@ -98,7 +98,7 @@ impl Cast {
         self.file.write_all(b"]\n")
     }
 
-    /// Records what the command has shown.
+    /// Records output of the command.
     pub fn output(&mut self, bytes: &[u8]) -> io::Result<()> {
         let text = self.output.take(bytes);
         match text.is_empty() {
@@ -124,7 +124,7 @@ impl Cast {
         self.event("r", &format!("{}x{}", size.columns, size.rows))
     }
 
-    /// Writes what was recorded to the file, so that little is lost if the program is killed.
+    /// Writes the recorded events to the file, so that little is lost if the program is killed.
     pub fn flush(&mut self) -> io::Result<()> {
         self.file.flush()
     }
@@ -146,7 +146,7 @@ impl Cast {
 /// Makes text of bytes that come in pieces. Bytes that are not UTF-8 become U+FFFD.
 #[derive(Default)]
 struct Text {
-    /// The beginning of a character.
+    /// The beginning of a character whose end has not arrived.
     incomplete: Vec<u8>,
 }
 
@@ -179,7 +179,7 @@ impl Text {
         }
     }
 
-    /// What is left at the end.
+    /// Takes the rest at the end.
     fn rest(&mut self) -> String {
         let rest = std::mem::take(&mut self.incomplete);
         String::from_utf8_lossy(&rest).into_owned()

@@ -1,13 +1,13 @@
-//! Records what a shell or another command shows on the terminal, and plays it again.
+//! Records the output of a shell or another command on the terminal, and plays recordings.
 //!
 //! The command runs on a pseudo-terminal. Four kinds of descriptors are channels of one loop: the
-//! keyboard, the screen, the pseudo-terminal, and whatever tells of signals and of the command's
-//! exit. The recording is in the format of asciinema (asciicast, version 2 or 3).
+//! keyboard, the screen, the pseudo-terminal, and those that report signals and the command's exit.
+//! The recording is in the format of asciinema (asciicast, version 2 or 3).
 //!
 //! - The command's output goes to the screen byte for byte. The recording is text: bytes that are
 //!   not UTF-8 become U+FFFD in it. A character that comes in two pieces is put together.
-//! - All that the command has shown until it exits is on the screen and in the recording. What
-//!   other processes that it left behind show later is not.
+//! - Everything that the command shows until it exits is on the screen and in the recording. Later
+//!   output of processes that it left behind is not.
 //! - The terminal is as before on every way out, also if the program is killed by a signal (but
 //!   for SIGKILL) or stopped.
 //! - If the recording cannot be written, the command gets SIGHUP and the exit code is 1.
@@ -45,7 +45,7 @@ usage: record [-o FILE] [--input] [--format 2|3] [--backend select|poll] [-- COM
   --idle-limit SECONDS  play pauses as if they were no longer than this
   A window without a size, or no terminal at all, is taken for one of 80 x 24.";
 
-/// The recording if none is named.
+/// The default name of the recording.
 const DEFAULT: &str = "recording.cast";
 
 fn main() -> ExitCode {
@@ -110,7 +110,7 @@ fn create(path: Option<OsString>) -> Result<File, Failure> {
     })
 }
 
-/// The command, and as it is shown in the recording.
+/// The command, and its text for the recording.
 fn command(mut words: Vec<OsString>) -> (Command, Option<String>) {
     if words.is_empty() {
         let shell = std::env::var_os("SHELL").filter(|shell| !shell.is_empty());

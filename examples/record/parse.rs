@@ -9,11 +9,11 @@ use serde_json::Value;
 pub struct Events<R> {
     lines: io::Lines<R>,
     number: usize,
-    /// Version 3 has intervals, and comments.
+    /// True for version 3, which has intervals and comments.
     has_intervals: bool,
 }
 
-/// Something that was shown, and the time since the event before, or since the beginning.
+/// Output, and the time since the event before or since the beginning.
 pub struct Event {
     pub code: String,
     pub data: String,

@@ -13,13 +13,13 @@ use crate::parse::{Event, Events};
 /// The longest pause, of 136 years.
 const LONGEST: Duration = Duration::from_secs(u32::MAX as u64);
 
-/// What is left of a recording.
+/// The rest of a recording.
 struct Player {
     events: Events<BufReader<File>>,
     next: Option<Event>,
     /// The time of the next event in the recording.
     time: Duration,
-    /// When it is due.
+    /// The time at which the event is due.
     due: Instant,
     speed: f64,
     idle_limit: Option<Duration>,
@@ -51,7 +51,7 @@ struct Screen {
 impl Handler for Screen {
     fn handle_drain(&mut self, io: &mut Io<'_>) -> Result<()> {
         let player = self.player;
-        // When this handler has returned, so that the screen can be reached.
+        // Called after this handler has returned, when the screen can be reached.
         io.event_loop()
             .call_later(Duration::ZERO, move |event_loop| {
                 player.map_or(Ok(()), |player| show(event_loop, player))
@@ -65,7 +65,7 @@ impl Handler for Screen {
     }
 }
 
-/// Shows what is due, and comes back for what is not.
+/// Shows the events that are due, and sets a timer for the next one.
 fn show(event_loop: &mut EventLoop, id: StateId<Player>) -> Result<()> {
     loop {
         let Some(player) = event_loop.state_mut(id) else {
@@ -128,7 +128,7 @@ pub fn play(
         event_loop.run()
     });
     shown.map_err(|error| match error.fd() {
-        // The screen's.
+        // The error of the screen.
         Some(_) => error.into(),
         None => Failure::input(format!("{name}: {error}")),
     })

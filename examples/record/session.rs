@@ -17,10 +17,10 @@ use crate::common::{self, Failure};
 /// The signals that end the session. The command gets SIGHUP then, as its terminal goes.
 const ENDING: [i32; 4] = [libc::SIGHUP, libc::SIGINT, libc::SIGQUIT, libc::SIGTERM];
 
-/// The size of a window that has none.
+/// The size for a window of unknown size.
 const SIZE: WindowSize = WindowSize::new(24, 80);
 
-/// The time after which what was recorded is in the file.
+/// The time after which recorded events are written to the file.
 const FLUSH: Duration = Duration::from_millis(500);
 
 /// The most bytes that are taken at once from the command.
@@ -29,12 +29,12 @@ const PIECE: usize = 32 * 1024;
 type ScreenId = ChannelId<FileDispatcher<Screen>>;
 type CommandId = ChannelId<FileDispatcher<Shown>>;
 
-/// The keyboard, or whatever else standard input is.
+/// Standard input: the keyboard, or a file of another kind.
 struct Keyboard {
     command: CommandId,
     cast: StateId<Cast>,
     is_terminal: bool,
-    /// The input ends within a line.
+    /// True if the input so far ends within a line.
     within_line: bool,
 }
 
@@ -61,10 +61,10 @@ impl Handler for Keyboard {
 
     fn handle_eof(&mut self, io: &mut Io<'_>) -> Result<()> {
         if self.is_terminal {
-            // It has hung up.
+            // The terminal has hung up.
             io.event_loop().stop();
         } else if let Some(command) = io.event_loop().get_mut(self.command) {
-            // What a user would type: Ctrl-D, which within a line only ends that piece of input.
+            // A user would type Ctrl-D, which within a line only ends that piece of input.
             command.send(&b"\x04\x04"[..1 + usize::from(self.within_line)])?;
         }
         io.close();
@@ -75,7 +75,7 @@ impl Handler for Keyboard {
 /// The screen.
 #[derive(Default)]
 struct Screen {
-    /// It closes because all is shown.
+    /// True if the screen closes because everything is shown.
     is_done: bool,
 }
 
@@ -89,7 +89,7 @@ impl Handler for Screen {
     }
 }
 
-/// The master of the command's terminal: what the command shows.
+/// The master of the command's terminal: the output of the command.
 struct Shown {
     screen: ScreenId,
     cast: StateId<Cast>,
@@ -136,7 +136,7 @@ fn cannot_record(error: io::Error) -> Error {
     Error::fatal(format!("cannot write the recording: {error}"))
 }
 
-/// How the session ended.
+/// The end of the session.
 #[derive(Default)]
 struct Ended {
     command: Option<ExitStatus>,
@@ -145,7 +145,7 @@ struct Ended {
 }
 
 impl Ended {
-    /// The exit code: the command's, or as a shell makes one of a signal.
+    /// The exit code of the command, or 128 plus the signal that ended it, as in a shell.
     fn code(&self) -> Option<u8> {
         let signal = self.command.map_or(self.signal, |status| status.signal());
         let code = self.command.and_then(|status| status.code());
@@ -172,7 +172,7 @@ pub fn record(
         Ok(spawned) => spawned,
         Err(error) => {
             common::complain(&error);
-            // As a shell does it.
+            // As in a shell.
             let code = match error.kind() {
                 io::ErrorKind::NotFound => 127,
                 _ => 126,
@@ -243,7 +243,7 @@ pub fn record(
     Ok(ended.code().map_or(ExitCode::FAILURE, ExitCode::from))
 }
 
-/// Input that is not typed is not shown, and neither is the Ctrl-D at its end.
+/// Switches the echo off, so that input from a file and the Ctrl-D at its end are not shown.
 fn without_echo(pty: &Pty) -> io::Result<()> {
     let mut settings = tcgetattr(pty.terminal())?;
     settings.local_flags.remove(LocalFlags::ECHO);

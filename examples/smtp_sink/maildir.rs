@@ -67,8 +67,8 @@ impl Draft {
         self.file.write_all(data)
     }
 
-    /// Delivers the complete message. It may not survive a loss of power: waiting for the disk would
-    /// make every client slow.
+    /// Delivers the complete message. It may not survive a loss of power: waiting for the disk
+    /// would make every client slow.
     pub fn deliver(mut self) -> io::Result<()> {
         self.file.flush()?;
         if let Some(tmp) = &self.tmp {

@@ -1,4 +1,4 @@
-//! A mail server that accepts every message and delivers none, for tests of programs that send mail.
+//! A mail server that accepts every message and delivers none, to test programs that send mail.
 //!
 //! It speaks SMTP as in RFC 5321, with the extensions SIZE, PIPELINING and
 //! 8BITMIME. Each connection is an [`AsyncChat`] whose pieces are lines. A command is one line of

@@ -192,7 +192,7 @@ impl<'c, H: ChatHandler> Scan<'c, H> {
     fn run(mut self, io: &mut Io<'_>) -> Result<()> {
         let scanned = self.scan(io);
         if io.is_leaving() {
-            // An error that the handler then returned does not concern the other channel.
+            // An error that the handler returned afterwards does not concern the other channel.
             io.leave_input(self.chat.state.scanner.rest_of(self.chunk));
         } else if scanned.is_err() {
             return scanned;

@@ -177,8 +177,8 @@ impl Conversation {
         Self::begin(handle, chat, shared)
     }
 
-    /// Begins a conversation over a transport: a [`FileWrapper`](crate::FileWrapper), or one of your
-    /// own.
+    /// Begins a conversation over a transport: a [`FileWrapper`](crate::FileWrapper), or one of
+    /// your own.
     ///
     /// # Errors
     ///

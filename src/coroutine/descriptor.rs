@@ -118,8 +118,8 @@ impl<T: AsFd + 'static> Async<T> {
 }
 
 impl<T: AsRawFd + 'static> Async<T> {
-    /// Takes over a value whose calls do not block: a [`FileWrapper`](crate::FileWrapper), or a type
-    /// of your own. Its descriptor must stay the same.
+    /// Takes over a value whose calls do not block: a [`FileWrapper`](crate::FileWrapper), or a
+    /// type of your own. Its descriptor must stay the same.
     ///
     /// ```
     /// use fdloop::{Async, EventLoop, FileWrapper};
@@ -194,9 +194,9 @@ impl<T: 'static> Async<T> {
         self.source.id().map(AnyId::from)
     }
 
-    /// Closes the channel: calls that wait, and later ones, fail with `NotConnected`. The descriptor
-    /// itself is closed when the value is dropped. (`AsyncWriteExt::close` of other crates ends the
-    /// output.)
+    /// Closes the channel: calls that wait, and later ones, fail with `NotConnected`. The
+    /// descriptor itself is closed when the value is dropped. (`AsyncWriteExt::close` of other
+    /// crates ends the output.)
     pub fn abort(&self) {
         self.source.remove(());
     }
@@ -221,8 +221,8 @@ impl<T: 'static> Async<T> {
         Event::new(&self.source, Side::Write).await
     }
 
-    /// Makes a call that reads, again whenever the descriptor is readable, until it returns something
-    /// other than `WouldBlock`.
+    /// Makes a call that reads, again whenever the descriptor is readable, until it returns
+    /// something other than `WouldBlock`.
     ///
     /// ```
     /// use fdloop::{Async, EventLoop};
@@ -250,8 +250,8 @@ impl<T: 'static> Async<T> {
         poll_fn(|cx| wait.poll_call(cx, || call(self.get_ref()))).await
     }
 
-    /// Makes a call that writes, again whenever the descriptor is writable, until it returns something
-    /// other than `WouldBlock`: see [`read_with`](Async::read_with).
+    /// Makes a call that writes, again whenever the descriptor is writable, until it returns
+    /// something other than `WouldBlock`: see [`read_with`](Async::read_with).
     ///
     /// # Errors
     ///
@@ -289,8 +289,9 @@ struct Calls<'a> {
 }
 
 impl Calls<'_> {
-    /// Makes a call that moves at most `size` bytes. After one that moved less, the next would block:
-    /// waiting for the descriptor first saves that system call. The end of file is not short.
+    /// Makes a call that moves at most `size` bytes. After one that moved less, the next would
+    /// block: waiting for the descriptor first saves that system call. The end of file is not
+    /// short.
     fn poll(
         &self,
         side: Side,

@@ -56,9 +56,9 @@ impl Handle {
         self.0.spawn(future, false)
     }
 
-    /// Calls `act` with the loop, to reach its channels, its timers and the state that it keeps. The
-    /// loop is reached while one of its tasks, or the future of [`EventLoop::block_on`], is polled.
-    /// Within `act`, handles do not reach it a second time.
+    /// Calls `act` with the loop, to reach its channels, its timers and the state that it keeps.
+    /// The loop is reached while one of its tasks, or the future of [`EventLoop::block_on`], is
+    /// polled. Within `act`, handles do not reach it a second time.
     ///
     /// ```
     /// use fdloop::{AsyncChat, ChatHandler, ChatIo, EventLoop, Result, Socket};

@@ -169,8 +169,8 @@ impl Handle {
 }
 
 impl Async<Socket> {
-    /// Receives a datagram. Returns its length and the address of its sender. The part of a datagram
-    /// that does not fit into `buf` is lost. See recvfrom(2).
+    /// Receives a datagram. Returns its length and the address of its sender. The part of a
+    /// datagram that does not fit into `buf` is lost. See recvfrom(2).
     ///
     /// # Errors
     ///

@@ -74,8 +74,8 @@ impl Handle {
     }
 
     /// Waits until a child process has ended: see
-    /// [`EventLoop::on_child_exit`](crate::EventLoop::on_child_exit). Dropping the future leaves the
-    /// child running.
+    /// [`EventLoop::on_child_exit`](crate::EventLoop::on_child_exit). Dropping the future leaves
+    /// the child running.
     ///
     /// ```
     /// use fdloop::EventLoop;

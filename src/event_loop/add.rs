@@ -147,7 +147,8 @@ impl EventLoop {
     }
 
     /// Adds a channel of the crate's own. It does not keep [`run`](EventLoop::run) going,
-    /// [`len`](EventLoop::len) does not count it, and [`close_all`](EventLoop::close_all) leaves it.
+    /// [`len`](EventLoop::len) does not count it, and [`close_all`](EventLoop::close_all) leaves
+    /// it.
     pub(crate) fn add_own<C: Channel>(&mut self, channel: C) -> Result<ChannelId<C>> {
         let serial = self.take_serial();
         Ok(self.insert(serial, channel, Kind::Own)?)

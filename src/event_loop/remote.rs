@@ -275,8 +275,8 @@ impl EventLoop {
     /// # Errors
     ///
     /// The first error of a channel's [`after_fork`](Channel::after_fork); those of making the
-    /// descriptors of the poller, of remotes and signals, such as EMFILE. Every channel is called in
-    /// any case.
+    /// descriptors of the poller, of remotes and signals, such as EMFILE. Every channel is called
+    /// in any case.
     pub fn after_fork(&mut self) -> Result<()> {
         let mut result = Ok(());
         self.calls.clear();

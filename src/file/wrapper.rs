@@ -64,7 +64,7 @@ pub struct FileWrapper {
     blocking: Blocking,
     /// A terminal's last read failed with EIO: its input is not to be waited for again.
     hung_up: AtomicBool,
-    /// A read that finds nothing is the end of the input.
+    /// True if a read that finds nothing is the end of the input.
     ends_when_empty: bool,
 }
 
@@ -439,8 +439,8 @@ impl Transport for FileWrapper {
         }
     }
 
-    /// Returns true if the file cannot be read, as one end of a pipe cannot: then its reader may
-    /// go, whether there is output or not.
+    /// Returns true if the file cannot be read, such as the writing end of a pipe. Its reader may
+    /// go at any time, also while no output is pending.
     fn outlives_input(&self) -> bool {
         self.access == Access::WriteOnly
     }

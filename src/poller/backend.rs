@@ -9,14 +9,14 @@ use crate::error::{Error, Result};
 
 /// The system call that a loop waits with: asyncore's `use_poll`.
 ///
-/// All backends behave alike and differ in cost. select(2) copies bit sets as long as the
-/// highest descriptor number, poll(2) an array as long as the number of descriptors. epoll(7)
-/// keeps the set in the kernel: a wait costs as much as there are ready descriptors, and each
-/// change of the set a system call. It exists on Linux, Android and illumos.
+/// All backends behave alike and differ in cost. select(2) copies bit sets as long as the highest
+/// descriptor number, poll(2) an array as long as the number of descriptors. epoll(7) keeps the set
+/// in the kernel: the cost of a wait is proportional to the ready descriptors, and each change of
+/// the set costs a system call. It exists on Linux, Android and illumos.
 ///
-/// The features `select`, `poll` and `epoll` build them in. The default is `Poll` if it is built
-/// in, except on Apple systems, whose poll(2) refuses terminals: there it is `Select`. `Epoll` is
-/// the default only if no other is built in.
+/// The features `select`, `poll` and `epoll` build the backends in. The default is `Poll` if it is
+/// built in, except on Apple systems, whose poll(2) refuses terminals: there it is `Select`.
+/// `Epoll` is the default only if no other is built in.
 ///
 /// ```
 /// use fdloop::Backend;

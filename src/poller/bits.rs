@@ -23,9 +23,9 @@ pub(super) fn events_of(interest: Interest) -> c_short {
     events
 }
 
-/// Returns the readiness that select(2) would have reported, as far as it can. `found` are the
-/// flags that the system call has reported for `wanted`: hang-ups and errors whether they were
-/// asked for or not.
+/// Returns the readiness that select(2) would have reported, as far as possible. `found` are the
+/// flags that the system call has reported for `wanted`. It reports hang-ups and errors in any
+/// case.
 pub(super) fn readiness(wanted: c_short, found: c_short) -> Readiness {
     let mut readiness = Readiness::empty();
     let readable = sys::POLLIN | sys::POLLHUP | sys::POLLERR;

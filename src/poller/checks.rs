@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 /// [`SHARE`].
 const PERIOD: Duration = Duration::from_millis(100);
 
-/// Checking takes at most one of so many parts of the time.
+/// Checking takes at most 1/`SHARE` of the time.
 const SHARE: u32 = 50;
 
 /// The length of a step under load, where events wait for its end.
@@ -17,10 +17,10 @@ const BUSY_STEP: usize = 64;
 /// The length of a step of a loop that has nothing else to do.
 const IDLE_STEP: usize = 1024;
 
-/// Under load the clock is read once in so many waits.
+/// The number of waits under load for which the clock is read once.
 const WAITS: u8 = 16;
 
-/// The progress of the checks, over a table of which the poller says how long it is.
+/// The progress of the checks over a table, whose length the poller passes to each call.
 ///
 /// Other code can close a descriptor only while it runs: between two waits, or in another
 /// thread. So every descriptor is checked after each wait that returned, in steps. When all were
@@ -68,7 +68,7 @@ impl Checks {
         Some(timeout.map_or(self.pause, |timeout| timeout.min(self.pause)))
     }
 
-    /// Checks whether a step is due. `busy` says that the wait has found something.
+    /// Checks whether a step is due. `busy` is true if the wait has found something.
     #[inline]
     pub(super) fn is_due(&mut self, busy: bool) -> bool {
         if busy && self.waits < WAITS {
@@ -108,7 +108,7 @@ impl Checks {
 /// A step: some places of the table.
 #[derive(Debug)]
 pub(super) struct Step {
-    /// Those that were not visited.
+    /// The number of places that were not visited.
     places: Range<usize>,
     /// The number of descriptors that the step may still check.
     most: usize,
@@ -193,7 +193,7 @@ mod tests {
         std::thread::sleep(Duration::from_millis(1));
         checks.end_step(slow, 100);
         assert!(checks.pause >= Duration::from_millis(1) * SHARE);
-        // All at once, and so the whole period.
+        // All were checked in one step, so the pause is the whole period.
         step(&mut checks, false, 100);
         assert!(checks.pause >= PERIOD);
         assert!(!checks.is_due(false), "not before the pause is over");

@@ -64,11 +64,10 @@ bitflags! {
         /// The number is not an open descriptor: other code closed it. `POLLNVAL`, and EBADF of
         /// select(2). With epoll(7) also if other code has reused the number since.
         const INVALID = 1 << 5;
-        /// The descriptor is open, but the system call cannot wait for it:
-        /// `POLLNVAL` and epoll(7)'s EBADF for an `O_PATH` descriptor, or
-        /// `POLLNVAL` on Apple systems for a terminal or another device. (select(2) takes those devices. An `O_PATH`
-        /// descriptor is ready for everything under Linux's select(2), and never
-        /// ready before Linux 5.17.)
+        /// The descriptor is open, but the system call cannot wait for it: `POLLNVAL` and
+        /// epoll(7)'s EBADF for an `O_PATH` descriptor, or `POLLNVAL` on Apple systems for a
+        /// terminal or another device. (select(2) takes those devices. An `O_PATH` descriptor is
+        /// ready for everything under Linux's select(2), and never ready before Linux 5.17.)
         const REFUSED = 1 << 6;
     }
 }

@@ -61,8 +61,8 @@ impl Event {
 /// Waits until descriptors are ready: everything that an [`EventLoop`](crate::EventLoop) needs
 /// from the operating system.
 ///
-/// A program can pass its own to [`EventLoop::with_poller`](crate::EventLoop::with_poller):
-/// another system call, or a simulated one for tests, as the feature `sim` has it.
+/// A program can pass its own to [`EventLoop::with_poller`](crate::EventLoop::with_poller): another
+/// system call, or a simulated one for tests, such as that of the feature `sim`.
 ///
 /// # Contract
 ///

@@ -4,8 +4,8 @@ use std::time::{Duration, Instant};
 
 use super::trial::Trial;
 
-/// While only the recently active descriptors are asked otherwise, asking all takes one of so many
-/// parts of the time.
+/// While other waits ask only the recently active descriptors, asking all takes 1/`SHARE` of the
+/// time.
 const SHARE: u32 = 10;
 
 /// Upper bound on the time for which asking all is put off, however long it takes.
@@ -28,9 +28,9 @@ pub(super) struct Pace {
     adaptive: bool,
     probe: Trial,
     hot: Trial,
-    /// The time at which all are to be asked at the latest, if that matters.
+    /// The latest time at which all are asked again, if only some are asked meanwhile.
     all_due: Option<Instant>,
-    /// The time at which the asking of all began that is being made, if that was due.
+    /// The time at which the current asking of all began, if it was due.
     began: Option<Instant>,
     /// The time for which the next asking of all is put off.
     pause: Duration,
@@ -120,7 +120,7 @@ impl Pace {
         self.note_all_asked(all);
     }
 
-    /// Finds out for how long the next asking is put off, after one that did not sleep.
+    /// Computes for how long the next asking is put off, after one that did not sleep.
     fn note_cost(&mut self) {
         if let Some(began) = self.began.take() {
             self.pause = (began.elapsed() * (SHARE - 1)).min(LONGEST);
@@ -155,7 +155,7 @@ mod tests {
     fn hot_pace() -> Pace {
         let mut pace = Pace::new();
         pace.block_found(true, 1_000);
-        // The price is not known yet.
+        // The cost is not known yet.
         assert!(!pace.try_hot(10, 1_000));
         std::thread::sleep(Duration::from_micros(100));
         pace.probe_found(true, 1_000);
@@ -180,7 +180,7 @@ mod tests {
     fn asking_all_is_put_off_for_nine_times_as_long_as_it_took() {
         let mut pace = hot_pace();
         assert!(pace.pause >= Duration::from_micros(900) && pace.pause <= LONGEST);
-        // A blocking call says nothing about the price.
+        // A blocking call does not show the cost.
         let before = pace.pause;
         pace.block_found(true, 1_000);
         assert_eq!(pace.pause, before);

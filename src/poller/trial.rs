@@ -1,4 +1,4 @@
-//! Trying something that pays only at times.
+//! Trials of a shortcut that pays only at times.
 
 /// Upper bound on waits between two tries of something that keeps failing.
 const SELDOM: u8 = 64;

@@ -36,9 +36,9 @@ pub(crate) fn open_pidfd(pid: pid_t) -> io::Result<OwnedFd> {
     Ok(unsafe { OwnedFd::from_raw_fd(number) })
 }
 
-/// Sends a signal: to the process of `pidfd`, if there is one, which cannot be another one, else to
-/// `pid`, which the caller has not reaped. That is also the way if other code has closed `pidfd` and
-/// the loop has not found out yet.
+/// Sends a signal. With a `pidfd`, it goes to exactly that process, even if the pid was reused.
+/// Otherwise it goes to `pid`, which the caller has not reaped. The same is done if other code has
+/// closed `pidfd` and the loop has not found out yet.
 pub(crate) fn send_signal(
     pid: pid_t,
     pidfd: Option<BorrowedFd<'_>>,

@@ -24,7 +24,7 @@ const _: () = {
 #[derive(Debug)]
 pub(crate) struct Set {
     fd: OwnedFd,
-    /// The kernel has no epoll_pwait2(2).
+    /// True if the kernel has no epoll_pwait2(2).
     coarse: bool,
 }
 
@@ -33,7 +33,7 @@ impl Set {
     pub(crate) fn new() -> io::Result<Self> {
         // SAFETY: the call takes flags and no pointer.
         let number = check(unsafe { libc::epoll_create1(libc::EPOLL_CLOEXEC) })?;
-        // SAFETY: epoll_create1 has just made this descriptor, and nobody else knows its number.
+        // SAFETY: epoll_create1 has just made this descriptor, and no other code knows its number.
         let fd = unsafe { OwnedFd::from_raw_fd(number) };
         let coarse = cfg!(not(has_epoll_pwait2));
         Ok(Self { fd, coarse })
@@ -208,7 +208,7 @@ mod tests {
             set.wait(&mut found, 1, Some(timeout)).unwrap();
             assert!(begin.elapsed() >= timeout);
             assert!(found.is_empty());
-            // The kernel of the tests may lack it, and then this stays.
+            // The kernel of the tests may lack the call, and then this stays true.
             assert!(set.coarse >= coarse);
         }
     }

@@ -1,8 +1,8 @@
 //! The system calls, and the only `unsafe` code of the crate.
 //!
 //! Functions here are thin: they take safe types, make one call, and turn the result into an
-//! `io::Result`. The layers above decide what a result means. A hint to the processor and a function
-//! without a box are here too, since they are `unsafe` as well.
+//! `io::Result`. The layers above decide what a result means. A hint to the processor and a
+//! function without a box are here too, since both need `unsafe`.
 #![allow(unsafe_code)]
 
 pub(crate) mod address;

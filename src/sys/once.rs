@@ -1,4 +1,4 @@
-//! A function that is called once, stored without an allocation if what it holds is small.
+//! A function that is called once, stored without an allocation if it is small.
 //!
 //! A box for each timer makes the allocator the largest part of its cost: of a million timers
 //! that are cancelled in no order, no two boxes share a cache line.
@@ -6,21 +6,21 @@
 use std::marker::PhantomData;
 use std::mem::{ManuallyDrop, MaybeUninit};
 
-/// The space for what a function holds: two ids of channels.
+/// The space for the values that a function holds: enough for two ids of channels.
 type Space = [usize; 4];
 
-/// A function from `&mut A` to `R`, whose type is not known any more.
+/// A function from `&mut A` to `R`, whose type is erased.
 pub(crate) struct Once<A: 'static, R: 'static> {
     table: &'static Table<A, R>,
     /// Has a value of the type for which `table` was made, until this is called or dropped.
     space: MaybeUninit<Space>,
-    /// The function may hold what stays in one thread.
+    /// Not `Send`: the function may hold values that stay in one thread.
     owns: PhantomData<Boxed<A, R>>,
 }
 
 type Boxed<A, R> = Box<dyn FnOnce(&mut A) -> R>;
 
-/// What is known of the type of a function.
+/// The operations of the type of a function.
 struct Table<A, R> {
     /// Takes the function out of the space, and calls it.
     call: unsafe fn(*const Space, &mut A) -> R,
@@ -48,7 +48,7 @@ impl<A, R> Once<A, R> {
     #[inline]
     unsafe fn stored<F: FnOnce(&mut A) -> R + 'static>(function: F) -> Self {
         let mut space = MaybeUninit::<Space>::uninit();
-        // SAFETY: the caller vouches for that the space is as large as an `F`, and aligned for one.
+        // SAFETY: the caller vouches that the space is as large as an `F`, and aligned for one.
         unsafe { space.as_mut_ptr().cast::<F>().write(function) };
         Self {
             table: const {
@@ -89,7 +89,7 @@ const fn fits<F>() -> bool {
 ///
 /// `space` has an `F`, which is not used afterwards.
 unsafe fn call<F: FnOnce(&mut A) -> R, A, R>(space: *const Space, argument: &mut A) -> R {
-    // SAFETY: the caller vouches for the `F`, and for that nobody else takes it.
+    // SAFETY: the caller vouches that the space has an `F`, which no other code takes.
     let function = unsafe { space.cast::<F>().read() };
     function(argument)
 }
@@ -98,7 +98,7 @@ unsafe fn call<F: FnOnce(&mut A) -> R, A, R>(space: *const Space, argument: &mut
 ///
 /// `space` has an `F`, which is not used afterwards.
 unsafe fn drop_in<F>(space: *mut Space) {
-    // SAFETY: the caller vouches for the `F`, and for that nobody else drops it.
+    // SAFETY: the caller vouches that the space has an `F`, which no other code drops.
     unsafe { space.cast::<F>().drop_in_place() };
 }
 

@@ -1,8 +1,8 @@
 //! Terminals in raw mode, and the signal handlers that put them back.
 //!
-//! The handlers are not those of a signal library, since these do not tell whether the program
-//! handles a signal too. Here that shows: the previous handler is kept, and a later one is found
-//! in our place. Without either the default action follows.
+//! The handlers are not those of a signal library, since a library does not report if the program
+//! handles a signal too. Here, the previous handler is kept, and a later one is found in place of
+//! ours. Without either, the default action follows.
 
 use std::cell::UnsafeCell;
 use std::io;
@@ -32,7 +32,7 @@ const SIGNALS: [libc::c_int; 7] = [
 
 /// The state of an [`Entry`].
 mod state {
-    /// In no use.
+    /// Not in use.
     pub(super) const FREE: u8 = 0;
     /// The program has put the terminal back for a while.
     pub(super) const PAUSED: u8 = 1;
@@ -49,7 +49,7 @@ struct Entry {
     number: AtomicI32,
     /// The process that set raw mode; a child made by fork(2) leaves the terminal alone.
     process: AtomicU32,
-    /// It is the terminal that controls the process, so only the foreground may change it.
+    /// True for the terminal that controls the process, so that only the foreground may change it.
     controls: AtomicBool,
     /// The settings before, and those of raw mode. Written only in the state FREE, and while no
     /// handler runs that began in another.
@@ -71,7 +71,7 @@ static PREVIOUS: [Previous; SIGNALS.len()] = [const { Previous::none() }; SIGNAL
 /// The disposition of a signal before ours. It is kept when ours is gone, for a handler that
 /// began before in another thread.
 struct Previous {
-    /// Ours is installed, perhaps under a later one. Changed under the lock.
+    /// True if our handler is installed, perhaps under a later one. Changed under the lock.
     is_installed: AtomicBool,
     /// The place of the disposition in `actions`. Changed under the lock.
     current: AtomicUsize,
@@ -127,7 +127,8 @@ impl RawTerminal {
     /// any change of its terminal does, until it is in the foreground.
     pub(crate) fn new(fd: OwnedFd, before: Settings) -> io::Result<Self> {
         let mut in_use = lock();
-        // Beneath another guard the terminal is raw, and that is not what it is put back to.
+        // Beneath another guard the terminal is raw already, so this one restores the same settings
+        // as that guard.
         let beneath = raw_entry_of(fd.as_raw_fd()).and_then(Entry::settings);
         let before = beneath.map_or(before, |[before, _]| before);
         let raw = before.raw();
@@ -473,13 +474,13 @@ extern "C" fn on_signal(
     } else if is_default && (is_top || is_gone) {
         apply_to_all(false);
         default_action(signal);
-        // Reached only after a stop, which an orphaned process group does not even make.
+        // Reached only after a stop; an orphaned process group does not stop.
         if is_top {
             dispose(signal, &action(OURS as libc::sighandler_t));
         }
         apply_to_all(true);
     }
-    // A program that handles the signal decides what becomes of the terminal.
+    // A program that handles the signal decides about the terminal.
     if let Some(before) = previous {
         call_previous(&before, signal, info, context);
     }

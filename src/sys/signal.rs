@@ -51,11 +51,11 @@ impl Origin {
     }
 }
 
-/// A signal that has arrived and was not taken, in one atomic word: 0 if there is none.
+/// A signal that has arrived and was not taken, in one atomic word. 0 means no signal.
 mod slot {
     use super::Origin;
 
-    /// There is a signal.
+    /// A signal has arrived.
     const PENDING: Word = 1 << (Word::BITS - 1);
     /// The handler ran in another process than the mailbox's, which is a child of that one.
     pub(super) const ELSEWHERE: Word = 1 << (Word::BITS - 2);
@@ -116,7 +116,7 @@ pub(crate) struct Mailbox {
     waker: Waker,
     /// The process of the loop.
     owner: AtomicU32,
-    /// Other code has closed the descriptor.
+    /// True if other code has closed the descriptor.
     lost: AtomicBool,
 }
 
@@ -182,8 +182,8 @@ impl Mailbox {
         if pending { self.waker.wake() } else { Ok(()) }
     }
 
-    /// Takes note that other code has closed the descriptor. The number is not closed again, so
-    /// this mailbox stays in memory.
+    /// Records that other code has closed the descriptor. The number is not closed again, so this
+    /// mailbox stays in memory.
     pub(crate) fn lose(self: &Arc<Self>) {
         self.lost.store(true, Ordering::Relaxed);
         std::mem::forget(Arc::clone(self));
@@ -196,8 +196,8 @@ impl AsRawFd for Mailbox {
     }
 }
 
-/// A signal that goes into a mailbox until this is dropped. It then does nothing, for as long as
-/// the process runs, unless other code catches it as well.
+/// A signal that goes into a mailbox until this is dropped. Afterwards the signal does nothing,
+/// unless other code catches it as well.
 #[derive(Debug)]
 pub(crate) struct Caught(SigId);
 

@@ -17,7 +17,7 @@ pub(crate) fn splice(
 ) -> io::Result<usize> {
     use std::os::fd::AsRawFd;
     // SAFETY: the call takes two descriptors, which are borrowed for it, and null for the offsets,
-    // which stands for the descriptors' own.
+    // which means those of the descriptors.
     super::check_size(unsafe {
         libc::splice(
             source.as_raw_fd(),

@@ -50,7 +50,7 @@ impl Settings {
     }
 }
 
-/// Checks whether two numbers are of one terminal. False if the system cannot tell.
+/// Checks whether two numbers are of one terminal. Returns false if the system does not report it.
 pub(super) fn are_one(a: RawFd, b: RawFd) -> bool {
     device(a).is_some_and(|one| device(b) == Some(one))
 }

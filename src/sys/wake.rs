@@ -59,7 +59,7 @@ impl Waker {
         let _ = fd::read(self.reader.as_fd(), &mut [0; 512]);
     }
 
-    /// Puts another descriptor under the same number, one that a parent process does not share.
+    /// Puts another descriptor under the same number, which a parent process does not share.
     pub(crate) fn renew(&self) -> io::Result<()> {
         let new = Self::new()?;
         #[cfg(not(has_eventfd))]

@@ -1,4 +1,5 @@
-//! Pollers for tests: one that counts the waits of a real one, and one that reports scripted events.
+//! Pollers for tests: one that counts the waits of a real one, and one that reports scripted
+//! events.
 
 use std::cell::{Cell, RefCell};
 use std::collections::{HashMap, VecDeque};

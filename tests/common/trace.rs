@@ -27,7 +27,7 @@ pub fn traced_on_every_backend(
     }
 }
 
-/// The same with an act that chooses its backend.
+/// Does the same as `traced_on_every_backend`, with an `act` that chooses its backend.
 pub fn traced(test: &str, calls: &str, act: impl Fn(), check: impl Fn(&str)) {
     if env::var(CHILD).is_ok() {
         return act();

@@ -38,7 +38,7 @@ pub struct Performer {
     command: Vec<String>,
 }
 
-/// The trace, or the reason that there is none.
+/// The trace, or the reason for which it is missing.
 pub type Performed = Result<Value, String>;
 
 /// The end of a program.

@@ -1,4 +1,4 @@
-//! Nobody starves: tasks, descriptors, channels.
+//! Fairness: no task, descriptor or channel starves.
 
 use std::cell::Cell;
 use std::io::Write;

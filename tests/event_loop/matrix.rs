@@ -1,4 +1,4 @@
-//! What each kind of callback may do to all that is in the loop.
+//! The operations that each kind of callback may perform on everything in the loop.
 
 use std::cell::Cell;
 use std::io::{Read, Write};

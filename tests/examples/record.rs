@@ -240,7 +240,7 @@ fn the_session_ends_with_the_command_and_not_with_what_it_leaves_behind() {
         assert!(ended.status.success(), "{ended:?}");
         assert_eq!(ended.stdout, [b'y'; 3_000]);
         assert_eq!(shown(&cast).len(), 3_000);
-        // What was left behind still runs: it takes this.
+        // The process that was left behind still runs: it takes this line.
         drop(File::options().write(true).open(&fifo).unwrap());
     });
 }

@@ -1,4 +1,4 @@
-//! What is logged for callbacks of signals and children. The handlers stay, but no other test of
+//! Log messages about callbacks of signals and children. The handlers stay, but no other test of
 //! this binary has such signals.
 #![allow(unsafe_code, reason = "raising a signal")]
 

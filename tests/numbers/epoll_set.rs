@@ -29,7 +29,7 @@ fn duplicate_under(fd: impl AsFd, number: RawFd) -> OwnedFd {
     let given = fcntl(fd.as_fd(), FcntlArg::F_DUPFD_CLOEXEC(number)).unwrap();
     assert_eq!(given, number, "the number was not free");
     #[allow(unsafe_code, reason = "the number comes from fcntl")]
-    // SAFETY: fcntl has just made this descriptor, and nobody else knows it.
+    // SAFETY: fcntl has just made this descriptor, and no other code knows it.
     unsafe {
         OwnedFd::from_raw_fd(given)
     }

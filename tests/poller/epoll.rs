@@ -109,7 +109,7 @@ fn a_regular_file_is_read_to_its_end_beside_a_socket() {
     assert!(event_loop.is_empty());
 }
 
-/// What the kernel is told while an interest changes many times between two waits.
+/// Changes an interest many times between two waits. Mostly it has changed back by the second one.
 fn toggle() {
     let mut poller = EpollPoller::new();
     let (ours, mut theirs) = UnixStream::pair().unwrap();

@@ -46,7 +46,7 @@ fn waits_timers_and_timeouts_do_not_depend_on_the_clock_of_the_day() {
     compiler.args(["-shared", "-fPIC", "-w", "-o"]);
     let compiled = compiler.arg(&library).arg(&source).output();
     if !compiled.is_ok_and(|output| output.status.success()) {
-        eprintln!("skipped: there is no C compiler");
+        eprintln!("skipped: a C compiler is missing");
         return;
     }
     if cfg!(target_pointer_width = "64") {

@@ -1,5 +1,5 @@
-//! Tasks that are cancelled in any state leave no memory behind. Runs in a process of its own, whose
-//! peak of memory it reads.
+//! Tasks that are cancelled in any state leave no memory behind. Runs in a process of its own,
+//! whose peak of memory it reads.
 
 use std::future::pending;
 use std::time::Duration;

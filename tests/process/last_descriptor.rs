@@ -58,7 +58,7 @@ fn a_listener_made_with_the_last_descriptor_neither_spins_nor_stays_deaf() {
     });
 }
 
-/// Accepts by itself, and makes an error or a panic of it if there is no connection.
+/// Accepts by itself, and fails or panics if no connection can be accepted.
 struct Impatient {
     accepted: Rc<Cell<bool>>,
     panics: bool,

@@ -46,7 +46,7 @@ impl Handler for LosesTheTail {
     }
 }
 
-/// Takes it that a send without a buffer takes everything.
+/// Assumes that a send without a buffer takes everything.
 struct IgnoresShortSends;
 impl Handler for IgnoresShortSends {
     fn handle_read(&mut self, io: &mut Io<'_>) -> Result<()> {
@@ -54,7 +54,7 @@ impl Handler for IgnoresShortSends {
     }
 }
 
-/// Takes it that lines arrive whole.
+/// Assumes that lines arrive whole.
 struct ExpectsWholeMessages;
 impl Handler for ExpectsWholeMessages {
     fn handle_read(&mut self, io: &mut Io<'_>) -> Result<()> {
@@ -68,7 +68,7 @@ impl Handler for ExpectsWholeMessages {
     }
 }
 
-/// It has none.
+/// A handler without a bug.
 struct Right;
 impl Handler for Right {
     fn handle_read(&mut self, io: &mut Io<'_>) -> Result<()> {

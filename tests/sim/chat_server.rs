@@ -26,7 +26,7 @@ fn enter(event_loop: &mut EventLoop, room: RoomId, stream: Stream) -> Result<()>
     })
 }
 
-/// What a member says: its name and lines, the last of which may lack its end.
+/// The words of a member: its name and lines, the last of which may lack its end.
 fn words(world: &World, nick: &str) -> String {
     let mut words = format!("{nick}\n");
     for number in 0..world.between(0..=8) {
@@ -69,7 +69,7 @@ fn lines(peer: &Peer) -> Vec<String> {
     received.lines().map(str::to_owned).collect()
 }
 
-/// What a member is told alone, in reply to what it has said.
+/// The replies to a member's words that the member alone gets.
 const PRIVATE: [&str; 4] = ["* here are ", "* a line has up to ", "* goodbye", HELP];
 
 fn is_private(line: &str) -> bool {

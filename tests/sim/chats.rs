@@ -29,7 +29,7 @@ impl Ends {
     }
 }
 
-/// What the handler does at the end of a piece, beside its reply.
+/// The action of the handler at the end of a piece, beside its reply.
 #[derive(Debug, Clone, Copy)]
 enum Act {
     Nothing,
@@ -43,7 +43,7 @@ enum Act {
     ReplyByProducer,
 }
 
-/// What the chats of a connection share.
+/// The state that the chats of a connection share.
 struct Talk {
     plan: Vec<(Ends, Act)>,
     pieces: RefCell<Vec<Vec<u8>>>,
@@ -80,7 +80,7 @@ impl Talk {
         })
     }
 
-    /// How the piece that comes next ends.
+    /// Returns the terminator of the next piece.
     fn next(&self) -> Terminator {
         let ends = self.plan.get(self.pieces.borrow().len());
         ends.map_or(Ends::Never, |(ends, _)| *ends).terminator()

@@ -1,4 +1,4 @@
-//! What every test under seeds checks: the order of a handler's calls, and the bytes.
+//! The checks of every test under seeds: the order of a handler's calls, and the bytes.
 
 use std::cell::{Cell, RefCell};
 use std::ops::Range;
@@ -8,7 +8,7 @@ use std::time::Duration;
 use fdloop::sim::{Peer, What, World};
 use fdloop::{Error, EventLoop, Handler, Io, Predicates, Result, View};
 
-/// What a checked handler has heard.
+/// The calls of a checked handler.
 #[derive(Default)]
 pub struct Heard {
     closes: Cell<u32>,
@@ -139,17 +139,17 @@ pub fn run_until_left(
     Ok(())
 }
 
-/// Bytes that tell where they belong.
+/// Bytes from which their position can be seen.
 pub fn pattern(range: Range<usize>) -> Vec<u8> {
     range.map(|at| (at * 7 + (at >> 8)) as u8).collect()
 }
 
-/// What a peer does.
+/// The end that a peer makes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Manner {
     /// It half-closes after its last word, and reads to the end.
     HalfCloses,
-    /// It closes after its last word, whatever comes.
+    /// It closes after its last word, even if input arrives.
     Closes,
     /// It resets the connection at some time.
     Resets,
@@ -251,7 +251,7 @@ pub fn input_ended(world: &World, peer: &Peer) -> bool {
     steps_of(world, peer).any(|what| what == What::InputEnded)
 }
 
-/// Returns what has happened at the stream that is connected to `peer`.
+/// Returns the events of the stream that is connected to `peer`.
 fn steps_of(world: &World, peer: &Peer) -> impl Iterator<Item = What> + use<> {
     let (steps, connection) = (world.trace().into_iter(), peer.connection());
     steps

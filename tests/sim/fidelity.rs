@@ -1,7 +1,6 @@
 //! A simulated connection and one of the kernel return the same for the same calls.
 //!
-//! What differs between systems differs here too, so the two are compared on the system that the
-//! simulation follows.
+//! Systems differ, so the two are compared on the system that the simulation follows.
 
 use std::io::{self, Read, Write};
 use std::net::{Ipv4Addr, Shutdown, TcpListener, TcpStream};
@@ -11,7 +10,7 @@ use std::time::{Duration, Instant};
 use fdloop::sim::{End, Peer, Stream, World, for_seeds};
 use fdloop::{Backend, Deadline, Interest, Poller, Readiness, Socket, Transport};
 
-/// How long the kernel may take for what the simulation does at once.
+/// The time that the kernel may take for events that the simulation makes at once.
 const PATIENCE: Duration = Duration::from_secs(20);
 
 const INTERESTS: [Interest; 2] = [

@@ -1,4 +1,4 @@
-//! The simulated world: what it promises, and the crate and the servers of the examples in it.
+//! The simulated world: its promises, and the crate and the servers of the examples in it.
 //!
 //! `FDLOOP_SIM_SEED=17 cargo test --features sim --test sim NAME` runs one seed of a test.
 #![allow(

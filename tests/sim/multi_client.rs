@@ -34,7 +34,7 @@ impl Worker {
     }
 }
 
-/// Numbers, and lines that are none.
+/// Numbers, and lines that are not numbers.
 fn words(world: &World) -> String {
     let numbers = (0..world.between(0..=8)).map(|_| match world.between(0..=9) {
         0 => "twelve\n".to_owned(),

@@ -1,4 +1,4 @@
-//! What the world refuses: it has streams alone.
+//! Refusals of the world, which has streams alone.
 
 use std::io::ErrorKind;
 use std::os::fd::AsRawFd;

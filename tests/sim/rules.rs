@@ -20,7 +20,7 @@ const SECOND: Duration = Duration::from_secs(1);
 /// The most channels of a run.
 const CHANNELS: usize = 6;
 
-/// What is known of a channel.
+/// The observations of a channel.
 #[derive(Default)]
 struct Facts {
     /// Those of the channel that has the connection now.
@@ -46,7 +46,7 @@ struct Entry {
     speaker: Speaker,
 }
 
-/// What the handlers of a run share.
+/// The state that the handlers of a run share.
 struct Run {
     world: World,
     entries: RefCell<Vec<Entry>>,

@@ -20,7 +20,7 @@ const GREETING: &str = "220 sink.example smtp_sink takes everything\r\n";
 const TIMED_OUT: &str = "421 the session is over, since nothing came for too long\r\n";
 const SIZE_LIMIT: usize = 1_000;
 
-/// What a client says, and what it must hear.
+/// The words of a client, and the replies that it must get.
 #[derive(Default)]
 struct Script {
     words: Vec<u8>,
@@ -143,7 +143,7 @@ fn ehlo() -> String {
     )
 }
 
-/// What the server reports.
+/// The reports of the server.
 #[derive(Clone, Default)]
 struct Report(Rc<RefCell<Vec<u8>>>);
 

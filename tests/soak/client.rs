@@ -11,13 +11,13 @@ use fdloop::{
 use super::random::{Random, Stream};
 use crate::common::PATIENCE;
 
-/// What the clients have done.
+/// The results of the clients.
 #[derive(Debug, Default)]
 pub struct Tally {
     /// The clients that there are.
     pub clients: usize,
     pub failures: Vec<String>,
-    /// The clients whose descriptors can be closed behind the loop's back.
+    /// The clients whose descriptors other code can close.
     fair_game: Vec<AnyId>,
     complete: u64,
     reset: u64,
@@ -36,10 +36,10 @@ impl fmt::Display for Tally {
     }
 }
 
-/// How a connection ends.
+/// The end of a connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Plan {
-    /// All is sent, the output ends, and all comes back.
+    /// Everything is sent, the output ends, and everything comes back.
     Complete,
     /// The client resets the connection in the middle.
     Reset,

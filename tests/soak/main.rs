@@ -42,13 +42,13 @@ usage: cargo test --release --test soak -- [--seconds N] [--seed S] [--backend N
 /// The time in which clients come, between two counts of what is left.
 const ROUND: Duration = Duration::from_secs(10);
 
-/// The same if no time is given.
+/// The time of a round if `--seconds` is not given.
 const SHORT_ROUND: Duration = Duration::from_millis(400);
 
 /// The most clients at a time.
 const MOST: usize = 64;
 
-/// What a run is to do.
+/// The options of a run.
 struct Options {
     time: Option<Duration>,
     seed: u64,
@@ -109,7 +109,7 @@ struct Soak {
     noise: Noise,
 }
 
-/// What each process holds while there are no clients.
+/// The resources that each process holds while it has no clients.
 #[derive(Debug, Clone, Copy)]
 struct Holdings {
     descriptors: [usize; 3],
@@ -212,7 +212,7 @@ impl Soak {
         }
     }
 
-    /// Counts what is held. The servers may need a moment to notice the last ends.
+    /// Counts the held resources. The servers may need a moment to notice the last ends.
     fn holdings(&mut self) -> Holdings {
         let mut last = None;
         let deadline = Instant::now() + PATIENCE;
@@ -240,7 +240,7 @@ impl Soak {
         }
     }
 
-    /// Compares with what was held after the first clients.
+    /// Compares with the resources that were held after the first clients.
     fn check(&mut self, first: Holdings, now: Holdings) {
         if now.descriptors != first.descriptors {
             let failure = format!("descriptors: first {first:?}, now {now:?}");
@@ -256,7 +256,7 @@ impl Soak {
     }
 }
 
-/// How many descriptors this process has, where the system tells.
+/// Returns the number of descriptors of this process, where the system reports it.
 fn descriptors_of_this_process() -> usize {
     std::fs::read_dir("/proc/self/fd").map_or(0, Iterator::count)
 }

@@ -136,7 +136,10 @@ fn input_of_a_socket_cannot_end_when_empty() {
     let mut channel = fdloop::Dispatcher::new(ours, Probe::silent()).unwrap();
     let error = channel.end_input_when_empty().unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Unsupported);
-    assert!(error.to_string().contains("may still be under way"), "{error}");
+    assert!(
+        error.to_string().contains("may still be under way"),
+        "{error}"
+    );
     channel.close();
     let error = channel.end_input_when_empty().unwrap_err();
     assert_eq!(error.kind(), ErrorKind::NotConnected);

@@ -1,5 +1,5 @@
-//! Code that the tests of the examples share: running examples with each backend, and other programs
-//! as their clients and servers.
+//! Code that the tests of the examples share: running examples with each backend, and other
+//! programs as their clients and servers.
 // The backend is printed, which shows only if the test fails.
 #![allow(clippy::print_stdout)]
 

@@ -1,5 +1,5 @@
-//! Descriptors of children: one each, none where there is none left, and ones that other code has
-//! closed.
+//! Descriptors of children: one for each child, without one if none is left, and closed by other
+//! code.
 #![cfg(target_os = "linux")]
 
 use std::fs::File;

@@ -1,4 +1,4 @@
-//! Children that other code waits for, and processes that are no children.
+//! Children that other code waits for, and processes that are not children.
 
 use std::io;
 

@@ -76,8 +76,8 @@ const FACTS: &[Fact] = &[
     // what a program caused, or those of FreeBSD, from 0x10001 on.
     ("si_codes_of_linux", &[LINUX, ANDROID]),
     ("si_codes_above_64k", &[&["freebsd"], APPLE]),
-    // pidfd_open(2). Kernels before 5.3 answer ENOSYS. On Android it may be worse than refused:
-    // programs that make calls the sandbox does not know are killed.
+    // pidfd_open(2). On kernels before 5.3 it fails with ENOSYS. On Android, the sandbox may kill
+    // programs that make calls unknown to it.
     ("has_pidfd", &[LINUX]),
     // Opening /proc/self/fd/N makes a new open file description of the same file, also
     // of a pipe without a name. Elsewhere /dev/fd/N duplicates the descriptor.

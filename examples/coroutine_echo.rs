@@ -21,7 +21,7 @@ use fdloop::{Async, Error, EventLoop, Handle, Listener, Socket};
 use futures_lite::{AsyncReadExt, AsyncWriteExt};
 
 const USAGE: &str = "\
-usage: coroutine_echo [--backend select|poll] [--timeout SECONDS] [ADDR]
+usage: coroutine_echo [--backend select|poll|epoll] [--timeout SECONDS] [ADDR]
   ADDR is HOST:PORT, IPV4:PORT, [IPV6]:PORT, a path with a slash, unix:PATH or @NAME;
   127.0.0.1:8080 by default
   SECONDS is how long a connection may be silent; for ever by default";

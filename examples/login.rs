@@ -21,12 +21,12 @@ use common::{Arguments, Failure};
 use fdloop::{Expect, Pattern, WindowSize};
 
 const USAGE: &str = "\
-usage: login [--user NAME] [--run LINE] [--timeout SECONDS] [--interact] [--backend select|poll]
-             [--] PROGRAM …
-  starts PROGRAM, and answers when it asks for a name or a password, which is $LOGIN_PASSWORD
-  --run LINE   what is typed at the prompt; its output is shown
+usage: login [--user NAME] [--run LINE] [--timeout SECONDS] [--interact]
+             [--backend select|poll|epoll] [--] PROGRAM …
+  starts PROGRAM, and types NAME or $LOGIN_PASSWORD where it asks for a name or a password
+  --run LINE   the line to type at the prompt; its output is shown
   --interact   leave the program to the user then, until Ctrl-]
-  SECONDS is how long each answer may take; 30 by default";
+  SECONDS is the time to wait for each output of PROGRAM; 30 by default";
 
 /// The questions and messages of a program. The last pattern is the prompt of a shell.
 const ASKED: [&str; 5] = [

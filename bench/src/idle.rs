@@ -28,7 +28,7 @@ const MESSAGE: usize = 64;
 /// Descriptors that are in use for other things.
 const OTHERS: usize = 100;
 
-/// What was measured with some connections.
+/// The measurements with some connections.
 struct Costs {
     /// Seconds until the last of them was served.
     accepting: f64,
@@ -181,7 +181,7 @@ fn connect(index: usize, port: u16) -> io::Result<TcpStream> {
     let kind = libc::SOCK_STREAM | libc::SOCK_CLOEXEC;
     // SAFETY: the call takes numbers.
     let socket = check(unsafe { libc::socket(libc::AF_INET, kind, 0) })?;
-    // SAFETY: the descriptor is new, and nobody else's.
+    // SAFETY: the descriptor is new, and no other code has its number.
     let socket = unsafe { OwnedFd::from_raw_fd(socket) };
     let fd = socket.as_raw_fd();
     let linger = libc::linger {

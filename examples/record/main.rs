@@ -34,16 +34,16 @@ use cast::{Cast, Version};
 use common::{Arguments, Failure};
 
 const USAGE: &str = "\
-usage: record [-o FILE] [--input] [--format 2|3] [--backend select|poll] [-- COMMAND …]
-       record --play FILE [--speed FACTOR] [--idle-limit SECONDS] [--backend select|poll]
+usage: record [-o FILE] [--input] [--format 2|3] [--backend select|poll|epoll] [-- COMMAND …]
+       record --play FILE [--speed FACTOR] [--idle-limit SECONDS] [--backend select|poll|epoll]
   records COMMAND, or the shell in $SHELL, until it exits, and exits with its code
-  -o FILE               the recording; recording.cast by default, which must not exist then
-  --input               record the keys too: also those of passwords
+  -o FILE               the recording; by default recording.cast, which is not overwritten
+  --input               record the keys too, including those of passwords
   --format 2|3          the version of asciicast; 2 by default
   --play FILE           show a recording
-  --speed FACTOR        play it so many times as fast
-  --idle-limit SECONDS  play pauses as if they were no longer than this
-  A window without a size, or no terminal at all, is taken for one of 80 x 24.";
+  --speed FACTOR        play it faster, or slower below 1
+  --idle-limit SECONDS  shorten longer pauses to this
+  Without a terminal, or with a window of unknown size, the size is 80 x 24.";
 
 /// The default name of the recording.
 const DEFAULT: &str = "recording.cast";

@@ -20,7 +20,7 @@ pub const NAMES: [&str; 6] = [
     "tokio/epoll",
 ];
 
-/// Those that are no peers of their own.
+/// The peers of fdloop that are not programs of their own.
 pub const SERVERS: &[Peer] = &[
     server("coroutines/select", Call::Select, |listener| {
         own(listener, Backend::Select)

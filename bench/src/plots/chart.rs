@@ -1,8 +1,8 @@
 //! A chart: a row for each peer, grouped by system call, and a panel for each case.
 //!
 //! Each bar has its peer's name and its figure beside it, so that no legend is needed. The colours
-//! follow the reader's light or dark scheme, with a background of their own: a page may be dark
-//! for a browser that asks for light pictures.
+//! follow the reader's light or dark scheme. The background is opaque, since a page may be dark in
+//! a browser whose scheme is light.
 
 use std::fmt::Write as _;
 
@@ -33,8 +33,8 @@ text { font: 12px system-ui, -apple-system, 'Segoe UI', Helvetica, Arial, sans-s
 .card { fill: #ffffff; stroke: #d1d9e0 }
 .grid { stroke: #e6eaef }
 .grid, .spread { shape-rendering: crispEdges }
-.bar { fill: #c4ccd5 }
-.spread { stroke: #59636e }
+.bar { fill: #adb7c3 }
+.spread { stroke: #3a434d }
 .ours { font-weight: 600; fill: #bc4c00 }
 .bar.ours { fill: #f2762e }
 .spread.ours { stroke: #6b2b00 }
@@ -43,8 +43,8 @@ text { fill: #e6edf3 }
 .note, .tick { fill: #9198a1 }
 .card { fill: #0d1117; stroke: #3d444d }
 .grid { stroke: #262c36 }
-.bar { fill: #4c5562 }
-.spread { stroke: #b1bac4 }
+.bar { fill: #5b6673 }
+.spread { stroke: #dde3ea }
 .ours { fill: #ffa657 }
 .bar.ours { fill: #d1601a }
 .spread.ours { stroke: #ffdfb6 }
@@ -57,7 +57,7 @@ pub struct Chart {
     /// Lines below the title.
     pub notes: &'static [&'static str],
     pub panels: Vec<Panel>,
-    /// Whether all panels have the same axis.
+    /// All panels share one axis.
     pub same_scale: bool,
 }
 
@@ -164,7 +164,7 @@ impl Chart {
         Some(picture.finish(self.title, (bottom + LINE + MARGIN).ceil()))
     }
 
-    /// Says what the thin lines are, if there are any.
+    /// Returns the note that explains the thin lines, if there are any.
     fn rounds(&self) -> Option<&'static str> {
         let mut figures = self.panels.iter().flat_map(|panel| &panel.figures);
         let any = figures.any(|(_, figure)| figure.is_some_and(|figure| figure.spread.is_some()));

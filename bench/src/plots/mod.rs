@@ -113,7 +113,7 @@ fn cases(data: &[Value], active: impl Fn(f64) -> bool) -> impl Iterator<Item = &
 
 fn count(item: &Value, key: &str) -> String {
     item[key].as_f64().map_or(String::new(), |count| {
-        // Three digits after the point would look measured.
+        // `number` formats these with decimals.
         if count < 1000.0 {
             count.to_string()
         } else {

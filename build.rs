@@ -29,9 +29,9 @@ const FACTS: &[Fact] = &[
     // A poll(2) that sleeps wakes for the hang-up of a descriptor whose `events` are 0.
     // FreeBSD and NetBSD look at it only when the call begins; Apple systems never do.
     ("poll_wakes_unasked", &[LINUX, ANDROID, OPENBSD, SOLARIS]),
-    // epoll(7). Solaris has none, although it is otherwise like illumos.
+    // epoll(7). Solaris does not have it, although it is otherwise like illumos.
     ("has_epoll", &[LINUX, ANDROID, ILLUMOS]),
-    // The kernel may have epoll_pwait2(2), whose timeout is exact. illumos's has none.
+    // The kernel may have epoll_pwait2(2), whose timeout is exact. That of illumos does not.
     ("has_epoll_pwait2", &[LINUX, ANDROID]),
     // accept4(2) makes an accepted socket close-on-exec and non-blocking in
     // the same call. Apple systems have only accept(2).
@@ -146,7 +146,7 @@ fn main() {
         }
     }
 
-    // The backend over epoll(7) is wanted, and the platform has it.
+    // The feature `epoll` is on, and the platform has epoll(7).
     println!("cargo::rustc-check-cfg=cfg(with_epoll)");
     let with_epoll = has("EPOLL") && holds("has_epoll", &os);
     if with_epoll {

@@ -1,4 +1,4 @@
-//! Many idle connections on one loop: what they cost, and what they cost the one that is active.
+//! Many idle connections on one loop: their own cost, and their cost for the one that is active.
 
 use std::error::Error;
 use std::fs;

@@ -1,4 +1,4 @@
-//! Calls from another thread: how long one takes to come back, and how many there are in a second.
+//! Calls from another thread: the time of one until its reply, and the number of calls in a second.
 
 use std::error::Error;
 use std::sync::mpsc::{self, Receiver, Sender};
@@ -40,7 +40,7 @@ const PEERS: [(&str, Start); 3] = [
 pub fn run(_: &Contest, effort: &Effort) -> Result<Report, Box<dyn Error>> {
     let mut report = Report::new("remote", "Calls from another thread");
     report.notes.push(format!(
-        "A thread has the thread of a loop do something, and waits until it has sent an answer \
+        "A thread has the thread of a loop do something, and waits until it has sent a reply \
          through std's channel: the median of {ROUND_TRIPS} times, microseconds. Then it does so \
          {} times without waiting, and waits for the last answer: nanoseconds each. fdloop: \
          `Remote::call`; tokio: an unbounded channel and a task on a runtime of one thread; mio: \
@@ -114,7 +114,7 @@ fn turn(start: Start) -> Result<[f64; 2], Box<dyn Error>> {
 fn wait_for(replies: &Receiver<u64>, number: u64) -> Result<(), Box<dyn Error>> {
     let reply = replies.recv()?;
     if reply != number {
-        return Err(format!("the answer to {number} is {reply}").into());
+        return Err(format!("the reply to {number} is {reply}").into());
     }
     Ok(())
 }

@@ -418,7 +418,7 @@ impl Conversation {
     fn closed(&self) -> Error {
         let failure = self.shared.failure.take();
         failure.unwrap_or_else(|| {
-            let message = format!("the conversation on fd {} is over", self.id.fd());
+            let message = format!("the conversation on fd {} was closed", self.id.fd());
             Error::misuse(io::ErrorKind::BrokenPipe, message)
         })
     }

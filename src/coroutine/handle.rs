@@ -136,7 +136,7 @@ impl Handle {
                 return Poll::Ready(Ok(output));
             }
             pin!(&mut sleep).poll(cx).map(|()| {
-                let message = format!("not done within {limit:?}");
+                let message = format!("the future was not done within {limit:?}");
                 Err(Error::misuse(io::ErrorKind::TimedOut, message))
             })
         })

@@ -156,7 +156,7 @@ impl Expect {
         let mut is_first = true;
         loop {
             let Some(program) = self.event_loop.get_mut(self.program) else {
-                return Err(ended("nothing more is shown"));
+                return Err(ended("no more output arrives"));
             };
             let received = program.handler_mut();
             // A search is repeated only if there is more to be searched.
@@ -170,9 +170,9 @@ impl Expect {
             let (kind, what) = if received.has_ended() {
                 (io::ErrorKind::UnexpectedEof, "the program ended before")
             } else if received.is_full() {
-                (io::ErrorKind::InvalidData, "too much was shown without")
+                (io::ErrorKind::InvalidData, "too much output without")
             } else if deadline.has_passed() {
-                (io::ErrorKind::TimedOut, "waited in vain for")
+                (io::ErrorKind::TimedOut, "timed out waiting for")
             } else {
                 self.event_loop.turn_until(deadline)?;
                 continue;

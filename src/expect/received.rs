@@ -73,10 +73,10 @@ impl Received {
     /// Describes the end of the output, for a message.
     pub(super) fn tail(&self) -> String {
         if self.data.is_empty() {
-            return "nothing was shown".to_owned();
+            return "the output is empty".to_owned();
         }
         let tail = &self.data[self.data.len().saturating_sub(TAIL)..];
-        format!("the last that was shown: \"{}\"", tail.escape_ascii())
+        format!("the output ends with \"{}\"", tail.escape_ascii())
     }
 }
 

@@ -92,8 +92,8 @@ impl SimPoller {
 fn spinning(ready: &[Event]) -> io::Error {
     let why = match ready.first() {
         Some(Event { fd, readiness }) => format!(
-            "fd {fd} is ready for {readiness:?}, and its handler leaves it so: receive what has \
-             come, or wait for nothing that the handler does not use"
+            "fd {fd} is ready for {readiness:?}, and its handler does not change that: receive the \
+             input, or wait for nothing that the handler does not use"
         ),
         None => "a handler or a timer keeps it from waiting".to_owned(),
     };

@@ -1,4 +1,4 @@
-//! Coroutines: tasks, time, descriptors, and how they mix with channels.
+//! Coroutines: tasks, time, descriptors, and coroutines beside channels.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,

@@ -98,7 +98,7 @@ fn senders_wait_for_room_and_end_with_the_receiver() {
                 for task in tasks {
                     results.push(task.await);
                 }
-                // The third is in the queue that nothing reads, or comes back.
+                // The third value is in a queue without a reader, or is returned.
                 assert_eq!(results[..2], [Ok(()), Ok(())]);
                 assert!(sender.is_closed() && sender.send(7).await == Err(7));
             })

@@ -47,7 +47,7 @@ fn a_dropped_sleep_cancels_its_timer() {
                 let limit = Duration::from_millis(1);
                 let error = handle.timeout(limit, handle.sleep(hour)).await.unwrap_err();
                 assert_eq!(error.kind(), io::ErrorKind::TimedOut);
-                assert_eq!(error.to_string(), "not done within 1ms");
+                assert_eq!(error.to_string(), "the future was not done within 1ms");
             })
             .unwrap();
         settle(event_loop);

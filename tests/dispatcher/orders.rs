@@ -1,4 +1,4 @@
-//! Calls in an order that no example shows.
+//! Calls in unusual orders.
 
 use std::cell::Cell;
 use std::io::{self, ErrorKind, Read, Write};
@@ -190,7 +190,7 @@ fn the_reply_that_announces_another_transport_leaves_although_the_peer_waits_for
     });
 }
 
-/// A transport that never takes a byte, and does not say so.
+/// A transport that never takes a byte, and never returns `WouldBlock`.
 struct Idle(UnixStream);
 
 impl Transport for Idle {

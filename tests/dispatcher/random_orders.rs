@@ -39,22 +39,22 @@ impl Random {
 struct Case {
     random: Random,
     record: RefCell<Vec<String>>,
-    /// The handler does nothing more than it must.
+    /// True once the handler does only what it must.
     calm: Cell<bool>,
     wants_read: Cell<bool>,
     wants_write: Cell<bool>,
     /// The bytes that the channel took, and the handler received.
     sent: RefCell<Vec<u8>>,
     received: RefCell<Vec<u8>>,
-    /// Some of the output may be lost.
+    /// True if some of the output may be lost.
     lossy: Cell<bool>,
-    /// The handler has closed the channel, by itself or by its id.
+    /// True if the handler has closed the channel, directly or by its id.
     closed: Cell<bool>,
     ended: Cell<bool>,
     close_begun: Cell<bool>,
-    /// There may be no room for what `handle_close` sends.
+    /// True if there may be no room for output of `handle_close`.
     sent_before_close: Cell<usize>,
-    /// A rule was broken.
+    /// True if a rule was broken.
     broken: Cell<bool>,
 }
 
@@ -381,7 +381,7 @@ fn play(backend: Backend, case: &Rc<Case>) {
         pass(event_loop);
     }
 
-    // Now the handler does what it should. The loop sleeps unless something is left to do.
+    // Now the handler works as intended. The loop sleeps unless something is left to do.
     case.note("calm");
     case.calm.set(true);
     case.wants_read.set(true);
@@ -415,7 +415,7 @@ fn play(backend: Backend, case: &Rc<Case>) {
         peer.read_some(case);
     }
     let was_open = peer.socket.take().is_some();
-    // What the handler should have done at the end of the input.
+    // The handler should have done this at the end of the input.
     if let Some(endpoint) = event_loop.endpoint_mut(id).filter(|e| e.input_ended()) {
         endpoint.close_after_eof();
     }

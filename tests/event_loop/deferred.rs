@@ -126,7 +126,7 @@ fn errors_and_panics_are_those_of_a_timer() {
         panics.request();
         let turn = || event_loop.turn(Some(Duration::ZERO)).map(drop);
         assert!(catch_unwind(AssertUnwindSafe(turn)).is_err());
-        // It is called again when it is requested again.
+        // The function is called again when it is requested again.
         panics.request();
         event_loop.turn(Some(Duration::ZERO)).unwrap();
         assert!(event_loop.is_stopping());

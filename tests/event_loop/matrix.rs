@@ -30,7 +30,7 @@ const ALL: [From; 5] = [
 
 type Act = Box<dyn FnOnce(&mut EventLoop) -> Result<()>>;
 
-/// Has `act` called once by a callback of that kind. Returns what has to live on for that.
+/// Has `act` called once by a callback of that kind. Returns the values that must live until then.
 fn schedule(event_loop: &mut EventLoop, from: From, act: Act) -> Option<UnixStream> {
     let act = event_loop.keep(Some(act));
     let call = move |event_loop: &mut EventLoop| match event_loop.take(act).flatten() {
@@ -80,8 +80,8 @@ fn ready(event_loop: &mut EventLoop) -> (Id, Rc<Seen>, UnixStream) {
     (id, seen, theirs)
 }
 
-/// For each kind of callback and each backend: `prepare` makes what the callback acts on, and
-/// returns the act and a check of what has come of it.
+/// For each kind of callback and each backend: `prepare` makes the objects that the callback acts
+/// on, and returns the act and a check of its effect.
 fn for_each_kind(prepare: impl Fn(&mut EventLoop) -> (Act, Check)) {
     for from in ALL {
         with_every_loop(|event_loop| {

@@ -11,7 +11,7 @@ use crate::common::programs::{ANY_PORT, Program, server, with_each_backend};
 
 const WORKERS: usize = 3;
 
-/// Starts the example, and reads which workers it has.
+/// Starts the example, and reads the pids of its workers.
 fn start(backend: fdloop::Backend) -> (Program, String, BTreeSet<String>) {
     let arguments = ["--workers", &WORKERS.to_string(), ANY_PORT];
     let (mut parent, address) = server("prefork", backend, &arguments);
@@ -25,7 +25,7 @@ fn started(parent: &mut Program) -> String {
     line.strip_prefix("worker ").unwrap().to_owned()
 }
 
-/// Connects, and checks that a worker echoes. Returns which.
+/// Connects, and checks that a worker echoes. Returns the worker's pid.
 fn connect(address: &str) -> (BufReader<TcpStream>, String) {
     let stream = TcpStream::connect(address).unwrap();
     stream.set_read_timeout(Some(PATIENCE)).unwrap();

@@ -1,4 +1,4 @@
-//! `record`: what it leaves on the screen, in the recording, and of the terminal.
+//! `record`: its screen, its recording, and the terminal afterwards.
 #![allow(clippy::print_stderr, reason = "a test says what it leaves out")]
 
 use std::fs::{self, File};
@@ -40,7 +40,7 @@ fn parsed(cast: &str) -> (Value, Vec<(f64, String, String)>) {
     (header, lines.map(event).collect())
 }
 
-/// All that was shown, by a recording.
+/// Everything that was shown, according to a recording.
 #[track_caller]
 fn shown(cast: &str) -> String {
     let (_, events) = parsed(cast);

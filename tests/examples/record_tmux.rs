@@ -10,7 +10,7 @@ use crate::common::TempDir;
 use crate::common::programs::{example, exists, with_each_backend};
 use fdloop::Backend;
 
-/// Far more than is ever needed.
+/// A time far longer than ever needed.
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A shell in a window of tmux, whose server is this test's own.
@@ -19,7 +19,7 @@ struct Window {
 }
 
 impl Window {
-    /// None, with a message, if a program that the test needs is missing.
+    /// Opens a window. Returns `None`, with a message, if a program that the test needs is missing.
     fn open(needs: &[&str]) -> Option<Self> {
         for program in ["tmux"].iter().chain(needs) {
             let argument = if *program == "tmux" {
@@ -28,7 +28,7 @@ impl Window {
                 "--version"
             };
             if !exists(program, argument) {
-                eprintln!("left out: there is no {program}");
+                eprintln!("left out: {program} is not installed");
                 return None;
             }
         }
@@ -179,7 +179,7 @@ fn a_shell_has_job_control_within_a_recording() {
         let Some(window) = Window::open(&[]) else {
             return;
         };
-        // What is typed is on the screen too, so it differs from what is waited for.
+        // Typed text is on the screen too, so it differs from the output that is waited for.
         window.record(backend, "env PS1='in''ner$ ' ENV= sh -i");
         window.wait_for("inner$");
         let job = "sh -c \"echo it sl''eeps; exec sleep 1000\"";

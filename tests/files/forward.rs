@@ -1,4 +1,4 @@
-//! Input that is passed on to another channel, within the kernel where that can be.
+//! Input that is passed on to another channel, within the kernel where possible.
 
 use std::cell::Cell;
 use std::fs::{self, File};
@@ -113,7 +113,7 @@ fn output(event_loop: &mut EventLoop, kind: Kind, len: usize, dir: &TempDir) -> 
     let read = move |mut reader: Box<dyn Read + Send>| -> Output {
         let thread = thread::spawn(move || {
             let mut data = vec![0; len];
-            // In pieces, so that there is no room at times. (A terminal's end is an error.)
+            // In pieces, so that the source is full at times. (A terminal's end is an error.)
             for piece in data.chunks_mut(3_000) {
                 reader.read_exact(piece).unwrap();
             }

@@ -99,7 +99,7 @@ fn a_number_that_is_another_files_by_now_is_found_and_gets_no_event() {
     // poll(2) would report this: it is not of the file that was added.
     other_peer.write_all(b"x").unwrap();
     find_lost(&mut poller, number);
-    // It is that file's again, for one who adds it.
+    // The number is of that file again, if it is added.
     poller.set(number, Interest::READABLE).unwrap();
     let expected = [Event::new(number, Readiness::READABLE)];
     assert_eq!(wait(&mut poller, PATIENCE), expected);
@@ -123,12 +123,12 @@ fn a_file_that_lives_on_in_a_duplicate_has_no_event_for_the_next_owner_of_its_nu
     let (other, mut other_peer) = UnixStream::pair().unwrap();
     close_behind(number);
     find_lost(&mut poller, number);
-    // The kernel still has the file, and no number by which it could be told to forget it.
+    // The kernel still has the file, and no number with which it could be removed.
     let other = duplicate_under(other, number);
     poller.set(number, Interest::READABLE).unwrap();
     peer.write_all(b"for the duplicate").unwrap();
     assert_quiet(&mut poller);
-    // Also after the poller has got rid of it.
+    // Also after the poller has made a new set.
     assert_quiet(&mut poller);
     other_peer.write_all(b"for the other").unwrap();
     let expected = [Event::new(number, Readiness::READABLE)];
@@ -164,7 +164,7 @@ fn a_file_that_epoll_refuses_is_found_when_its_number_is_closed() {
     for replaced in [false, true] {
         let file = OwnedFd::from(File::open("/dev/null").unwrap());
         let number = std::os::fd::IntoRawFd::into_raw_fd(file);
-        // Nothing that it could be ready for, so that the wait can sleep.
+        // The interest is in nothing that could be ready, so that the wait can sleep.
         poller.set(number, Interest::PRIORITY).unwrap();
         assert_quiet(&mut poller);
         let (other, _peer) = UnixStream::pair().unwrap();

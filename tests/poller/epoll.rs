@@ -1,4 +1,4 @@
-//! The poller over epoll(7): files that it refuses, and how many system calls it makes.
+//! The poller over epoll(7): files that the kernel refuses, and the number of system calls.
 #![cfg(with_epoll)]
 
 use std::fs::{self, File};
@@ -134,7 +134,7 @@ fn an_interest_that_changes_back_before_the_wait_takes_no_system_call() {
     traced(this_test!(), "epoll_ctl", toggle, |trace| {
         let count = |what| trace.matches(what).count();
         assert_eq!(count("EPOLL_CTL_ADD"), 1, "{trace}");
-        // There and back again, ten times. Checks tell the kernel what it knows.
+        // Ten changes and their reversals. Checks pass the kernel only data that it has.
         let writable = trace
             .lines()
             .filter(|line| line.contains("EPOLL_CTL_MOD") && line.contains("EPOLLOUT"))

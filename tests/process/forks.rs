@@ -85,13 +85,13 @@ fn fork_and_change() {
         let channel = Dispatcher::new(ours, probe).unwrap();
         let id = event_loop.add(channel).unwrap();
         settle(&mut event_loop);
-        // A child that ends its loop without a word, as one that is about to exit does.
+        // A child that closes its channels without `after_fork`, as one that is about to exit does.
         in_a_child(|| {
             seen.wants_write.set(true);
             let _ = event_loop.get_mut(id);
             event_loop.close_all(false).unwrap();
         });
-        // One that goes on, and serves the same socket and one of its own.
+        // A child that goes on, and serves the same socket and one of its own.
         in_a_child(|| {
             event_loop.after_fork().unwrap();
             let (own, mut peer) = UnixStream::pair().unwrap();
@@ -109,7 +109,7 @@ fn fork_and_change() {
         turn_until(&mut event_loop, "the parent reads", || {
             seen.received() == b"parent"
         });
-        // A child that was told nothing of the fork: what it adds wakes only itself.
+        // A child that does not call `after_fork`: channels that it adds wake only itself.
         in_a_child(|| {
             let (own, mut peer) = UnixStream::pair().unwrap();
             let (probe, own_seen) = Probe::new();

@@ -53,7 +53,7 @@ fn connect(event_loop: &mut EventLoop, seen: &Seen) {
     }
 }
 
-/// Makes passes until a time, at which nothing more is to be done for the moment.
+/// Makes passes until `end`, and a few more that do not wait.
 fn turn_until_time(event_loop: &mut EventLoop, clock: &Clock, end: Instant) {
     while clock.get() < end {
         event_loop.turn_until(Deadline::At(end)).unwrap();

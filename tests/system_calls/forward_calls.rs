@@ -9,7 +9,7 @@ use fdloop::{Backend, ChannelId, EventLoop, FileDispatcher, Handler, Io, Result,
 
 const BYTES: usize = 1 << 20;
 
-/// So that its calls can be told from others in a trace.
+/// Distinguishes its calls from others in a trace.
 const WORD: &[u8] = b"moved by the kernel ";
 
 struct Source(ChannelId<FileDispatcher<Sink>>);

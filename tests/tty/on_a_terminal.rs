@@ -150,7 +150,7 @@ fn is_raw(settings: &Termios) -> bool {
     !settings.local_flags.contains(LocalFlags::ICANON)
 }
 
-/// In the program: says which process it is.
+/// In the program: prints the id of the process.
 #[allow(clippy::print_stdout, reason = "it is the program's output")]
 pub fn say(text: &str) {
     println!("pid {}. {text}\r", std::process::id());

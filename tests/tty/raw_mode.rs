@@ -1,4 +1,4 @@
-//! Raw mode: whichever way the program goes, the terminal is put back.
+//! Raw mode: the terminal is put back on every way out of the program.
 
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -10,7 +10,7 @@ use crate::on_a_terminal::{OnATerminal, part, say, wait_for_the_end};
 use fdloop::{Pty, RawMode};
 use signal_hook::consts::{SIGABRT, SIGHUP, SIGINT, SIGQUIT, SIGTERM};
 
-/// Sets raw mode, and then goes out in the way of its part.
+/// Sets raw mode, and then ends in the way of its part.
 fn play(part: &str) {
     let raw = RawMode::new(io::stdin()).unwrap();
     say("in raw mode");
@@ -30,7 +30,7 @@ fn play(part: &str) {
     }
 }
 
-/// Plays a part to its end, and looks at the terminal.
+/// Plays a part to its end, and checks the terminal.
 #[track_caller]
 fn assert_put_back(test: &str, part: &str, signal: Option<(&str, i32)>, code: Option<i32>) {
     let mut program = OnATerminal::test(test, part);

@@ -40,7 +40,8 @@ impl Endpoint {
         };
         link.socket().ok_or_else(|| {
             let fd = self.fd;
-            let message = format!("cannot {action}: fd {fd} is not a socket, and only those can");
+            let message =
+                format!("cannot {action}: fd {fd} is not a socket, and only a socket can");
             Error::misuse(io::ErrorKind::Unsupported, message)
         })
     }

@@ -75,7 +75,7 @@ fn a_child_that_has_exited_before_is_reported() {
             // Nothing else is in the loop.
             event_loop.run().unwrap();
             exits.check(&[("zombie", End::Code(5))]);
-            // `Child` knows the status of one that was waited for.
+            // A `Child` that was waited for knows the status.
             let mut waited = shell("exit 6");
             waited.wait().unwrap();
             event_loop
@@ -108,7 +108,7 @@ fn children_that_exit_at_once_are_all_reported() {
                     .on_child_exit(child.id(), exits.recorder(child.id().to_string()))
                     .unwrap();
             }
-            // The loop looks when both have exited.
+            // The loop checks when both have exited.
             drop(ends);
             children
                 .iter()
@@ -204,7 +204,7 @@ fn a_callback_may_cancel_another_that_is_due() {
     });
 }
 
-/// Reaps a child that was left, if there is one.
+/// Reaps a child that was left, if any.
 fn reaped_one() -> bool {
     // SAFETY: null is permitted for the status.
     unsafe { libc::waitpid(-1, std::ptr::null_mut(), 0) > 0 }

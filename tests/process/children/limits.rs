@@ -39,7 +39,7 @@ fn a_child_takes_one_descriptor_at_most() {
 fn a_child_is_reported_when_no_descriptor_is_left_for_it() {
     in_own_process(this_test!(), || {
         with_every_loop(|event_loop| {
-            // What SIGCHLD needs.
+            // The descriptors that SIGCHLD needs.
             event_loop.on_signal(libc::SIGUSR1, |_, _| Ok(())).unwrap();
             let exits = Exits::default();
             let (child, stdin) = waiting(8);

@@ -193,7 +193,7 @@ fn a_storm_of_signals_is_one_call_for_each_look() {
                 command.args(["-c", STORM, "sh", &std::process::id().to_string()]);
                 command.spawn().unwrap()
             };
-            // The loop does not look meanwhile. Nothing blocks, and nothing is lost.
+            // The loop makes no pass meanwhile. Nothing blocks, and nothing is lost.
             let mut sender = start();
             assert!(sender.wait().unwrap().success());
             turn_once(event_loop);
@@ -203,7 +203,7 @@ fn a_storm_of_signals_is_one_call_for_each_look() {
             for (_, info) in called {
                 assert_eq!(info.sender().unwrap().pid(), sender.id());
             }
-            // It looks all the time.
+            // The loop makes passes all the time.
             let mut sender = start();
             let mut seen = Vec::new();
             turn_until(event_loop, "the storm ends", || {

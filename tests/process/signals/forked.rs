@@ -12,7 +12,7 @@ fn after_fork_parent_and_child_have_signals_of_their_own() {
             for (signal, name) in [(libc::SIGUSR1, "one"), (libc::SIGUSR2, "two")] {
                 event_loop.on_signal(signal, calls.recorder(name)).unwrap();
             }
-            // The parent's, which it has not looked at.
+            // The parent's, which the loop has not taken.
             raise(libc::SIGUSR1);
             in_a_child(|| {
                 // The child's own, from before it has a descriptor of its own.

@@ -17,7 +17,7 @@ fn further_signals_do_not_break_off_a_program_that_stops() {
             event_loop.call_later(Duration::ZERO, move |event_loop| {
                 raise(libc::SIGINT);
                 raise(libc::SIGTERM);
-                // The loop has looked when this is called, and stops after this pass.
+                // The loop has taken the signals when this is called, and stops after this pass.
                 event_loop.on_signal(libc::SIGTERM, move |event_loop, _| {
                     raise(libc::SIGINT);
                     *event_loop.state_mut(stopped).unwrap() += 1;
@@ -28,7 +28,7 @@ fn further_signals_do_not_break_off_a_program_that_stops() {
             event_loop.run().unwrap();
             assert_eq!(event_loop.ended_by(), Some(Ended::Stopped));
             assert_eq!(event_loop.state(stopped), Some(&1));
-            // While it puts things in order.
+            // While it cleans up.
             raise(libc::SIGTERM);
             raise(libc::SIGINT);
         });

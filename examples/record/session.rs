@@ -218,7 +218,7 @@ pub fn record(
             Ok(())
         })?;
     }
-    follow_size(&mut event_loop, command, cast)?;
+    follow_size(&mut event_loop, command, cast, size)?;
     event_loop.call_every(FLUSH, move |event_loop| match event_loop.state_mut(cast) {
         Some(cast) => cast.flush().map_err(cannot_record),
         None => Ok(()),
@@ -257,20 +257,39 @@ fn window_size() -> WindowSize {
     size.unwrap_or_default().or(SIZE)
 }
 
-/// Gives the command's terminal the size of the user's, and records it.
-fn follow_size(event_loop: &mut EventLoop, command: CommandId, cast: StateId<Cast>) -> Result<()> {
+/// Gives the command's terminal the size of the user's whenever that is no longer `known`.
+fn follow_size(
+    event_loop: &mut EventLoop,
+    command: CommandId,
+    cast: StateId<Cast>,
+    known: WindowSize,
+) -> Result<()> {
     if !is_tty(io::stdin()) {
         return Ok(());
     }
     event_loop.on_resize(io::stdin(), move |event_loop, size| {
-        let size = size.or(SIZE);
-        if let Some(terminal) = event_loop.get(command).and_then(|command| command.as_fd()) {
-            size.set(terminal)?;
-        }
-        match event_loop.state_mut(cast) {
-            Some(cast) => cast.resize(size).map_err(cannot_record),
-            None => Ok(()),
-        }
+        resize(event_loop, command, cast, size.or(SIZE))
     })?;
-    Ok(())
+    // A change before that was not reported.
+    let size = window_size();
+    if size == known {
+        return Ok(());
+    }
+    resize(event_loop, command, cast, size)
+}
+
+/// Gives the command's terminal a size, and records it.
+fn resize(
+    event_loop: &mut EventLoop,
+    command: CommandId,
+    cast: StateId<Cast>,
+    size: WindowSize,
+) -> Result<()> {
+    if let Some(terminal) = event_loop.get(command).and_then(|command| command.as_fd()) {
+        size.set(terminal)?;
+    }
+    match event_loop.state_mut(cast) {
+        Some(cast) => cast.resize(size).map_err(cannot_record),
+        None => Ok(()),
+    }
 }

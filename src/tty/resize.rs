@@ -43,13 +43,15 @@ impl EventLoop {
         mut act: impl FnMut(&mut Self, WindowSize) -> Result<()> + 'static,
     ) -> Result<SignalId> {
         let fd = terminal.as_fd();
-        let mut last = WindowSize::of(fd)?;
+        WindowSize::of(fd)?;
         let terminal = sys::fd::duplicate(fd)
             .map_err(|e| Error::system("follow the size of the window", Some(fd.as_raw_fd()), e))?;
+        // Not the size of now: it may change before the signal is caught, and then back.
+        let mut last = None;
         self.on_signal(libc::SIGWINCH, move |event_loop, _| {
             match WindowSize::of(&terminal) {
-                Ok(size) if size != last => {
-                    last = size;
+                Ok(size) if last != Some(size) => {
+                    last = Some(size);
                     act(event_loop, size)
                 }
                 _ => Ok(()),

@@ -16,9 +16,9 @@ use nix::sys::termios::{
 
 use super::PATIENCE;
 
-/// The settings of a terminal: those fields that every C library fills in. musl leaves others as
-/// they were.
-pub type Settings = (InputFlags, OutputFlags, ControlFlags, LocalFlags, Vec<u8>);
+/// The settings of a terminal: those that every C library fills in. musl leaves others as they
+/// were.
+pub type Settings = (InputFlags, OutputFlags, ControlFlags, LocalFlags, [u8; 4]);
 
 /// Returns the settings of a terminal.
 #[track_caller]
@@ -29,7 +29,7 @@ pub fn settings_of(terminal: impl AsFd) -> Settings {
         settings.output_flags,
         settings.control_flags,
         settings.local_flags,
-        settings.control_chars.to_vec(),
+        [libc::VMIN, libc::VTIME, libc::VINTR, libc::VSUSP].map(|at| settings.control_chars[at]),
     )
 }
 

@@ -30,12 +30,11 @@ bitflags! {
         ///
         /// # Platforms
         ///
-        /// epoll(7) reports it at once, and so does poll(2) on Linux, Android, OpenBSD and
-        /// illumos. On other systems,
-        /// and with select(2) on all, the poller calls poll(2) for it once a second: it is
-        /// reported up to a second late, and an idle loop wakes once a second as long as there
-        /// is such an interest. On Apple systems poll(2) does not report a hang-up by itself,
-        /// so this interest reports nothing.
+        /// epoll(7) reports it at once, and so does poll(2) on Linux, Android, OpenBSD and illumos.
+        /// On other systems, and with select(2) on all, the poller calls poll(2) for it once a
+        /// second: it is reported up to a second late, and an idle loop wakes once a second as long
+        /// as there is such an interest. On Apple systems poll(2) does not report a hang-up by
+        /// itself, so this interest reports nothing.
         const HANGUP = 1 << 3;
     }
 }
@@ -43,12 +42,12 @@ bitflags! {
 bitflags! {
     /// The conditions that a descriptor is ready for.
     ///
-    /// All backends report the same situation with the same flags, with one
-    /// exception. A hang-up or an error makes a descriptor readable, if it is waited
-    /// for as readable, since a read will not block and tells which it is; an error
-    /// makes it writable likewise. `HANGUP` and `ERROR` appear only where neither of
-    /// the first two flags can tell. For [`Interest::HANGUP`] all backends report
-    /// them; for other interests poll(2) and epoll(7) do, since select(2) cannot.
+    /// All backends report the same situation with the same flags, with one exception: for an
+    /// interest other than [`Interest::HANGUP`], only poll(2) and epoll(7) report `HANGUP` and
+    /// `ERROR`, since select(2) cannot. A hang-up or an error makes a descriptor readable if it is
+    /// waited for as readable, since a read will not block and returns the cause. An error makes it
+    /// writable likewise. `HANGUP` and `ERROR` appear only where neither of the first two flags can
+    /// report it.
     #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
     pub struct Readiness: u8 {
         /// A read will not block.

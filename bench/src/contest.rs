@@ -2,7 +2,7 @@
 
 use std::env;
 use std::error::Error;
-use std::io::{BufRead, BufReader};
+use std::io::{self, BufRead, BufReader};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdout, Command, Stdio};
@@ -166,20 +166,7 @@ impl Server {
 impl Server {
     /// Returns the nanoseconds of processor time that it has used.
     pub fn processor_time(&self) -> Result<f64, Box<dyn Error>> {
-        let mut clock = 0;
-        // SAFETY: the kernel writes one number to the exclusively borrowed variable.
-        let failed =
-            unsafe { libc::clock_getcpuclockid(self.child.id() as libc::pid_t, &mut clock) };
-        if failed != 0 {
-            return Err(std::io::Error::from_raw_os_error(failed).into());
-        }
-        // SAFETY: plain data, of which all zeros is a value.
-        let mut time: libc::timespec = unsafe { std::mem::zeroed() };
-        // SAFETY: as above.
-        if unsafe { libc::clock_gettime(clock, &mut time) } != 0 {
-            return Err(std::io::Error::last_os_error().into());
-        }
-        Ok(time.tv_sec as f64 * 1e9 + time.tv_nsec as f64)
+        Ok(processor_time(self.child.id())?)
     }
 
     /// Ends it with SIGTERM, and waits for that.
@@ -197,6 +184,23 @@ impl Drop for Server {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
+}
+
+/// Returns the nanoseconds of processor time that all threads of a process have used.
+pub fn processor_time(process: u32) -> io::Result<f64> {
+    let mut clock = 0;
+    // SAFETY: the kernel writes one number to the exclusively borrowed variable.
+    let failed = unsafe { libc::clock_getcpuclockid(process as libc::pid_t, &mut clock) };
+    if failed != 0 {
+        return Err(io::Error::from_raw_os_error(failed));
+    }
+    // SAFETY: plain data, of which all zeros is a value.
+    let mut time: libc::timespec = unsafe { std::mem::zeroed() };
+    // SAFETY: as above.
+    if unsafe { libc::clock_gettime(clock, &mut time) } != 0 {
+        return Err(io::Error::last_os_error());
+    }
+    Ok(time.tv_sec as f64 * 1e9 + time.tv_nsec as f64)
 }
 
 fn peers_of(program: &Path) -> Result<Vec<Contestant>, Box<dyn Error>> {
@@ -221,6 +225,16 @@ pub fn target_directory() -> Result<PathBuf, Box<dyn Error>> {
     Ok(directory
         .ok_or("this program is in no target directory")?
         .to_owned())
+}
+
+/// Builds an example of the main crate, with all its backends, into `release/examples`.
+pub fn build_example(name: &str) -> Result<(), Box<dyn Error>> {
+    let target = target_directory()?;
+    let target = target.to_str().ok_or("the target directory is not UTF-8")?;
+    let manifest = concat!(env!("CARGO_MANIFEST_DIR"), "/../Cargo.toml");
+    let build = ["build", "--release", "--quiet", "--features", "epoll"];
+    let place = ["--manifest-path", manifest, "--target-dir", target];
+    cargo(&[&build[..], &place, &["--example", name]].concat(), None)
 }
 
 /// Runs cargo.

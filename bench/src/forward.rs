@@ -4,7 +4,7 @@
 use std::error::Error;
 use std::io;
 use std::net::{TcpListener, TcpStream};
-use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
 use std::process::Command;
 use std::ptr;
 use std::thread;
@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::json;
 
-use crate::contest::{Contest, Server, cargo, on_measured_core, target_directory};
+use crate::contest::{Contest, Server, build_example, on_measured_core, target_directory};
 use crate::effort::Effort;
 use crate::report::{Goal, Report, Table, median, number};
 
@@ -29,7 +29,7 @@ pub fn run(_: &Contest, effort: &Effort) -> Result<Report, Box<dyn Error>> {
         Forwarder::Own("select"),
         Forwarder::Socat,
     ];
-    build_example()?;
+    build_example("port_forward")?;
     let mut rates: Vec<Vec<f64>> = vec![Vec::new(); forwarders.len()];
     for _ in 0..effort.rounds {
         for (forwarder, rates) in forwarders.iter().zip(&mut rates) {
@@ -110,18 +110,6 @@ impl Forwarder {
     }
 }
 
-fn build_example() -> Result<(), Box<dyn Error>> {
-    let target = target_directory()?;
-    let target = target.to_str().ok_or("the target directory is not UTF-8")?;
-    let manifest = concat!(env!("CARGO_MANIFEST_DIR"), "/../Cargo.toml");
-    let example = ["--example", "port_forward"];
-    let arguments = ["build", "--release", "--quiet", "--manifest-path", manifest];
-    cargo(
-        &[&arguments[..], &["--target-dir", target], &example].concat(),
-        None,
-    )
-}
-
 /// Bytes per second.
 fn rate(forwarder: &Forwarder, time: Duration) -> Result<f64, Box<dyn Error>> {
     let sink = TcpListener::bind("127.0.0.1:0")?;
@@ -152,9 +140,11 @@ fn connect(port: u16) -> io::Result<TcpStream> {
     }
 }
 
-/// Sends the same pages until the connection is gone, without copying them.
-fn send(stream: &TcpStream) -> io::Result<()> {
-    const PAGES: usize = 1 << 20;
+/// Bytes of the pages that are sent.
+pub const PAGES: usize = 1 << 20;
+
+/// Makes a file in memory, of zeros.
+pub fn pages() -> io::Result<OwnedFd> {
     // SAFETY: the name is a C string.
     let fd = unsafe { libc::memfd_create(c"pages".as_ptr(), libc::MFD_CLOEXEC) };
     if fd < 0 {
@@ -164,6 +154,12 @@ fn send(stream: &TcpStream) -> io::Result<()> {
     let pages = unsafe { OwnedFd::from_raw_fd(fd) };
     // SAFETY: as above.
     unsafe { libc::ftruncate(pages.as_raw_fd(), PAGES as libc::off_t) };
+    Ok(pages)
+}
+
+/// Sends the same pages until the connection is gone, without copying them.
+fn send(stream: &TcpStream) -> io::Result<()> {
+    let pages = pages()?;
     loop {
         let mut offset = 0;
         while (offset as usize) < PAGES {
@@ -199,20 +195,17 @@ fn receive(stream: &TcpStream, time: Duration) -> Result<f64, Box<dyn Error>> {
     let start = Instant::now();
     let mut received = 0;
     while start.elapsed() < time {
-        // SAFETY: with MSG_TRUNC, TCP drops the bytes, and writes to no buffer.
-        let n = unsafe {
-            libc::recv(
-                stream.as_raw_fd(),
-                ptr::null_mut(),
-                1 << 20,
-                libc::MSG_TRUNC,
-            )
-        };
-        match n {
-            1.. => received += n,
+        match discard(stream.as_raw_fd())? {
             0 => return Err("the forwarder has closed the connection".into()),
-            _ => return Err(io::Error::last_os_error().into()),
+            bytes => received += bytes,
         }
     }
     Ok(received as f64 / start.elapsed().as_secs_f64())
+}
+
+/// Receives from a TCP socket, without copying what comes. Returns its length.
+pub fn discard(socket: RawFd) -> io::Result<usize> {
+    // SAFETY: with MSG_TRUNC, TCP drops the bytes, and writes to no buffer.
+    let received = unsafe { libc::recv(socket, ptr::null_mut(), 1 << 20, libc::MSG_TRUNC) };
+    usize::try_from(received).map_err(|_| io::Error::last_os_error())
 }

@@ -117,6 +117,12 @@ pub fn describe(missing: &[String]) -> About {
         ("C compiler".to_owned(), env!("BENCH_CC").to_owned()),
         ("python3".to_owned(), first_line("python3", &["--version"])),
         ("socat".to_owned(), socat()),
+        ("haproxy".to_owned(), haproxy()),
+        ("nginx".to_owned(), nginx()),
+        (
+            "postfix".to_owned(),
+            first_line("postconf", &["-h", "mail_version"]),
+        ),
         (
             "valgrind".to_owned(),
             first_line("valgrind", &["--version"]),
@@ -145,6 +151,21 @@ fn socat() -> String {
     let text = String::from_utf8_lossy(&text).into_owned();
     let line = text.lines().find(|line| line.starts_with("socat version"));
     let version = line.and_then(|line| line.split(' ').nth(2));
+    version.unwrap_or_default().to_owned()
+}
+
+fn haproxy() -> String {
+    let line = first_line("haproxy", &["-v"]);
+    // `HAProxy version 2.6.12 2026/10/17 - https://haproxy.org/`
+    line.split(' ').nth(2).unwrap_or_default().to_owned()
+}
+
+/// It prints its version on stderr.
+fn nginx() -> String {
+    let output = Command::new("nginx").arg("-v").output();
+    let text = output.map(|output| output.stderr).unwrap_or_default();
+    let text = String::from_utf8_lossy(&text).into_owned();
+    let version = text.trim().rsplit('/').next();
     version.unwrap_or_default().to_owned()
 }
 

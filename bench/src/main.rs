@@ -11,9 +11,12 @@ mod forward;
 mod idle;
 mod instructions;
 mod machine;
+mod mail;
 mod memory;
 mod peers;
 mod plots;
+mod program;
+mod proxies;
 mod remote;
 mod report;
 mod ring;
@@ -41,6 +44,8 @@ and each part of it, as in `all` (with `--short` after it, as in `short`):
   forward        bytes per second through the example port_forward, beside socat
   memory         bytes of user space per idle connection
   idle           100,000 idle connections on one loop (not in `all`)
+  proxies        the example port_forward beside haproxy, nginx and socat (not in `all`)
+  mail           the example smtp_sink beside postfix's smtp-sink (not in `all`)
   calls          system calls per event (needs strace)
   instructions   user-space instructions per event (needs valgrind)
   timers         nanoseconds for a timer, beside other loops
@@ -64,8 +69,13 @@ const PARTS: &[(&str, Part)] = &[
     ("coroutines", coroutines::run),
 ];
 
-/// The parts that `all` leaves out: they need more descriptors than a process usually may have.
-const APART: &[(&str, Part)] = &[("idle", idle::run)];
+/// The parts that `all` leaves out: they need more descriptors than a process usually may have, or
+/// programs that are seldom installed.
+const APART: &[(&str, Part)] = &[
+    ("idle", idle::run),
+    ("proxies", proxies::run),
+    ("mail", mail::run),
+];
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = env::args().skip(1).collect();

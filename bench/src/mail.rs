@@ -126,28 +126,38 @@ pub fn run(_: &Contest, effort: &Effort) -> Result<Report, Box<dyn Error>> {
         effort.rounds
     ));
     build_example("smtp_sink")?;
-    let mut all: [[Vec<Cost>; CASES.len()]; Sink::ALL.len()] = Default::default();
+    let mut all: Vec<(Sink, [Vec<Cost>; CASES.len()])> = Vec::new();
+    for sink in Sink::ALL {
+        // One that is not installed, or does not listen, has no turns.
+        match listening(sink) {
+            Ok(_) => all.push((sink, Default::default())),
+            Err(error) => report.leave_out(&sink.name(), &*error),
+        }
+    }
     for round in 0..effort.rounds {
         for turn in 0..all.len() {
-            let index = (turn + round) % all.len();
-            let sink = Sink::ALL[index];
-            for (case, costs) in CASES.into_iter().zip(&mut all[index]) {
-                match measure(&source, sink, case, effort) {
+            let count = all.len();
+            let (sink, of_cases) = &mut all[(turn + round) % count];
+            for (case, costs) in CASES.into_iter().zip(of_cases) {
+                match measure(&source, *sink, case, effort) {
                     Ok(cost) => costs.push(cost),
-                    Err(error) => eprintln!("  {}, {}: {error}", sink.name(), case.name()),
+                    Err(error) => {
+                        let what = format!("{} with {}", sink.name(), case.name());
+                        report.leave_out(&what, &*error);
+                    }
                 }
             }
         }
     }
     let mut head = vec!["load".to_owned()];
-    for sink in Sink::ALL {
+    for (sink, _) in &all {
         head.extend([sink.name(), "CPU".to_owned()]);
     }
     let head: Vec<_> = head.iter().map(String::as_str).collect();
     let mut table = Table::new("", &head);
     for (index, case) in CASES.into_iter().enumerate() {
         let mut row = vec![case.name()];
-        for (sink, costs) in Sink::ALL.into_iter().zip(&all) {
+        for (sink, costs) in &all {
             let of =
                 |value: fn(&Cost) -> f64| -> Vec<_> { costs[index].iter().map(value).collect() };
             let (rates, processor) = (of(|cost| cost.rate), of(|cost| cost.processor));
@@ -173,10 +183,16 @@ pub fn run(_: &Contest, effort: &Effort) -> Result<Report, Box<dyn Error>> {
     Ok(report)
 }
 
-fn measure(source: &Path, sink: Sink, case: Case, effort: &Effort) -> Result<Cost, Box<dyn Error>> {
+/// Starts a server, and returns it with its port as soon as it listens.
+fn listening(sink: Sink) -> Result<(Program, u16), Box<dyn Error>> {
     let port = program::free_port()?;
     let mut server = sink.start(port)?;
-    drop(server.connect(port)?);
+    server.connect(port)?;
+    Ok((server, port))
+}
+
+fn measure(source: &Path, sink: Sink, case: Case, effort: &Effort) -> Result<Cost, Box<dyn Error>> {
+    let (server, port) = listening(sink)?;
     let messages = case.messages / if effort.short { 10 } else { 1 };
     // What it allocates for its first messages is not that of later ones.
     send(source, case, port, messages / 10)?;

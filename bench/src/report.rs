@@ -133,6 +133,16 @@ impl Report {
         }
     }
 
+    /// Says, once, on stderr and before the tables, that something is left out.
+    pub fn leave_out(&mut self, what: &str, error: &dyn Error) {
+        let what = format!("{what} is left out: ");
+        if !self.notes.iter().any(|note| note.starts_with(&what)) {
+            let note = format!("{what}{error}.");
+            eprintln!("  {note}");
+            self.notes.push(note);
+        }
+    }
+
     pub fn to_markdown(&self) -> String {
         let mut text = format!("## {}\n", self.title);
         for note in &self.notes {

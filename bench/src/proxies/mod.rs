@@ -78,16 +78,13 @@ pub fn run(_: &Contest, effort: &Effort) -> Result<Report, Box<dyn Error>> {
     build_example("port_forward")?;
     let mut all = Vec::new();
     for proxy in Proxy::ALL {
-        match proxy.program() {
-            Ok(_) => all.push(Turns {
+        // One that is not installed, or does not forward, has no turns.
+        match Way::start(proxy).and_then(|mut way| way.connect_shortly()) {
+            Ok(()) => all.push(Turns {
                 proxy,
                 of_cases: Case::all().map(|_| Vec::new()).collect(),
             }),
-            Err(error) => {
-                let note = format!("{} is left out: {error}.", proxy.name());
-                eprintln!("  {note}");
-                report.notes.push(note);
-            }
+            Err(error) => report.leave_out(&proxy.name(), &*error),
         }
     }
     for round in 0..effort.rounds {
@@ -98,7 +95,8 @@ pub fn run(_: &Contest, effort: &Effort) -> Result<Report, Box<dyn Error>> {
                 match measure(turns.proxy, case, effort) {
                     Ok(turn) => of_case.push(turn),
                     Err(error) => {
-                        eprintln!("  {}, {}: {error}", turns.proxy.name(), case.name());
+                        let what = format!("{} with {}", turns.proxy.name(), case.name());
+                        report.leave_out(&what, &*error);
                     }
                 }
             }

@@ -218,6 +218,8 @@ fn send(source: &Path, case: Case, port: u16, messages: usize) -> Result<(), Box
     }
     command.arg(format!("inet:127.0.0.1:{port}"));
     command.stdin(Stdio::null()).stdout(Stdio::null());
+    // Without a server, it would try for ever.
+    program::end_with_us(&mut command);
     let mut source = Source(command.spawn()?);
     let begin = Instant::now();
     loop {

@@ -67,15 +67,7 @@ impl Program {
         // SAFETY: the call takes numbers.
         unsafe { libc::prctl(libc::PR_SET_CHILD_SUBREAPER, 1) };
         let mut command = on_measured_core(command);
-        let die_with_parent = || {
-            // SAFETY: the call takes numbers.
-            match unsafe { libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL) } {
-                0 => Ok(()),
-                _ => Err(io::Error::last_os_error()),
-            }
-        };
-        // SAFETY: the closure makes one system call, which may be made between fork and exec.
-        unsafe { command.pre_exec(die_with_parent) };
+        end_with_us(&mut command);
         let errors = File::create(scratch.path().join("stderr"))?;
         command
             .process_group(0)
@@ -181,6 +173,19 @@ impl Stat {
             ticks_of_children: field(13)?.parse::<f64>()? + field(14)?.parse::<f64>()?,
         })
     }
+}
+
+/// Has the kernel kill a program if this one is killed.
+pub fn end_with_us(command: &mut Command) {
+    let die_with_parent = || {
+        // SAFETY: the call takes numbers.
+        match unsafe { libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL) } {
+            0 => Ok(()),
+            _ => Err(io::Error::last_os_error()),
+        }
+    };
+    // SAFETY: the closure makes one system call, which may be made between fork and exec.
+    unsafe { command.pre_exec(die_with_parent) };
 }
 
 /// Returns a port of the loopback interface that is free.

@@ -158,16 +158,34 @@ pub(crate) fn open_pty() -> io::Result<(OwnedFd, OwnedFd)> {
     Ok((master, terminal))
 }
 
-/// Makes `command` begin a session whose controlling terminal is its standard input.
+/// The signals of a terminal's keys and of its end, which a session of its own has a right to. A
+/// shell ignores some of them in programs that it runs in the background, and so does nohup(1).
+const SIGNALS_OF_A_SESSION: [libc::c_int; 7] = [
+    libc::SIGHUP,
+    libc::SIGINT,
+    libc::SIGQUIT,
+    libc::SIGTERM,
+    libc::SIGTSTP,
+    libc::SIGTTIN,
+    libc::SIGTTOU,
+];
+
+/// Makes `command` begin a session whose controlling terminal is its standard input, with the
+/// default dispositions of the signals that belong to a session.
 pub(crate) fn control_by_stdin(command: &mut Command) {
     let begin = || {
         // SAFETY: the call takes nothing.
         check(unsafe { libc::setsid() })?;
         // SAFETY: the request takes a number. Descriptor 0 is the terminal by now.
         check(unsafe { libc::ioctl(0, libc::TIOCSCTTY as _, 0) })?;
+        for signal in SIGNALS_OF_A_SESSION {
+            // SAFETY: the default action runs no code of the program's. The call cannot fail for
+            // these signals.
+            unsafe { libc::signal(signal, libc::SIG_DFL) };
+        }
         Ok(())
     };
-    // SAFETY: the closure runs between fork and exec. It makes two system calls, which are
+    // SAFETY: the closure runs between fork and exec. It makes system calls, which are
     // async-signal-safe, and allocates only the error of a failed one, which holds a number.
     unsafe { command.pre_exec(begin) };
 }

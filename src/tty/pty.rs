@@ -103,6 +103,9 @@ impl Pty {
     /// the master. The terminal is closed here, so that the master's input ends when the child
     /// and its descendants have closed it.
     ///
+    /// The child has the default dispositions of the signals that a terminal sends, also if this
+    /// process ignores them, as one does that was started by nohup(1).
+    ///
     /// When the last descriptor of the master is closed, the child's session gets SIGHUP.
     ///
     /// `command` cannot be used again: another child would have no terminal.

@@ -4,7 +4,9 @@ use std::fs::File;
 use std::io::{self, ErrorKind, Write};
 use std::process::{Command, Stdio};
 
-use crate::common::{Probe, fd_flags, settle, turn_until, turn_until_empty, with_every_loop};
+use crate::common::{
+    Probe, again, fd_flags, settle, this_test, turn_until, turn_until_empty, with_every_loop,
+};
 use fdloop::{FileDispatcher, Pty, Socket};
 use nix::fcntl::OFlag;
 
@@ -179,6 +181,37 @@ fn what_is_typed_reaches_the_program() {
         assert_eq!(seen.received(), b"hello\r\ngot hello\r\n");
         assert!(child.wait().unwrap().success());
     });
+}
+
+#[test]
+fn a_program_gets_the_signals_of_its_terminal_although_its_parent_ignores_them() {
+    // The shell starts this test again as nohup(1) would.
+    let script = "trap '' HUP INT QUIT TSTP; exec \"$@\"";
+    let mut command = Command::new("sh");
+    command.args(["-c", script, "sh"]);
+    let program = again(this_test!());
+    command.arg(program.get_program()).args(program.get_args());
+    if std::env::var_os("FDLOOP_IGNORING").is_some() {
+        let script = "grep SigIgn /proc/self/status || echo SigIgn: 0";
+        let (mut child, master) = Pty::open().unwrap().spawn(&mut sh(script)).unwrap();
+        let mut shown = Vec::new();
+        // EIO is the end.
+        let _ = io::Read::read_to_end(&mut File::from(master), &mut shown);
+        child.wait().unwrap();
+        let shown = String::from_utf8(shown).unwrap();
+        let (_, mask) = shown.trim().split_once(':').unwrap();
+        let mask = u64::from_str_radix(mask.trim(), 16).unwrap();
+        for signal in [libc::SIGHUP, libc::SIGINT, libc::SIGQUIT, libc::SIGTSTP] {
+            assert_eq!(mask >> (signal - 1) & 1, 0, "signal {signal}: {mask:x}");
+        }
+        return;
+    }
+    let output = command.env("FDLOOP_IGNORING", "1").output().unwrap();
+    let shown = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(
+        output.status.success() && shown.contains("1 passed"),
+        "{shown}"
+    );
 }
 
 #[test]

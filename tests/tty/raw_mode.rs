@@ -133,7 +133,11 @@ fn an_ignored_signal_stays_ignored() {
 /// The effects of the signals without a guard.
 fn dispositions() -> String {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
-    let masks = status.lines().filter(|line| line.starts_with("Sig"));
+    // Not SigQ, which counts the signals of all processes of the user.
+    let names = ["SigBlk:", "SigIgn:", "SigCgt:"];
+    let masks = status
+        .lines()
+        .filter(|line| names.iter().any(|name| line.starts_with(name)));
     masks.collect::<Vec<_>>().join("\n")
 }
 

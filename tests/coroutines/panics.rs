@@ -175,6 +175,10 @@ impl Drop for Runs {
 }
 
 #[test]
+#[allow(
+    clippy::missing_const_for_thread_local,
+    reason = "it is const, which the lint does not see where the system has no thread locals"
+)]
 fn a_waker_that_is_dropped_may_use_the_descriptor_that_it_waited_for() {
     thread_local! {
         static SHARED: RefCell<Option<Rc<Async<UnixStream>>>> = const { RefCell::new(None) };

@@ -2,9 +2,8 @@
 
 use std::cell::RefCell;
 use std::fs::File;
-use std::io::{self, IoSlice, Read, Write};
+use std::io::{self, IoSlice, Read};
 use std::net::UdpSocket;
-use std::os::fd::AsRawFd;
 use std::os::unix::net::UnixStream;
 use std::rc::Rc;
 use std::time::Duration;
@@ -346,23 +345,6 @@ fn a_connection_that_is_refused_says_so_and_the_next_address_is_tried() {
         let both = [nobody, listener.local_addr().unwrap()];
         handle.connect(&both[..]).await.unwrap();
         listener.accept().await.unwrap();
-    });
-}
-
-#[test]
-fn a_descriptor_can_leave_the_loop_and_another_can_use_its_number_at_once() {
-    in_every_loop(async |handle| {
-        let (one, mut two) = pair(&handle);
-        let mut socket = one.into_inner();
-        socket.write_all(b"out of the loop").unwrap();
-        two.read_exact(&mut [0; 15]).await.unwrap();
-        let mut one = Async::new(&handle, socket).unwrap();
-        let number = one.as_raw_fd();
-        one.write_all(b"x").await.unwrap();
-        two.read_exact(&mut [0]).await.unwrap();
-        drop(one);
-        let again = Async::new(&handle, UnixStream::pair().unwrap().0).unwrap();
-        assert_eq!(again.as_raw_fd(), number, "the lowest free one");
     });
 }
 

@@ -1,12 +1,16 @@
-//! Cancelled and dropped coroutines leave no descriptor open.
+//! Cancelled and dropped coroutines leave no descriptor open, and numbers are used again.
 
 use std::future::pending;
-use std::io::ErrorKind;
+use std::io::{ErrorKind, Write};
+use std::os::fd::AsRawFd;
+use std::os::unix::net::UnixStream;
 use std::time::Duration;
 
 use fdloop::{Async, EventLoop, Handle, Socket};
 use futures_lite::{AsyncReadExt, AsyncWriteExt};
 
+use crate::alone;
+use crate::common::with_every_loop;
 use crate::leaks::{nothing_leaks, open_descriptors};
 
 /// The states in which a task that owns descriptors may be cancelled.
@@ -92,5 +96,28 @@ fn a_descriptor_that_other_code_has_closed_fails_its_task_and_closes_no_other() 
         nix::unistd::close(number).unwrap();
         let kind = event_loop.block_on(task).unwrap();
         assert_eq!(kind, ErrorKind::NotConnected);
+    });
+}
+
+#[test]
+fn a_descriptor_can_leave_the_loop_and_another_can_use_its_number_at_once() {
+    let _alone = alone();
+    with_every_loop(|event_loop| {
+        let handle = event_loop.handle();
+        let used = event_loop.block_on(async move {
+            let (ours, theirs) = UnixStream::pair().unwrap();
+            let [one, mut two] = [ours, theirs].map(|end| Async::new(&handle, end).unwrap());
+            let mut socket = one.into_inner();
+            socket.write_all(b"out of the loop").unwrap();
+            two.read_exact(&mut [0; 15]).await.unwrap();
+            let mut one = Async::new(&handle, socket).unwrap();
+            let number = one.as_raw_fd();
+            AsyncWriteExt::write_all(&mut one, b"x").await.unwrap();
+            two.read_exact(&mut [0]).await.unwrap();
+            drop(one);
+            let again = Async::new(&handle, UnixStream::pair().unwrap().0).unwrap();
+            assert_eq!(again.as_raw_fd(), number, "the lowest free one");
+        });
+        used.unwrap();
     });
 }

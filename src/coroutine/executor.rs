@@ -1,15 +1,14 @@
 //! The executor: a queue of tasks that are to be polled, and the loop that it lends to them.
 //!
 //! Tasks are polled together, in a deferred function of the loop. A future has no reference to
-//! the loop that polls it, so meanwhile the loop is moved into a cell that futures reach through
-//! their handle, and back afterwards.
+//! the loop that polls it, so meanwhile the loop is lent to a place that futures reach through
+//! their handle.
 
 use std::any::Any;
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::io;
 use std::mem;
-use std::os::fd::RawFd;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::rc::Rc;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
@@ -23,7 +22,7 @@ use slab::Slab;
 use super::handle::MainWaker;
 use crate::error::{Error, Result};
 use crate::event_loop::{Deferred, EventLoop, Hold};
-use crate::poller::{Deadline, Event, Interest, Poller};
+use crate::sys::lend::{Lend, Refusal};
 
 /// The number of operations that a task may complete without waiting, before it must let others
 /// run.
@@ -62,9 +61,8 @@ impl Queue {
 /// The executor of a loop. The loop owns it; handles, tasks and what they wait for share it.
 pub(super) struct Executor {
     pub(super) queue: Arc<Queue>,
-    /// The loop while it is lent, and else a placeholder.
-    place: RefCell<EventLoop>,
-    lent: Cell<bool>,
+    /// The loop while futures are polled.
+    place: Lend<EventLoop>,
     /// True once the loop was dropped.
     gone: Cell<bool>,
     operations: RefCell<Vec<Operation>>,
@@ -96,48 +94,8 @@ impl Drop for Owner {
     }
 }
 
-/// A loop that is lent to the futures that are being polled.
-struct Lent<'a> {
-    executor: &'a Executor,
-    event_loop: &'a mut EventLoop,
-}
-
-impl<'a> Lent<'a> {
-    fn begin(executor: &'a Executor, event_loop: &'a mut EventLoop) -> Result<Self> {
-        match executor.place.try_borrow_mut() {
-            Ok(mut place) if !executor.lent.replace(true) => mem::swap(event_loop, &mut *place),
-            _ => return Err(Error::misuse(io::ErrorKind::Unsupported, NESTED)),
-        }
-        Ok(Self {
-            executor,
-            event_loop,
-        })
-    }
-}
-
-impl Drop for Lent<'_> {
-    fn drop(&mut self) {
-        // The loop is borrowed only within `with`, which has returned.
-        if let Ok(mut place) = self.executor.place.try_borrow_mut() {
-            mem::swap(self.event_loop, &mut *place);
-            self.executor.lent.set(false);
-        }
-    }
-}
-
-/// The poller of the placeholder, which no pass is made with.
-#[derive(Debug)]
-struct Nothing;
-
-impl Poller for Nothing {
-    fn set(&mut self, _: RawFd, _: Interest) -> io::Result<()> {
-        Ok(())
-    }
-
-    fn wait(&mut self, _: Deadline, _: &mut Vec<Event>) -> io::Result<()> {
-        Ok(())
-    }
-}
+const AWAY: &str = "a handle reaches its loop only while a future of that loop is polled: in a \
+                    handler use `io.event_loop()`, and outside the loop itself";
 
 const NESTED: &str = "the loop is lent to a function that is running: return from that first";
 
@@ -149,8 +107,7 @@ impl Executor {
         }
         let executor = Rc::new(Self {
             queue: Arc::default(),
-            place: RefCell::new(EventLoop::with_poller(Nothing)),
-            lent: Cell::new(false),
+            place: Lend::new(),
             gone: Cell::new(false),
             operations: RefCell::default(),
             tasks: RefCell::default(),
@@ -174,11 +131,23 @@ impl Executor {
 
     // --- polling ------------------------------------------------------------------
 
-    /// Performs the requested operations, and polls each woken task once. Tasks that are woken
-    /// meanwhile are polled in the next pass.
+    /// Polls the woken tasks. Tasks that are woken meanwhile are polled in the next pass.
     fn run(&self, event_loop: &mut EventLoop) -> Result<()> {
         let catches = event_loop.catches_panics();
-        let lent = Lent::begin(self, event_loop)?;
+        let panic = self.lend_to(event_loop, || self.run_tasks(catches))?;
+        if let Some(payload) = panic {
+            resume_unwind(payload);
+        }
+        if self.is_main_woken() {
+            // The loop must not wait before that future is polled.
+            self.queue.request();
+        }
+        Ok(())
+    }
+
+    /// Performs the requested operations, and polls each woken task once. Returns a panic that must
+    /// leave the loop; the tasks that are left are then in the queue again.
+    fn run_tasks(&self, catches: bool) -> Option<Box<dyn Any + Send>> {
         self.perform_all();
         let mut batch = self.spare.take();
         mem::swap(&mut *self.queue.lock(), &mut batch);
@@ -195,7 +164,6 @@ impl Executor {
         }
         self.perform_all();
         panic = panic.or_else(|| self.take_panic(catches));
-        drop(lent);
         if panic.is_some() {
             // Dropping the loop looks for each woken task in the queue.
             let mut queue = self.queue.lock();
@@ -205,24 +173,8 @@ impl Executor {
             drop(queue);
             self.queue.request();
         }
-        if self.gone.get() {
-            // A task has dropped its own loop, or put another one in its place.
-            self.shut_down();
-        }
-        if let Some(payload) = panic {
-            resume_unwind(payload);
-        }
         self.spare.replace(batch);
-        if self
-            .main
-            .borrow()
-            .as_ref()
-            .is_some_and(|main| main.is_woken())
-        {
-            // The loop must not wait before that future is polled.
-            self.queue.request();
-        }
-        Ok(())
+        panic
     }
 
     /// Calls `poll` while futures can reach the loop.
@@ -232,15 +184,30 @@ impl Executor {
         poll: impl FnOnce() -> R,
     ) -> Result<R> {
         let catches = event_loop.catches_panics();
-        let lent = Lent::begin(self, event_loop)?;
-        self.budget.set(BUDGET);
-        let result = poll();
-        self.perform_all();
-        drop(lent);
+        let result = self.lend_to(event_loop, || {
+            self.budget.set(BUDGET);
+            let result = poll();
+            self.perform_all();
+            result
+        })?;
         match self.take_panic(catches) {
             Some(payload) => resume_unwind(payload),
             None => Ok(result),
         }
+    }
+
+    fn lend_to<R>(&self, event_loop: &mut EventLoop, act: impl FnOnce() -> R) -> Result<R> {
+        let lent = self.place.lend(event_loop, act);
+        if self.gone.get() {
+            // A future has dropped its own loop, or put another one in its place.
+            self.shut_down();
+        }
+        lent.map_err(|_| Error::misuse(io::ErrorKind::Unsupported, NESTED))
+    }
+
+    fn is_main_woken(&self) -> bool {
+        let main = self.main.borrow();
+        main.as_ref().is_some_and(|main| main.is_woken())
     }
 
     /// Takes the panic of a task or an operation, which is logged instead if the loop catches it.
@@ -285,15 +252,13 @@ impl Executor {
         if self.gone.get() {
             return Err(gone());
         }
-        match self.place.try_borrow_mut() {
-            Ok(mut event_loop) if self.lent.get() => Ok(act(&mut event_loop)),
-            Ok(_) => Err(Error::misuse(
-                io::ErrorKind::Unsupported,
-                "a handle reaches its loop only while a future of that loop is polled: in a \
-                 handler use `io.event_loop()`, and outside the loop itself",
-            )),
-            Err(_) => Err(Error::misuse(io::ErrorKind::Unsupported, NESTED)),
-        }
+        self.place.reach(act).map_err(|refusal| {
+            let message = match refusal {
+                Refusal::Empty => AWAY,
+                Refusal::Busy => NESTED,
+            };
+            Error::misuse(io::ErrorKind::Unsupported, message)
+        })
     }
 
     /// Calls `act` with the loop, now or before the next wait. Drops it if the loop is gone.
@@ -301,13 +266,16 @@ impl Executor {
         if self.gone.get() {
             return;
         }
-        if let Ok(mut event_loop) = self.place.try_borrow_mut() {
-            if self.lent.get() {
-                return act(&mut event_loop);
+        let mut act = Some(act);
+        let _ = self.place.reach(|event_loop| {
+            if let Some(act) = act.take() {
+                act(event_loop);
             }
+        });
+        if let Some(act) = act {
+            self.operations.borrow_mut().push(Box::new(act));
+            self.queue.request();
         }
-        self.operations.borrow_mut().push(Box::new(act));
-        self.queue.request();
     }
 
     /// Performs the requested operations. One may drop a value of the program's, whose destructor
@@ -367,7 +335,7 @@ impl Executor {
 
     /// Drops the futures of all tasks. Each leaves the table when it is dropped.
     fn shut_down(&self) {
-        if self.lent.get() {
+        if self.place.is_lent() {
             // The running task, which has dropped the loop, does this when it returns.
             return;
         }

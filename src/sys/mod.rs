@@ -1,8 +1,8 @@
 //! The system calls, and the only `unsafe` code of the crate.
 //!
 //! Functions here are thin: they take safe types, make one call, and turn the result into an
-//! `io::Result`. The layers above decide what a result means. A hint to the processor and a
-//! function without a box are here too, since both need `unsafe`.
+//! `io::Result`. The layers above decide what a result means. A hint to the processor, a function
+//! without a box and a place for a value that is lent are here too, since they need `unsafe`.
 #![allow(unsafe_code)]
 
 pub(crate) mod address;
@@ -12,6 +12,8 @@ pub(crate) mod deadline;
 #[cfg(with_epoll)]
 pub(crate) mod epoll;
 pub(crate) mod fd;
+#[cfg(feature = "coroutines")]
+pub(crate) mod lend;
 pub(crate) mod once;
 pub(crate) mod poll;
 pub(crate) mod prefetch;

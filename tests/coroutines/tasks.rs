@@ -335,6 +335,29 @@ fn a_task_may_put_another_loop_in_the_place_of_its_own() {
 }
 
 #[test]
+fn a_future_of_block_on_that_drops_its_loop_takes_the_tasks_with_it() {
+    on_every_backend(|backend| {
+        let mut event_loop = EventLoop::with_backend(backend).unwrap();
+        let handle = event_loop.handle();
+        let alive = Alive::default();
+        let living = alive.one();
+        let task = event_loop.spawn(async move {
+            let _living = living;
+            pending::<()>().await;
+        });
+        let output = event_loop.block_on(async move {
+            let other = EventLoop::with_backend(backend).unwrap();
+            let own = handle.with(|event_loop| std::mem::replace(event_loop, other));
+            drop(own.unwrap());
+            handle.with(|_| ()).unwrap_err().kind()
+        });
+        assert_eq!(output.unwrap(), io::ErrorKind::BrokenPipe);
+        assert_eq!(alive.count(), 0);
+        assert!(task.is_finished());
+    });
+}
+
+#[test]
 fn within_with_handles_do_not_reach_the_loop_a_second_time() {
     with_every_loop(|event_loop| {
         let handle = event_loop.handle();

@@ -46,8 +46,14 @@ impl Queue {
 
     /// Queues a task for the loop to poll.
     pub(super) fn push(&self, task: Runnable) {
-        self.lock().push_back(task);
-        self.request();
+        let mut ready = self.lock();
+        let first = ready.is_empty();
+        ready.push_back(task);
+        drop(ready);
+        // Else the call that has put the first task there requests this.
+        if first {
+            self.request();
+        }
     }
 
     /// Has the loop call the executor.
@@ -72,12 +78,12 @@ pub(super) struct Executor {
     counted: Cell<usize>,
     hold: RefCell<Option<Hold>>,
     /// The panic of the task that is being polled.
-    panic: RefCell<Option<Box<dyn Any + Send>>>,
+    panic: Cell<Option<Box<dyn Any + Send>>>,
     budget: Cell<u32>,
     /// The waker of the future of `block_on`, which is polled before each pass.
     pub(super) main: RefCell<Option<Arc<MainWaker>>>,
-    /// Kept for its memory; empty between calls.
-    spare: RefCell<VecDeque<Runnable>>,
+    /// The tasks that are polled in this pass. Empty between passes.
+    batch: RefCell<VecDeque<Runnable>>,
 }
 
 /// The loop's reference to its executor.
@@ -113,10 +119,10 @@ impl Executor {
             tasks: RefCell::default(),
             counted: Cell::new(0),
             hold: RefCell::default(),
-            panic: RefCell::default(),
+            panic: Cell::default(),
             budget: Cell::new(BUDGET),
             main: RefCell::default(),
-            spare: RefCell::default(),
+            batch: RefCell::default(),
         });
         let weak = Rc::downgrade(&executor);
         let deferred = event_loop.defer(move |event_loop| match weak.upgrade() {
@@ -149,11 +155,10 @@ impl Executor {
     /// leave the loop; the tasks that are left are then in the queue again.
     fn run_tasks(&self, catches: bool) -> Option<Box<dyn Any + Send>> {
         self.perform_all();
-        let mut batch = self.spare.take();
-        mem::swap(&mut *self.queue.lock(), &mut batch);
+        mem::swap(&mut *self.queue.lock(), &mut *self.batch.borrow_mut());
         let mut panic = self.take_panic(catches);
         while panic.is_none() {
-            let Some(task) = batch.pop_front() else {
+            let Some(task) = self.next_task() else {
                 break;
             };
             self.budget.set(BUDGET);
@@ -167,14 +172,17 @@ impl Executor {
         if panic.is_some() {
             // Dropping the loop looks for each woken task in the queue.
             let mut queue = self.queue.lock();
-            while let Some(task) = batch.pop_back() {
+            while let Some(task) = self.batch.borrow_mut().pop_back() {
                 queue.push_front(task);
             }
             drop(queue);
             self.queue.request();
         }
-        self.spare.replace(batch);
         panic
+    }
+
+    fn next_task(&self) -> Option<Runnable> {
+        self.batch.borrow_mut().pop_front()
     }
 
     /// Calls `poll` while futures can reach the loop.
@@ -222,7 +230,7 @@ impl Executor {
 
     /// Records the panic of the task that is being polled.
     pub(super) fn panicked(&self, payload: Box<dyn Any + Send>) {
-        self.panic.replace(Some(payload));
+        self.panic.set(Some(payload));
     }
 
     /// Counts an operation that can be completed without waiting. Returns false once in a while:
@@ -281,6 +289,9 @@ impl Executor {
     /// Performs the requested operations. One may drop a value of the program's, whose destructor
     /// may panic: the other operations are performed nevertheless.
     fn perform_all(&self) {
+        if self.operations.borrow().is_empty() {
+            return;
+        }
         let operations = mem::take(&mut *self.operations.borrow_mut());
         for operation in operations {
             match catch_unwind(AssertUnwindSafe(|| self.with(operation))) {

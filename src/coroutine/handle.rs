@@ -268,7 +268,7 @@ impl EventLoop {
         let mut output = None;
         let mut failure = None;
         self.run_until(|event_loop| {
-            if main.woken.swap(false, Ordering::AcqRel) {
+            if main.is_woken() && main.woken.swap(false, Ordering::AcqRel) {
                 let mut cx = Context::from_waker(&waker);
                 let polled = executor.lend(event_loop, || future.as_mut().poll(&mut cx));
                 match polled {

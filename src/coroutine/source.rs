@@ -61,6 +61,10 @@ impl Direction {
     /// Wakes all waiting futures. Returns true if there were any.
     fn wake(&self) -> bool {
         self.ready.set(true);
+        if let Some(waker) = self.take_only() {
+            waker.wake();
+            return true;
+        }
         let mut waiting = self.waiting.take();
         let any = !waiting.is_empty();
         for (_, waker) in waiting.drain(..) {
@@ -72,6 +76,16 @@ impl Direction {
             *place = waiting;
         }
         any
+    }
+
+    /// Takes the waker if there is one alone, as mostly.
+    #[inline]
+    fn take_only(&self) -> Option<Waker> {
+        let mut waiting = self.waiting.borrow_mut();
+        match waiting.len() {
+            1 => waiting.pop().map(|(_, waker)| waker),
+            _ => None,
+        }
     }
 
     /// Adds a waker. A waker with the same key is replaced; for [`Key::POLL`], one of the same

@@ -292,6 +292,7 @@ impl Calls<'_> {
     /// Makes a call that moves at most `size` bytes. After one that moved less, the next would
     /// block: waiting for the descriptor first saves that system call. The end of file is not
     /// short.
+    #[inline(always)]
     fn poll(
         &self,
         side: Side,
@@ -414,6 +415,7 @@ impl Future for Event<'_> {
 }
 
 impl<T: Read> AsyncRead for Async<T> {
+    #[inline]
     fn poll_read(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -457,6 +459,7 @@ where
 }
 
 impl<T: Write> AsyncWrite for Async<T> {
+    #[inline]
     fn poll_write(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,

@@ -274,6 +274,7 @@ impl Source {
     }
 
     /// Has the waker called at the next event.
+    #[inline(never)]
     pub(super) fn wait_for(&self, side: Side, key: Key, waker: &Waker) {
         self.direction(side).add(key, waker);
         let interest = side.interest();
@@ -297,6 +298,8 @@ impl Source {
     }
 
     /// Waits until a call may succeed.
+    // This and `poll_call` are inlined, since each return after a system call is mispredicted.
+    #[inline(always)]
     pub(super) fn poll_ready(
         &self,
         side: Side,
@@ -318,6 +321,7 @@ impl Source {
     }
 
     /// Makes a call whenever it may succeed, until it returns something other than `WouldBlock`.
+    #[inline(always)]
     pub(super) fn poll_call<R>(
         &self,
         side: Side,

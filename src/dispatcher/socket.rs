@@ -361,6 +361,7 @@ impl Socket {
 
 /// A call that would block returns an error of kind `WouldBlock`.
 impl Read for Socket {
+    #[inline]
     fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
         self.recv(buf)
     }
@@ -369,6 +370,7 @@ impl Read for Socket {
 /// A call that would block returns an error of kind `WouldBlock`. One on a broken connection fails
 /// with `BrokenPipe`, and raises no SIGPIPE.
 impl Write for Socket {
+    #[inline]
     fn write(&mut self, data: &[u8]) -> io::Result<usize> {
         self.send(data)
     }

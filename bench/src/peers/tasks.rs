@@ -11,10 +11,11 @@ use smol::LocalExecutor;
 use super::{Call, Peer, Result};
 
 /// The servers that are compared.
-pub const NAMES: [&str; 6] = [
+pub const NAMES: [&str; 7] = [
     "fdloop/poll",
     "coroutines/select",
     "coroutines/poll",
+    "coroutines/epoll",
     "async-io/epoll",
     "smol/epoll",
     "tokio/epoll",
@@ -27,6 +28,9 @@ pub const SERVERS: &[Peer] = &[
     }),
     server("coroutines/poll", Call::Poll, |listener| {
         own(listener, Backend::Poll)
+    }),
+    server("coroutines/epoll", Call::Epoll, |listener| {
+        own(listener, Backend::Epoll)
     }),
     server("async-io/epoll", Call::Epoll, async_io),
     server("smol/epoll", Call::Epoll, smol),
@@ -114,6 +118,9 @@ pub const BYTES: &[(&str, Fill)] = &[
     }),
     ("coroutines/poll", |streams| {
         fill_own(streams, Backend::Poll)
+    }),
+    ("coroutines/epoll", |streams| {
+        fill_own(streams, Backend::Epoll)
     }),
     ("async-io/epoll", fill_async_io),
     ("tokio/epoll", fill_tokio),

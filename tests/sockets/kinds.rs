@@ -214,6 +214,28 @@ fn abort_resets_a_tcp_connection() {
     });
 }
 
+#[test]
+fn a_channel_that_resets_on_close_does_so_when_its_output_is_written() {
+    with_every_loop(|event_loop| {
+        let listener = TcpListener::bind(LOCAL).unwrap();
+        let mut theirs = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        let (ours, _) = listener.accept().unwrap();
+        let (probe, seen) = Probe::new();
+        let mut channel = DispatcherWithSend::new(ours, probe).unwrap();
+        channel.reset_on_close();
+        channel.send(b"hello").unwrap();
+        let id = event_loop.add(channel).unwrap();
+        settle(event_loop);
+        theirs.read_exact(&mut [0; 5]).unwrap();
+        assert!(event_loop.contains(id));
+        event_loop.get_mut(id).unwrap().close_when_done();
+        turn_until_empty(event_loop);
+        assert_eq!(seen.count("close"), 1);
+        let error = theirs.read(&mut [0; 16]).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::ConnectionReset);
+    });
+}
+
 /// Scrambles what goes through a socket, as a cipher would.
 struct Scrambled(UnixStream);
 

@@ -139,10 +139,41 @@ impl Endpoint {
     /// output is discarded. A transport that cannot
     /// [reset](crate::Transport::reset_on_close) the connection is only closed.
     pub fn abort(&mut self) {
+        self.reset_on_close();
+        self.close_now();
+    }
+
+    /// Makes the end of the channel reset the connection, whatever ends it. Before
+    /// [`close_when_done`](Endpoint::close_when_done), the peer gets the pending output and then
+    /// ECONNRESET, as far as the system still delivers output before a reset. A transport that
+    /// cannot [reset](crate::Transport::reset_on_close) the connection is only closed. See
+    /// `SO_LINGER` in socket(7).
+    ///
+    /// ```
+    /// # #[cfg(feature = "sim")] {
+    /// use fdloop::{DispatcherWithSend, Handler, sim::{End, World}};
+    ///
+    /// struct Quiet;
+    /// impl Handler for Quiet {}
+    ///
+    /// let world = World::with_seed(0);
+    /// let (stream, peer) = world.pair();
+    /// let mut channel = DispatcherWithSend::over(stream, Quiet);
+    /// channel.send(b"the rest is missing")?;
+    /// channel.reset_on_close();
+    /// channel.close_when_done();
+    /// let mut event_loop = world.event_loop();
+    /// event_loop.add(channel)?;
+    /// world.run(&mut event_loop)?;
+    /// assert_eq!(peer.received(), b"the rest is missing");
+    /// assert_eq!(peer.end(), Some(End::Reset));
+    /// # }
+    /// # Ok::<(), fdloop::Error>(())
+    /// ```
+    pub fn reset_on_close(&mut self) {
         if let Some(link) = &mut self.link {
             link.reset_on_close();
         }
-        self.close_now();
     }
 
     /// Ends the channel because of `error`: `handle_close` is called next, with `error` as

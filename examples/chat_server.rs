@@ -1,8 +1,8 @@
 //! A chat room: each line that a member sends goes to all others.
 //!
 //! Each connection is an [`AsyncChat`] that cuts its input into lines. The listener's handler is
-//! the room. It keeps the [`ChannelId`] of each member, and each member has the listener's, so that
-//! handlers reach each other through the loop.
+//! the room. It keeps the [`AnyId`] of each member, and each member has the listener's [`ChannelId`],
+//! so that handlers reach each other through the loop.
 //!
 //! - A member that does not read would make its pending output grow without bound. It is dropped
 //!   at a limit, and the others go on.
@@ -23,8 +23,8 @@ use std::time::Duration;
 
 use common::{Arguments, Failure};
 use fdloop::{
-    Address, AsyncChat, ChannelId, ChatHandler, ChatIo, Dispatcher, Endpoint, Error, EventLoop,
-    Handler, Io, Result, Socket,
+    Address, AnyId, AsyncChat, ChannelId, ChatHandler, ChatIo, Dispatcher, Endpoint, Error,
+    EventLoop, Handler, Io, Result, Socket,
 };
 
 const USAGE: &str = "\
@@ -50,12 +50,11 @@ const NICK_LIMIT: usize = 16;
 const IN_BUFFER_SIZE: usize = 4096;
 
 type RoomId = ChannelId<Dispatcher<Room>>;
-type MemberId = ChannelId<AsyncChat<Member>>;
 
 /// The listener's handler: the room and its members.
 pub(crate) struct Room {
     /// In the order in which they came.
-    members: Vec<(String, MemberId)>,
+    members: Vec<(String, AnyId)>,
     timeout: Option<Duration>,
 }
 
@@ -74,43 +73,39 @@ impl Room {
         self.members.iter().map(|(nick, _)| nick.as_str()).collect()
     }
 
-    /// Lets a connection in. The tests do so without a socket.
-    pub(crate) fn open_door(
+    /// Lets a connection in. The tests do so without a socket, and with a handler around a member.
+    pub(crate) fn open_door<H: ChatHandler + 'static>(
         &self,
         event_loop: &mut EventLoop,
-        mut chat: AsyncChat<Member>,
-    ) -> Result<()> {
-        // The channel whose handler runs is the listener.
-        chat.handler_mut().room = event_loop.serving();
+        mut chat: AsyncChat<H>,
+    ) -> Result<AnyId> {
         chat.set_terminator("\n");
         chat.set_limit(LINE_LIMIT);
         chat.set_in_buffer_size(IN_BUFFER_SIZE);
         chat.set_timeout(self.timeout);
         chat.push("* welcome; what is your nickname?\n")?;
-        event_loop.add(chat)?;
-        Ok(())
+        Ok(event_loop.add(chat)?.into())
     }
 }
 
 impl Handler for Room {
     // An error here costs one connection and is logged.
     fn handle_accepted(&mut self, io: &mut Io<'_>, socket: Socket, _: Address) -> Result<()> {
-        let chat = AsyncChat::new(socket, Member::default())?;
-        self.open_door(io.event_loop(), chat)
+        // The channel whose handler runs is the listener.
+        let member = Member::new(io.event_loop().serving());
+        self.open_door(io.event_loop(), AsyncChat::new(socket, member)?)?;
+        Ok(())
     }
 }
 
 /// A connection.
-#[derive(Default)]
 pub(crate) struct Member {
     room: Option<RoomId>,
     stage: Stage,
 }
 
-#[derive(Default)]
 enum Stage {
     /// It has no name yet, and is not in the room.
-    #[default]
     Nameless,
     /// It is in the room, under this name.
     Named(String),
@@ -119,6 +114,11 @@ enum Stage {
 }
 
 impl Member {
+    pub(crate) fn new(room: Option<RoomId>) -> Self {
+        let stage = Stage::Nameless;
+        Self { room, stage }
+    }
+
     /// Returns the room, which exists as long as the program serves.
     fn room<'a>(&self, io: &'a mut ChatIo<'_>) -> Option<&'a mut Room> {
         let listener = io.event_loop().get_mut(self.room?)?;
@@ -131,8 +131,8 @@ impl Member {
         let Some(room) = self.room(io) else { return };
         let ids: Vec<_> = room.members.iter().map(|(_, id)| *id).collect();
         for id in ids {
-            if let Some(chat) = io.event_loop().get_mut(id) {
-                tell(chat, line);
+            if let Some(member) = io.event_loop().endpoint_mut(id) {
+                tell(member, line);
             }
         }
     }
@@ -142,10 +142,8 @@ impl Member {
         if let Err(objection) = self.may_be_called(io, &nick) {
             return tell(io, &format!("{objection}; what is your nickname?"));
         }
-        let id = io.event_loop().serving();
-        let (Some(room), Some(id)) = (self.room(io), id) else {
-            return;
-        };
+        let id = io.id();
+        let Some(room) = self.room(io) else { return };
         let others = room.nicks().join(", ");
         room.members.push((nick.clone(), id));
         match others.as_str() {
@@ -199,9 +197,9 @@ impl Member {
                 return tell(io, &format!("{objection}; say /nick NAME"));
             }
         }
-        let id = io.event_loop().serving();
+        let id = io.id();
         if let Some(room) = self.room(io) {
-            if let Some(entry) = room.members.iter_mut().find(|(_, of)| Some(*of) == id) {
+            if let Some(entry) = room.members.iter_mut().find(|(_, of)| *of == id) {
                 entry.0 = new.to_owned();
             }
         }
@@ -212,11 +210,11 @@ impl Member {
 
     /// Leaves the room, if it is in there.
     fn leave(&mut self, io: &mut ChatIo<'_>, how: &str) {
-        let id = io.event_loop().serving();
+        let id = io.id();
         let stage = std::mem::replace(&mut self.stage, Stage::Leaving);
         if let Stage::Named(nick) = stage {
             if let Some(room) = self.room(io) {
-                room.members.retain(|(_, of)| Some(*of) != id);
+                room.members.retain(|(_, of)| *of != id);
             }
             self.announce(io, &format!("* {nick} {how}"));
         }
@@ -274,6 +272,10 @@ impl ChatHandler for Member {
 
 /// Sends a line to a member, or drops the member if it does not read.
 fn tell(member: &mut Endpoint, line: &str) {
+    if member.will_close() {
+        // It leaves. Nothing is buffered any more, so that the line might be cut.
+        return;
+    }
     if let Err(error) = try_to_tell(member, line) {
         // The member may be another than the one whose handler runs.
         member.fail(error);

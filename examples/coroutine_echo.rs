@@ -17,8 +17,8 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use common::{Arguments, Failure};
-use fdloop::{Async, Error, EventLoop, Handle, Listener, Socket};
-use futures_lite::{AsyncReadExt, AsyncWriteExt};
+use fdloop::{Error, EventLoop, Handle, Listener};
+use futures_lite::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 
 const USAGE: &str = "\
 usage: coroutine_echo [--backend select|poll|epoll] [--timeout SECONDS] [ADDR]
@@ -76,9 +76,9 @@ async fn serve(
 }
 
 /// Sends back what a client sends, until it has half-closed.
-async fn echo(
+pub(crate) async fn echo(
     handle: &Handle,
-    mut stream: Async<Socket>,
+    mut stream: impl AsyncRead + AsyncWrite + Unpin,
     timeout: Option<Duration>,
 ) -> Result<(), Error> {
     let mut buf = vec![0; CHUNK];

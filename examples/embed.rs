@@ -170,7 +170,7 @@ impl Handler for Server {
     }
 }
 
-struct Echo;
+pub(crate) struct Echo;
 
 impl Handler for Echo {
     fn handle_read(&mut self, io: &mut Io<'_>) -> Result<()> {

@@ -20,7 +20,7 @@ use std::thread;
 
 use common::{Arguments, Failure};
 use fdloop::{
-    Address, AsyncChat, ChannelId, ChatHandler, ChatIo, EventLoop, Handler, Io, Predicates, Remote,
+    Address, AnyId, AsyncChat, ChatHandler, ChatIo, EventLoop, Handler, Io, Predicates, Remote,
     Result, Socket,
 };
 
@@ -32,31 +32,29 @@ usage: multi_client [--backend select|poll|epoll] [ADDR]
 /// The longest line, in bytes.
 pub(crate) const LINE_LIMIT: usize = 100;
 
-pub(crate) type Id = ChannelId<AsyncChat<Client>>;
-
 /// The largest number. It takes a fraction of a second, so that a client that has left does not
 /// keep its worker for long.
 pub(crate) const MOST: u64 = 1_000_000_000_000_000;
 
-/// A connection. Its worker ends when this is dropped.
+/// A connection.
 pub(crate) struct Client {
-    jobs: Sender<u64>,
-    /// Numbers whose factors are not computed yet.
-    waiting: usize,
+    /// The numbers for the worker, which ends when this is dropped.
+    jobs: Option<Sender<u64>>,
 }
 
 impl Client {
     /// Makes a client whose worker receives the other end of `jobs`.
     pub(crate) fn new(jobs: Sender<u64>) -> Self {
-        Self { jobs, waiting: 0 }
+        Self { jobs: Some(jobs) }
     }
+}
 
-    /// Makes a chat ready for the loop. The tests do so with one that has no socket.
-    pub(crate) fn prepare(mut chat: AsyncChat<Self>) -> AsyncChat<Self> {
-        chat.set_terminator("\n");
-        chat.set_limit(LINE_LIMIT);
-        chat
-    }
+/// Makes the chat of a client ready for the loop. The tests do so with a chat that has no socket,
+/// and a handler around the client.
+pub(crate) fn prepare<H: ChatHandler>(mut chat: AsyncChat<H>) -> AsyncChat<H> {
+    chat.set_terminator("\n");
+    chat.set_limit(LINE_LIMIT);
+    chat
 }
 
 impl ChatHandler for Client {
@@ -70,27 +68,25 @@ impl ChatHandler for Client {
             .ok()
             .map(str::trim)
             .map(str::parse);
-        match number {
-            Some(Ok(number @ 1..=MOST)) => {
-                self.waiting += 1;
+        match (number, &self.jobs) {
+            (Some(Ok(number @ 1..=MOST)), Some(jobs)) => {
                 // It fails only if the worker has panicked.
-                self.jobs.send(number).map_err(fdloop::Error::other)
+                jobs.send(number).map_err(fdloop::Error::other)
             }
             _ => io.push(format!("send a number from 1 to {MOST}\n")),
         }
     }
 
-    fn handle_eof(&mut self, io: &mut ChatIo<'_>) -> Result<()> {
-        // A client that has only ended its output still reads.
-        if self.waiting == 0 {
-            io.close_when_done();
-        }
+    fn handle_eof(&mut self, _: &mut ChatIo<'_>) -> Result<()> {
+        // A client that has only ended its output still reads: the worker closes the connection
+        // when it has computed everything.
+        self.jobs = None;
         Ok(())
     }
 }
 
-/// Computes until the client is gone, or the loop.
-fn work(jobs: &Receiver<u64>, remote: &Remote, id: Id) {
+/// Computes until the client has said everything or is gone, or the loop is.
+fn work(jobs: &Receiver<u64>, remote: &Remote, id: AnyId) {
     for number in jobs {
         let factors = factors(number);
         let sent = remote.call(move |event_loop| tell(event_loop, id, number, &factors));
@@ -98,19 +94,33 @@ fn work(jobs: &Receiver<u64>, remote: &Remote, id: Id) {
             return;
         }
     }
+    // An error means that the loop is gone.
+    let _ = remote.call(move |event_loop| {
+        finish(event_loop, id);
+        Ok(())
+    });
 }
 
 /// Sends a result, unless the client is gone.
-pub(crate) fn tell(event_loop: &mut EventLoop, id: Id, number: u64, factors: &str) -> Result<()> {
-    let Some(chat) = event_loop.get_mut(id) else {
-        return Ok(());
-    };
-    chat.push(format!("{number}:{factors}\n"))?;
-    chat.handler_mut().waiting -= 1;
-    if chat.input_ended() && chat.handler().waiting == 0 {
-        chat.close_when_done();
+pub(crate) fn tell(
+    event_loop: &mut EventLoop,
+    id: AnyId,
+    number: u64,
+    factors: &str,
+) -> Result<()> {
+    match event_loop.endpoint_mut(id) {
+        Some(client) => client
+            .send(format!("{number}:{factors}\n").as_bytes())
+            .map(drop),
+        None => Ok(()),
     }
-    Ok(())
+}
+
+/// Closes the connection after the last result, unless the client is gone.
+pub(crate) fn finish(event_loop: &mut EventLoop, id: AnyId) {
+    if let Some(client) = event_loop.endpoint_mut(id) {
+        client.close_when_done();
+    }
 }
 
 /// The prime factors of `number`, each after a space.
@@ -140,8 +150,8 @@ impl Handler for Server {
         let remote = event_loop.remote()?;
         event_loop.add_with(|_, id| {
             let (jobs, waiting) = mpsc::channel();
-            thread::Builder::new().spawn(move || work(&waiting, &remote, id))?;
-            AsyncChat::new(socket, Client::new(jobs)).map(Client::prepare)
+            thread::Builder::new().spawn(move || work(&waiting, &remote, id.into()))?;
+            AsyncChat::new(socket, Client::new(jobs)).map(prepare)
         })?;
         Ok(())
     }

@@ -1,7 +1,7 @@
 //! Forwards connections: a client that connects to LISTEN talks to REMOTE.
 //!
-//! Each connection is two channels, the client's and the remote's. Each has the [`ChannelId`] of
-//! the other, sends there what it receives, and ends the other when it ends itself:
+//! Each connection is two channels, the client's and the remote's. Each has the [`AnyId`] of the
+//! other, sends there what it receives, and ends the other when it ends itself:
 //!
 //! - A half-close is passed on as a half-close, after the data before it. The connection ends when
 //!   both sides have closed.
@@ -27,12 +27,14 @@
 
 mod common;
 
+use std::borrow::BorrowMut;
 use std::process::ExitCode;
 use std::time::Duration;
 
 use common::{Arguments, Failure};
 use fdloop::{
-    Address, ChannelId, DispatcherWithSend, EventLoop, Handler, Io, Resolver, Result, Socket, View,
+    Address, AnyId, DispatcherWithSend, Endpoint, EventLoop, Handler, Io, Resolver, Result, Socket,
+    View,
 };
 
 const USAGE: &str = "\
@@ -54,23 +56,19 @@ const LEAST_ROOM: usize = 64 * 1024;
 /// One side of a forwarded connection.
 #[derive(Default)]
 pub(crate) struct Half {
-    other: Option<HalfId>,
-    /// The other side was reset: this one is reset when all output is written.
-    resets: bool,
+    other: Option<AnyId>,
 }
-
-type HalfId = ChannelId<DispatcherWithSend<Half>>;
 
 impl Half {
     /// Returns the other side, unless it is gone.
-    fn other<'a>(&self, io: &'a mut Io<'_>) -> Option<&'a mut DispatcherWithSend<Half>> {
-        io.event_loop().get_mut(self.other?)
+    fn other<'a>(&self, io: &'a mut Io<'_>) -> Option<&'a mut Endpoint> {
+        io.event_loop().endpoint_mut(self.other?)
     }
 }
 
 impl Handler for Half {
     fn readable(&self, io: &View<'_>) -> bool {
-        let other = self.other.and_then(|other| io.event_loop().get(other));
+        let other = self.other.and_then(|other| io.event_loop().endpoint(other));
         other.is_none_or(|other| other.pending() <= LIMIT - LEAST_ROOM)
     }
 
@@ -129,9 +127,6 @@ impl Handler for Half {
             let client = client.map_or_else(|| "a client".to_owned(), |it| it.to_string());
             common::complain(&format!("cannot reach the remote for {client}: {reason}"));
         }
-        if self.resets {
-            io.abort();
-        }
         let all_received = io.input_ended();
         let Some(other) = self.other(io) else {
             return Ok(());
@@ -142,7 +137,9 @@ impl Handler for Half {
         }
         // What this side sent is still delivered. If it had not ended its input, the end is a
         // reset, or another failure in the middle.
-        other.handler_mut().resets = !all_received;
+        if !all_received {
+            other.reset_on_close();
+        }
         other.close_when_done();
         Ok(())
     }
@@ -155,25 +152,26 @@ struct Forwarder {
     timeout: Option<Duration>,
 }
 
-/// Makes two channels the sides of a connection. The tests do so without sockets.
-pub(crate) fn join(
+/// Makes two channels the sides of a connection, and returns their ids. The tests do so without
+/// sockets, and with handlers around these.
+pub(crate) fn join<H: Handler + BorrowMut<Half> + 'static>(
     event_loop: &mut EventLoop,
-    mut client: DispatcherWithSend<Half>,
-    mut remote: DispatcherWithSend<Half>,
+    mut client: DispatcherWithSend<H>,
+    mut remote: DispatcherWithSend<H>,
     timeout: Option<Duration>,
-) -> Result<()> {
+) -> Result<[AnyId; 2]> {
     for side in [&mut client, &mut remote] {
         // Its input is passed on even if it does not read any more itself.
         side.set_keep_unread(true);
         side.set_timeout(timeout);
     }
     let remote = event_loop.add(remote)?;
-    client.handler_mut().other = Some(remote);
+    client.handler_mut().borrow_mut().other = Some(remote.into());
     let client = event_loop.add(client)?;
     if let Some(remote) = event_loop.get_mut(remote) {
-        remote.handler_mut().other = Some(client);
+        remote.handler_mut().borrow_mut().other = Some(client.into());
     }
-    Ok(())
+    Ok([client.into(), remote.into()])
 }
 
 impl Handler for Forwarder {
@@ -183,7 +181,8 @@ impl Handler for Forwarder {
         let half = Half::default();
         let remote = DispatcherWithSend::connect_by_name(&self.resolver, &self.remote, half)?;
         let client = DispatcherWithSend::new(client, Half::default())?;
-        join(io.event_loop(), client, remote, self.timeout)
+        join(io.event_loop(), client, remote, self.timeout)?;
+        Ok(())
     }
 }
 

@@ -244,7 +244,7 @@ impl Handler for Server {
 }
 
 /// A connection.
-struct Echo;
+pub(crate) struct Echo;
 
 impl Handler for Echo {
     fn predicates(&self) -> Predicates {

@@ -41,7 +41,7 @@ const CHUNK: usize = 64 * 1024;
 const BACKLOG: u32 = 1024;
 
 /// A connection.
-struct Echo;
+pub(crate) struct Echo;
 
 impl Handler for Echo {
     fn predicates(&self) -> Predicates {

@@ -20,10 +20,10 @@ mod domain;
 mod maildir;
 #[path = "../smtp_sink/message.rs"]
 mod message;
-mod session;
+pub(crate) mod session;
 
 use std::cell::RefCell;
-use std::io;
+use std::io::{self, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::rc::Rc;
@@ -52,11 +52,13 @@ const TIMEOUT: Duration = Duration::from_secs(300);
 /// The state that all sessions share.
 pub(crate) struct Server {
     /// The domain name that the server announces.
-    name: String,
-    maildir: Option<Maildir>,
-    size_limit: u64,
-    timeout: Duration,
-    delivered: u64,
+    pub(crate) name: String,
+    pub(crate) maildir: Option<Maildir>,
+    pub(crate) size_limit: u64,
+    pub(crate) timeout: Duration,
+    pub(crate) delivered: u64,
+    /// A line for each message goes here.
+    pub(crate) report: Box<dyn Write>,
 }
 
 impl Server {
@@ -64,14 +66,15 @@ impl Server {
     fn note(&mut self, envelope: &session::Envelope, delivered: &Delivered) {
         self.delivered += 1;
         // An error means that the reader has gone. The server goes on.
-        let _ = common::print(&format!(
-            "message {}: {} bytes from <{}> for {} recipient{}\n",
+        let _ = writeln!(
+            self.report,
+            "message {}: {} bytes from <{}> for {} recipient{}",
             self.delivered,
             delivered.size,
             common::escaped(envelope.sender.as_bytes()),
             envelope.recipients,
             if envelope.recipients == 1 { "" } else { "s" },
-        ));
+        );
     }
 }
 
@@ -113,6 +116,7 @@ fn run(mut arguments: Arguments) -> Result<(), Failure> {
         size_limit,
         timeout,
         delivered: 0,
+        report: Box::new(io::stdout()),
     }));
     let mut event_loop = EventLoop::with_backend(backend)?;
     event_loop.stop_on(common::STOPPING)?;

@@ -30,7 +30,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use common::{Arguments, Failure};
-use fdloop::{Address, AsyncChat, EventLoop, Handler, Io, Result, Socket};
+use fdloop::{Address, AnyId, AsyncChat, ChatHandler, EventLoop, Handler, Io, Result, Socket};
 
 use maildir::Maildir;
 use message::Delivered;
@@ -63,20 +63,17 @@ pub(crate) struct Server {
 }
 
 impl Server {
-    /// Begins a session. The tests do so without a socket.
-    pub(crate) fn open_session(
+    /// Begins a session. The tests do so without a socket, and with a handler around this one.
+    pub(crate) fn open_session<H: ChatHandler + 'static>(
         &self,
         event_loop: &mut EventLoop,
-        mut chat: AsyncChat<Session>,
-    ) -> Result<()> {
-        // The channel whose handler runs is the listener.
-        chat.handler_mut().server = event_loop.serving();
+        mut chat: AsyncChat<H>,
+    ) -> Result<AnyId> {
         chat.set_terminator("\r\n");
         chat.set_limit(COMMAND_LIMIT);
         chat.set_timeout(Some(self.timeout));
         chat.push(format!("220 {} smtp_sink takes everything\r\n", self.name))?;
-        event_loop.add(chat)?;
-        Ok(())
+        Ok(event_loop.add(chat)?.into())
     }
 
     /// Counts a complete message, and reports it.
@@ -98,8 +95,10 @@ impl Server {
 impl Handler for Server {
     // An error here costs one connection and is logged.
     fn handle_accepted(&mut self, io: &mut Io<'_>, socket: Socket, _: Address) -> Result<()> {
-        let chat = AsyncChat::new(socket, Session::default())?;
-        self.open_session(io.event_loop(), chat)
+        // The channel whose handler runs is the listener.
+        let session = Session::new(io.event_loop().serving());
+        self.open_session(io.event_loop(), AsyncChat::new(socket, session)?)?;
+        Ok(())
     }
 }
 

@@ -25,7 +25,7 @@ const PENDING_LIMIT: usize = 64 * 1024;
 /// A connection.
 #[derive(Default)]
 pub struct Session {
-    pub server: Option<ChannelId<Dispatcher<Server>>>,
+    server: Option<ServerId>,
     /// The client has sent EHLO or HELO.
     greeted: bool,
     /// Between MAIL and the end of that transaction.
@@ -36,6 +36,8 @@ pub struct Session {
     over: bool,
 }
 
+pub type ServerId = ChannelId<Dispatcher<Server>>;
+
 /// The sender of a message, and the number of its recipients.
 pub struct Envelope {
     pub sender: String,
@@ -43,6 +45,13 @@ pub struct Envelope {
 }
 
 impl Session {
+    pub fn new(server: Option<ServerId>) -> Self {
+        Self {
+            server,
+            ..Self::default()
+        }
+    }
+
     fn server<'a>(&self, io: &'a mut ChatIo<'_>) -> Option<&'a mut Server> {
         let listener = io.event_loop().get_mut(self.server?)?;
         Some(listener.handler_mut())

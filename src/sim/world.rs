@@ -264,7 +264,15 @@ impl World {
     /// Returns all steps so far. [`Step`] implements `Display`, as one line.
     #[must_use]
     pub fn trace(&self) -> Vec<Step> {
-        self.state().trace.clone()
+        self.trace_since(0)
+    }
+
+    /// Returns the steps after the first `steps`, for a test that reads the trace while a loop
+    /// runs. Empty if there are not as many.
+    #[must_use]
+    pub fn trace_since(&self, steps: usize) -> Vec<Step> {
+        let state = self.state();
+        state.trace.get(steps..).unwrap_or_default().to_vec()
     }
 }
 

@@ -1,6 +1,7 @@
 //! The world finds bugs: handlers with a bug each, as programs have them.
 
-use crate::checked::{Manner, Speaker, pattern, run_checked};
+use crate::speaker::{Manner, Speaker, pattern};
+use crate::stage::run_checked;
 use fdloop::sim::{World, for_seeds};
 use fdloop::{Dispatcher, DispatcherWithSend, Handler, Io, Result};
 
@@ -20,7 +21,7 @@ fn echoes(handler: impl Fn() -> DispatcherOf) -> Result<()> {
         let words = pattern(0..world.between(0..=600) as usize);
         let speaker = Speaker::with_manner(world, peer, words, Manner::HalfCloses);
         run_checked(world, &mut event_loop, |_| {})?;
-        let (echoed, words) = (speaker.peer.received(), speaker.words.borrow());
+        let (echoed, words) = (speaker.peer.received(), &speaker.words);
         if echoed != *words {
             let message = format!("{} of {} bytes came back", echoed.len(), words.len());
             return Err(message.into());

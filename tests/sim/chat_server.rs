@@ -4,26 +4,35 @@
 #[allow(dead_code, reason = "the program around the handlers")]
 mod program;
 
+use std::cell::RefCell;
+use std::rc::Rc;
 use std::time::Duration;
 
 use crate::SEEDS;
-use crate::checked::{Manner, Speaker, arrived, input_ended, run_until_left};
-use fdloop::sim::{Peer, Stream, World, for_seeds};
-use fdloop::{AsyncChat, ChannelId, Dispatcher, EventLoop, Result};
+use crate::checked::{Call, Checked};
+use crate::speaker::{Manner, Speaker};
+use crate::stage::{Connection, play};
+use fdloop::sim::{Stream, World, for_seeds};
+use fdloop::{AsyncChat, ChannelId, Dispatcher, Error, EventLoop, Result};
 use program::{HELP, LINE_LIMIT, Member, Room};
 
 const TIMEOUT: Duration = Duration::from_secs(60);
+const NAMES: [&str; 3] = ["ann", "bob", "cyd"];
 
-/// The name of a member who is there first and goes last, and says nothing.
-const WITNESS: &str = "witness";
+/// The calls of all members in their order: each with the index of the member.
+type Calls = Rc<RefCell<Vec<(usize, Said)>>>;
 
-type RoomId = ChannelId<Dispatcher<Room>>;
-
-fn enter(event_loop: &mut EventLoop, room: RoomId, stream: Stream) -> Result<()> {
-    let chat = AsyncChat::over(stream, Member::default());
-    event_loop.with(room, |room, event_loop| {
-        room.handler().open_door(event_loop, chat)
-    })
+/// A call of a member's handler.
+enum Said {
+    /// A line, or at the end of the input a part of one.
+    Line(Vec<u8>),
+    /// The end of the input.
+    Ended,
+    TooLong,
+    /// The end of the channel, after an error or in order.
+    Gone {
+        failed: bool,
+    },
 }
 
 /// The words of a member: its name and lines, the last of which may lack its end.
@@ -45,94 +54,144 @@ fn words(world: &World, nick: &str) -> String {
     words
 }
 
-/// The lines of `words` that the others hear if `arrived` bytes of them come, with the end of the
-/// input if that comes, too.
-fn heard_of(words: &str, arrived: usize, ended: bool) -> Vec<&str> {
-    let words = &words[..arrived];
-    let whole = match words.rfind('\n') {
-        _ if ended => words,
-        Some(last) => &words[..=last],
-        None => "",
-    };
-    let mut lines = whole.lines().skip(1);
-    let mut heard = Vec::new();
-    for line in lines.by_ref().take_while(|line| *line != "/quit") {
-        if !line.is_empty() && !line.starts_with('/') && line.len() <= LINE_LIMIT {
-            heard.push(line);
+/// The room as it must be.
+#[derive(Default)]
+struct Model {
+    /// The members with a name in the order in which they came.
+    inside: Vec<usize>,
+    /// The members that have left, and are not gone yet.
+    leaving: Vec<usize>,
+    /// Those that are closed when their output is written: nothing more is sent to them.
+    closing: Vec<usize>,
+    /// The bytes of each one's input that were handled.
+    handled: [usize; NAMES.len()],
+}
+
+impl Model {
+    fn tell(&self, all: &mut [Connection], to: usize, line: &str) {
+        if self.closing.contains(&to) {
+            return;
+        }
+        all[to].due.extend_from_slice(line.as_bytes());
+        all[to].due.push(b'\n');
+    }
+
+    fn announce(&self, all: &mut [Connection], except: usize, line: &str) {
+        let others = self.inside.iter().filter(|to| **to != except);
+        others.for_each(|to| self.tell(all, *to, line));
+    }
+
+    fn names(&self) -> String {
+        let names: Vec<_> = self.inside.iter().map(|index| NAMES[*index]).collect();
+        names.join(", ")
+    }
+
+    /// Checks that a line is the next that a member has said.
+    fn check_line(&mut self, all: &[Connection], of: usize, line: Option<&[u8]>) {
+        let left = &all[of].speaker.words[self.handled[of]..];
+        let end = left.iter().position(|byte| *byte == b'\n');
+        let next = &left[..end.unwrap_or(left.len())];
+        match line {
+            Some(line) => assert_eq!(line, next, "{} has said something else", NAMES[of]),
+            None => assert!(next.len() > LINE_LIMIT),
+        }
+        self.handled[of] += next.len() + usize::from(end.is_some());
+    }
+
+    /// Does what a call of a member's handler must do.
+    fn apply(&mut self, all: &mut [Connection], of: usize, said: Said) {
+        match said {
+            Said::Line(line) => {
+                self.check_line(all, of, Some(&line));
+                self.handle_line(all, of, &String::from_utf8(line).unwrap());
+            }
+            Said::Ended => self.closing.push(of),
+            Said::TooLong => {
+                self.check_line(all, of, None);
+                self.tell(all, of, &format!("* a line has up to {LINE_LIMIT} bytes"));
+            }
+            Said::Gone { failed } => {
+                all[of].has_failed = failed;
+                let how = match failed {
+                    true => "has lost the connection",
+                    false => "has left",
+                };
+                self.leave(all, of, how);
+            }
         }
     }
-    heard
-}
 
-fn lines(peer: &Peer) -> Vec<String> {
-    let received = String::from_utf8(peer.received()).unwrap();
-    received.lines().map(str::to_owned).collect()
-}
-
-/// The replies to a member's words that the member alone gets.
-const PRIVATE: [&str; 4] = ["* here are ", "* a line has up to ", "* goodbye", HELP];
-
-fn is_private(line: &str) -> bool {
-    PRIVATE.iter().any(|reply| line.starts_with(reply))
-}
-
-/// Checks what a member was told against what the witness was told meanwhile.
-fn check_member(nick: &str, member: &Speaker, transcript: &[String]) {
-    let told = lines(&member.peer);
-    let enters = format!("* {nick} has joined");
-    let Some(begin) = transcript.iter().position(|line| *line == enters) else {
-        return;
-    };
-    let leaves = |line: &&String| {
-        line.starts_with(&format!("* {nick} has left"))
-            || line.starts_with(&format!("* {nick} has lost"))
-            || line.starts_with(&format!("* {nick} was dropped"))
-    };
-    assert_eq!(
-        transcript.iter().filter(leaves).count(),
-        1,
-        "{nick} leaves once: {transcript:#?}"
-    );
-    let end = transcript.iter().position(|line| leaves(&line)).unwrap();
-    let own = format!("{nick}: ");
-    let due: Vec<&String> = transcript[begin + 1..end]
-        .iter()
-        .filter(|line| !line.starts_with(&own))
-        .collect();
-    // The welcome, the greeting and the help come first. A line may be cut off at the end.
-    let told_by_others: Vec<&String> = told
-        .iter()
-        .skip(3)
-        .filter(|line| !is_private(line))
-        .collect();
-    let whole = match member.peer.received().last() {
-        Some(b'\n') => told_by_others.len(),
-        _ => told_by_others.len().saturating_sub(1),
-    };
-    let whole = whole.min(due.len());
-    assert_eq!(
-        told_by_others[..whole],
-        due[..whole],
-        "{nick} was told something else"
-    );
-    for rest in &told_by_others[whole..] {
-        let next = due.get(whole).map_or("", |line| line.as_str());
-        let possible = PRIVATE.iter().any(|reply| reply.starts_with(rest.as_str()));
-        assert!(
-            possible || next.starts_with(rest.as_str()),
-            "{nick} was told {rest:?}"
-        );
+    fn handle_line(&mut self, all: &mut [Connection], of: usize, line: &str) {
+        let nick = NAMES[of];
+        if self.leaving.contains(&of) {
+            return;
+        }
+        if !self.inside.contains(&of) {
+            assert_eq!(line, nick);
+            let hello = match self.names().as_str() {
+                "" => format!("* hello {nick}, you are alone here"),
+                names => format!("* hello {nick}, here are {names}"),
+            };
+            self.tell(all, of, &hello);
+            self.tell(all, of, HELP);
+            self.inside.push(of);
+            return self.announce(all, of, &format!("* {nick} has joined"));
+        }
+        match line {
+            "" => {}
+            "/who" => self.tell(all, of, &format!("* here are {}", self.names())),
+            "/nonsense" => self.tell(all, of, HELP),
+            "/quit" => {
+                self.leave(all, of, "has left");
+                self.tell(all, of, "* goodbye");
+                self.closing.push(of);
+            }
+            line => self.announce(all, of, &format!("{nick}: {line}")),
+        }
     }
-    // All that others said before its own last word has come.
-    if member.manner == Manner::HalfCloses {
-        let last = transcript[..end]
-            .iter()
-            .rposition(|line| line.starts_with(&own));
-        let before = transcript[begin + 1..last.unwrap_or(begin + 1).max(begin + 1)]
-            .iter()
-            .filter(|line| !line.starts_with(&own));
-        assert!(whole >= before.count(), "{nick} was not told everything");
+
+    fn leave(&mut self, all: &mut [Connection], of: usize, how: &str) {
+        if self.inside.contains(&of) {
+            self.inside.retain(|it| *it != of);
+            self.leaving.push(of);
+            self.announce(all, of, &format!("* {} {how}", NAMES[of]));
+        }
     }
+}
+
+fn enter(
+    event_loop: &mut EventLoop,
+    room: ChannelId<Dispatcher<Room>>,
+    stream: Stream,
+    speaker: Speaker,
+    tell: impl Fn(Said) + 'static,
+) -> Result<Connection> {
+    let (member, heard) = Checked::telling(Member::new(Some(room)), move |call| match call {
+        Call::Piece(line) => tell(Said::Line(line.to_vec())),
+        Call::Eof(rest) => {
+            // The last line may lack its end.
+            if !rest.is_empty() {
+                tell(Said::Line(rest.to_vec()));
+            }
+            tell(Said::Ended);
+        }
+        Call::Error(Error::LineTooLong(_)) => tell(Said::TooLong),
+        Call::Error(error) => panic!("{error}"),
+        Call::Close(reason) => {
+            assert!(reason.is_none_or(Error::is_disconnected), "{reason:?}");
+            let failed = reason.is_some();
+            tell(Said::Gone { failed });
+        }
+    });
+    let mut id = None;
+    event_loop.with(room, |room, event_loop| {
+        let chat = AsyncChat::over(stream, member);
+        id = Some(room.handler().open_door(event_loop, chat)?);
+        Ok(())
+    })?;
+    let mut connection = Connection::new(speaker, heard, id.unwrap());
+    connection.due = b"* welcome; what is your nickname?\n".to_vec();
+    Ok(connection)
 }
 
 #[test]
@@ -141,48 +200,36 @@ fn chat_server_tells_everybody_every_line_in_the_same_order() {
         let mut event_loop = world.event_loop();
         let room = Dispatcher::over(world.pair().0, Room::new(Some(TIMEOUT)));
         let room = event_loop.add_background(room)?;
-        let (stream, witness) = world.pair();
-        witness.set_room(1 << 16);
-        witness.set_pieces(1..=1 << 16);
-        enter(&mut event_loop, room, stream)?;
-        witness.send(format!("{WITNESS}\n"));
-        for number in 1..=20 {
-            // It is not silent for too long.
-            let witness = witness.clone();
-            world.call_later(number * TIMEOUT / 2, move |_| witness.send("\n"));
-        }
-        world.run_until(&mut event_loop, |_| lines(&witness).len() == 3)?;
-
+        let calls = Calls::default();
         let mut members = Vec::new();
-        for nick in ["ann", "bob", "cyd"] {
+        let words = NAMES.map(|nick| words(world, nick));
+        for (index, words) in words.iter().enumerate() {
             let (stream, peer) = world.pair();
             peer.set_room(world.between(20..=5_000) as usize);
             peer.set_pieces(1..=world.between(5..=500) as usize);
-            let words = words(world, nick);
-            enter(&mut event_loop, room, stream)?;
             let speaker = Speaker::new(world, peer, words.clone().into_bytes());
-            members.push((nick, speaker, words));
+            let calls = Rc::clone(&calls);
+            let tell = move |said| calls.borrow_mut().push((index, said));
+            members.push(enter(&mut event_loop, room, stream, speaker, tell)?);
         }
-        // The witness stays until the others have gone.
-        let mut left = false;
-        run_until_left(world, &mut event_loop, 1, |event_loop| {
-            if event_loop.len() == 2 && !left {
-                left = true;
-                witness.shutdown();
+        let mut model = Model::default();
+        play(
+            world,
+            &mut event_loop,
+            &mut members,
+            |event_loop| event_loop.len() == 1,
+            |_, members| {
+                for (index, said) in calls.take() {
+                    model.apply(members, index, said);
+                }
+            },
+        )?;
+        for (index, member) in members.iter().enumerate() {
+            // What follows a farewell need not be handled.
+            let quits = words[index].contains("/quit\n");
+            if member.speaker.manner == Manner::HalfCloses && !quits {
+                assert_eq!(model.handled[index], words[index].len());
             }
-        })?;
-
-        let transcript = lines(&witness);
-        for (nick, member, words) in &members {
-            check_member(nick, member, &transcript);
-            let own = format!("{nick}: ");
-            let said = transcript.iter().filter_map(|line| line.strip_prefix(&own));
-            let due = heard_of(
-                words,
-                arrived(world, &member.peer),
-                input_ended(world, &member.peer),
-            );
-            assert_eq!(said.collect::<Vec<_>>(), due, "what {nick} said");
         }
         Ok(())
     })

@@ -5,7 +5,9 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use crate::SEEDS;
-use crate::checked::{Manner, Speaker, arrived, run_checked};
+use crate::checked::{Checked, Heard};
+use crate::speaker::{Manner, Speaker, arrived};
+use crate::stage::run_checked;
 use fdloop::sim::{End, World, for_seeds};
 use fdloop::{AsyncChat, ChatHandler, ChatIo, Error, IterProducer, Result, Terminator, View};
 
@@ -49,7 +51,8 @@ struct Talk {
     pieces: RefCell<Vec<Vec<u8>>>,
     tail: RefCell<Option<Vec<u8>>>,
     deaf: Cell<bool>,
-    closes: Cell<u32>,
+    /// The calls of the chat that has the connection.
+    heard: RefCell<Rc<Heard>>,
     pause: Duration,
 }
 
@@ -75,7 +78,7 @@ impl Talk {
             pieces: RefCell::default(),
             tail: RefCell::default(),
             deaf: Cell::new(false),
-            closes: Cell::new(0),
+            heard: RefCell::default(),
             pause: world.duration(Duration::ZERO..=Duration::from_secs(3)),
         })
     }
@@ -116,11 +119,17 @@ fn reply(number: usize, piece: &[u8]) -> String {
 struct Talker(Rc<Talk>);
 
 impl Talker {
+    fn checked(talk: &Rc<Talk>) -> Checked<Self> {
+        let (talker, heard) = Checked::new(Self(Rc::clone(talk)));
+        talk.heard.replace(heard);
+        talker
+    }
+
     fn replace(&self, io: &mut ChatIo<'_>) -> Result<()> {
         let talk = Rc::clone(&self.0);
         let replaced = io.replace(move |connection, event_loop| {
             let terminator = talk.next();
-            let mut chat = AsyncChat::from_connection(connection, Self(talk));
+            let mut chat = AsyncChat::from_connection(connection, Self::checked(&talk));
             chat.set_keep_unread(true);
             chat.set_terminator(terminator);
             event_loop.add(chat)?;
@@ -140,7 +149,6 @@ impl ChatHandler for Talker {
     }
 
     fn found_terminator(&mut self, io: &mut ChatIo<'_>) -> Result<()> {
-        assert_eq!(self.0.closes.get(), 0, "a piece after the end");
         let piece = io.take_data();
         let number = self.0.pieces.borrow().len();
         let act = self.0.plan[number].1;
@@ -184,11 +192,6 @@ impl ChatHandler for Talker {
         io.close_after_eof();
         Ok(())
     }
-
-    fn handle_close(&mut self, _: &mut ChatIo<'_>) -> Result<()> {
-        self.0.closes.set(self.0.closes.get() + 1);
-        Ok(())
-    }
 }
 
 #[test]
@@ -199,7 +202,7 @@ fn chats_cut_their_input_into_the_same_pieces_whatever_the_chunks() {
         peer.set_room(world.between(5..=600) as usize);
         peer.set_pieces(1..=world.between(1..=300) as usize);
         let talk = Talk::new(world);
-        let mut chat = AsyncChat::over(stream, Talker(Rc::clone(&talk)));
+        let mut chat = AsyncChat::over(stream, Talker::checked(&talk));
         chat.set_terminator(talk.next());
         // It is read after a pause even if a reply has failed.
         chat.set_keep_unread(true);
@@ -225,7 +228,7 @@ fn chats_cut_their_input_into_the_same_pieces_whatever_the_chunks() {
             let message = format!("{pieces:?} are not {due:?} of {:?}", talk.plan);
             return Err(message.into());
         }
-        assert_eq!(talk.closes.get(), 1);
+        assert_eq!(talk.heard.borrow().closes(), 1);
         if manner == Manner::HalfCloses {
             assert_eq!(talk.tail.borrow().as_deref(), Some(rest));
             let replies = due.iter().enumerate();

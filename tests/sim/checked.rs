@@ -1,12 +1,11 @@
-//! The checks of every test under seeds: the order of a handler's calls, and the bytes.
+//! The check of the rules of handlers: the order of the calls of any handler.
 
-use std::cell::{Cell, RefCell};
-use std::ops::Range;
+use std::borrow::{Borrow, BorrowMut};
+use std::cell::Cell;
 use std::rc::Rc;
-use std::time::Duration;
 
-use fdloop::sim::{Peer, What, World};
-use fdloop::{Error, EventLoop, Handler, Io, Predicates, Result, View};
+use fdloop::{Address, ChatHandler, ChatIo, Error, Handler, Io, Predicates, Result, Socket, View};
+use log::Level;
 
 /// The calls of a checked handler.
 #[derive(Default)]
@@ -14,10 +13,12 @@ pub struct Heard {
     closes: Cell<u32>,
     /// The channel is closed: no handler may run any more.
     over: Cell<bool>,
+    /// The channel was closed by something else than its end, so that `handle_close` is not called.
+    closed: Cell<bool>,
     /// The name of the handler that runs.
     within: Cell<Option<&'static str>>,
-    pub timeouts: Cell<u32>,
-    pub ends_of_input: Cell<u32>,
+    timeouts: Cell<u32>,
+    ends_of_input: Cell<u32>,
 }
 
 impl Heard {
@@ -25,45 +26,125 @@ impl Heard {
         self.closes.get()
     }
 
+    pub fn timeouts(&self) -> u32 {
+        self.timeouts.get()
+    }
+
+    pub fn ends_of_input(&self) -> u32 {
+        self.ends_of_input.get()
+    }
+
+    /// Checks whether the program has closed the channel, which may lose output.
+    pub fn is_closed(&self) -> bool {
+        self.closed.get()
+    }
+
     /// Notes that something else than a handler has closed the channel.
-    pub fn end(&self) {
+    pub fn close(&self) {
         self.over.set(true);
+        self.closed.set(true);
+    }
+
+    fn begin(&self, name: &'static str) {
+        let outer = self.within.replace(Some(name));
+        assert_eq!(outer, None, "{name} was called within another handler");
+        assert!(!self.over.get(), "{name} was called after the end");
+        let count = |calls: &Cell<u32>| {
+            calls.set(calls.get() + 1);
+            calls.get()
+        };
+        match name {
+            "handle_close" => assert_eq!(count(&self.closes), 1, "handle_close was called twice"),
+            "handle_eof" => assert_eq!(count(&self.ends_of_input), 1, "the input ended twice"),
+            "handle_timeout" => drop(count(&self.timeouts)),
+            "handle_read" | "collect_incoming_data" | "found_terminator" => {
+                assert_eq!(
+                    self.ends_of_input(),
+                    0,
+                    "{name} was called after handle_eof"
+                );
+            }
+            _ => {}
+        }
+    }
+
+    fn end(&self, name: &'static str, result: &Result<()>, is_closed: bool) {
+        self.within.set(None);
+        match name {
+            // An error of it is the last that is handled.
+            "handle_close" => self.over.set(result.is_ok()),
+            _ if self.closes() > 0 => self.over.set(true),
+            _ if is_closed => self.close(),
+            _ => {}
+        }
     }
 }
 
+/// A call that a test may want to hear of, before the handler runs.
+pub enum Call<'c> {
+    /// `found_terminator`, with the piece.
+    Piece(&'c [u8]),
+    /// `handle_eof`, with the input that has no terminator.
+    Eof(&'c [u8]),
+    Error(&'c Error),
+    Close(Option<&'c Error>),
+}
+
 /// Checks the calls of another handler: none within another, none after `handle_close` or
-/// `close`, and `handle_close` at most once.
+/// `close`, no input after `handle_eof`, and both of these at most once.
 pub struct Checked<H> {
     handler: H,
     heard: Rc<Heard>,
+    tell: Box<dyn FnMut(Call<'_>)>,
 }
 
-impl<H: Handler> Checked<H> {
+impl<H> Checked<H> {
     pub fn new(handler: H) -> (Self, Rc<Heard>) {
+        Self::telling(handler, |_| {})
+    }
+
+    /// Calls `tell` with the calls of the handler.
+    pub fn telling(handler: H, tell: impl FnMut(Call<'_>) + 'static) -> (Self, Rc<Heard>) {
         let heard = Rc::<Heard>::default();
         let checked = Self {
             handler,
             heard: Rc::clone(&heard),
+            tell: Box::new(tell),
         };
         (checked, heard)
     }
+}
 
-    fn call(
-        &mut self,
-        name: &'static str,
-        io: &mut Io<'_>,
-        call: impl FnOnce(&mut H, &mut Io<'_>) -> Result<()>,
-    ) -> Result<()> {
-        let outer = self.heard.within.replace(Some(name));
-        assert_eq!(outer, None, "{name} was called within another");
-        assert!(!self.heard.over.get(), "{name} was called after the end");
-        let result = call(&mut self.handler, io);
-        self.heard.within.set(None);
-        if io.is_closed() {
-            self.heard.over.set(true);
-        }
-        result
+/// For functions of a program that reach the state of a handler which may be within another.
+impl<H> Borrow<H> for Checked<H> {
+    fn borrow(&self) -> &H {
+        &self.handler
     }
+}
+
+impl<H> BorrowMut<H> for Checked<H> {
+    fn borrow_mut(&mut self) -> &mut H {
+        &mut self.handler
+    }
+}
+
+/// Calls a method of the handler, with the checks around it.
+macro_rules! call {
+    ($self:ident, $io:ident, $name:ident $(, $argument:ident)*) => {{
+        $self.heard.begin(stringify!($name));
+        let result = $self.handler.$name($io $(, $argument)*);
+        $self.heard.end(stringify!($name), &result, $io.is_closed());
+        result
+    }};
+}
+
+/// The methods of a checked handler that need nothing but the checks.
+macro_rules! checked {
+    ($Io:ident: $($name:ident($($argument:ident: $Type:ty),*)),+ $(,)?) => {$(
+        fn $name(&mut self, io: &mut $Io<'_> $(, $argument: $Type)*) -> Result<()> {
+            call!(self, io, $name $(, $argument)*)
+        }
+    )+};
 }
 
 impl<H: Handler> Handler for Checked<H> {
@@ -76,193 +157,55 @@ impl<H: Handler> Handler for Checked<H> {
     fn predicates(&self) -> Predicates {
         self.handler.predicates()
     }
-    fn handle_read(&mut self, io: &mut Io<'_>) -> Result<()> {
-        self.call("handle_read", io, H::handle_read)
+    checked! { Io:
+        handle_read(), handle_write(), handle_drain(), handle_timeout(), handle_expt(),
+        handle_connect(), handle_accept(), handle_accepted(socket: Socket, peer: Address),
+        handle_accept_error(peer: Address, error: Error), handle_eof(), handle_close(),
+        handle_error(error: Error),
     }
-    fn handle_write(&mut self, io: &mut Io<'_>) -> Result<()> {
-        self.call("handle_write", io, H::handle_write)
+    fn log(&mut self, io: &mut Io<'_>, message: &str) -> Result<()> {
+        self.handler.log(io, message)
     }
-    fn handle_drain(&mut self, io: &mut Io<'_>) -> Result<()> {
-        self.call("handle_drain", io, H::handle_drain)
-    }
-    fn handle_timeout(&mut self, io: &mut Io<'_>) -> Result<()> {
-        self.heard.timeouts.set(self.heard.timeouts.get() + 1);
-        self.call("handle_timeout", io, H::handle_timeout)
-    }
-    fn handle_eof(&mut self, io: &mut Io<'_>) -> Result<()> {
-        self.heard
-            .ends_of_input
-            .set(self.heard.ends_of_input.get() + 1);
-        self.call("handle_eof", io, H::handle_eof)
-    }
-    fn handle_error(&mut self, io: &mut Io<'_>, error: Error) -> Result<()> {
-        let result = self.call("handle_error", io, |handler, io| {
-            handler.handle_error(io, error)
-        });
-        self.heard
-            .over
-            .set(self.heard.over.get() || self.heard.closes.get() > 0);
-        result
-    }
-    fn handle_close(&mut self, io: &mut Io<'_>) -> Result<()> {
-        self.heard.closes.set(self.heard.closes.get() + 1);
-        let result = self.call("handle_close", io, H::handle_close);
-        // An error of it is the last that is handled.
-        self.heard.over.set(result.is_ok());
-        result
+    fn log_info(&mut self, io: &mut Io<'_>, message: &str, level: Level) -> Result<()> {
+        self.handler.log_info(io, message, level)
     }
 }
 
-/// Runs a loop until its channels are closed, calls `check` after each step, and then lets all
-/// that is under way arrive.
-pub fn run_checked(
-    world: &World,
-    event_loop: &mut EventLoop,
-    check: impl FnMut(&mut EventLoop),
-) -> Result<()> {
-    run_until_left(world, event_loop, 0, check)
-}
-
-/// Runs a loop as [`run_checked`] does, until so many channels are left.
-pub fn run_until_left(
-    world: &World,
-    event_loop: &mut EventLoop,
-    left: usize,
-    mut check: impl FnMut(&mut EventLoop),
-) -> Result<()> {
-    world.run_until(event_loop, |event_loop| {
-        check(event_loop);
-        event_loop.len() == left
-    })?;
-    world.run(event_loop)?;
-    check(event_loop);
-    Ok(())
-}
-
-/// Bytes from which their position can be seen.
-pub fn pattern(range: Range<usize>) -> Vec<u8> {
-    range.map(|at| (at * 7 + (at >> 8)) as u8).collect()
-}
-
-/// The end that a peer makes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Manner {
-    /// It half-closes after its last word, and reads to the end.
-    HalfCloses,
-    /// It closes after its last word, even if input arrives.
-    Closes,
-    /// It resets the connection at some time.
-    Resets,
-    /// It says all it has to say, and then nothing.
-    FallsSilent,
-}
-
-/// A peer that says something bit by bit.
-pub struct Speaker {
-    pub peer: Peer,
-    pub manner: Manner,
-    pub words: Rc<RefCell<Vec<u8>>>,
-    checked: Cell<usize>,
-}
-
-impl Speaker {
-    /// Has `peer` say `words`, in parts and with pauses that the seed decides.
-    pub fn new(world: &World, peer: Peer, words: Vec<u8>) -> Self {
-        let manner = match world.between(0..=9) {
-            0..=5 => Manner::HalfCloses,
-            6 => Manner::Closes,
-            7..=8 => Manner::Resets,
-            _ => Manner::FallsSilent,
-        };
-        Self::with_manner(world, peer, words, manner)
+impl<H: ChatHandler> ChatHandler for Checked<H> {
+    fn readable(&self, io: &View<'_>) -> bool {
+        self.handler.readable(io)
     }
-
-    pub fn with_manner(world: &World, peer: Peer, words: Vec<u8>, manner: Manner) -> Self {
-        let second = Duration::from_secs(1);
-        let mut at = world.duration(Duration::ZERO..=second);
-        let mut left = &words[..];
-        while !left.is_empty() {
-            let (part, rest) = left.split_at(world.between(1..=left.len() as u64) as usize);
-            let (speaker, part) = (peer.clone(), part.to_vec());
-            world.call_later(at, move |_| speaker.send(part));
-            at += world.duration(Duration::ZERO..=second);
-            left = rest;
-        }
-        let last = peer.clone();
-        match manner {
-            Manner::HalfCloses => world.call_later(at, move |_| last.shutdown()),
-            Manner::Closes => world.call_later(at, move |_| last.close()),
-            Manner::Resets => {
-                let at = world.duration(Duration::ZERO..=2 * at);
-                world.call_later(at, move |_| last.reset());
-            }
-            Manner::FallsSilent => {}
-        }
-        // It stops reading for a while.
-        if world.chance(20) {
-            let (first, then) = (peer.clone(), peer.clone());
-            let begin = world.duration(Duration::ZERO..=at);
-            world.call_later(begin, move |_| first.pause());
-            let end = begin + world.duration(Duration::ZERO..=10 * second);
-            world.call_later(end, move |_| then.resume());
-        }
-        let words = Rc::new(RefCell::new(words));
-        let checked = Cell::new(0);
-        Self {
-            peer,
-            manner,
-            words,
-            checked,
-        }
+    fn predicates(&self) -> Predicates {
+        self.handler.predicates()
     }
-
-    /// Checks whether its reset has arrived while the stream was open.
-    pub fn was_reset_while_open(&self, world: &World) -> bool {
-        steps_of(world, &self.peer)
-            .take_while(|what| *what != What::Closed)
-            .any(|what| what == What::Reset)
+    fn collect_incoming_data(&mut self, io: &mut ChatIo<'_>, data: &[u8]) -> Result<()> {
+        call!(self, io, collect_incoming_data, data)
     }
-
-    /// Checks that all that the peer has received so far begins `expected`.
-    pub fn check_received(&self, expected: &[u8]) {
-        let received = self.peer.received();
-        let checked = self.checked.replace(received.len());
-        assert!(received.len() <= expected.len(), "more came than was due");
-        assert!(
-            received[checked..] == expected[checked..received.len()],
-            "byte {checked} or a later one of {} is wrong",
-            received.len()
-        );
+    fn found_terminator(&mut self, io: &mut ChatIo<'_>) -> Result<()> {
+        (self.tell)(Call::Piece(io.data()));
+        call!(self, io, found_terminator)
     }
-}
-
-/// Returns the number of bytes of a peer that have arrived while the stream was open.
-pub fn arrived(world: &World, peer: &Peer) -> usize {
-    steps_of(world, peer)
-        .map(|what| match what {
-            What::Arrived(bytes) => bytes,
-            _ => 0,
-        })
-        .sum()
-}
-
-/// Checks whether the end of a peer's output has arrived while the stream was open.
-pub fn input_ended(world: &World, peer: &Peer) -> bool {
-    steps_of(world, peer).any(|what| what == What::InputEnded)
-}
-
-/// Returns the events of the stream that is connected to `peer`.
-fn steps_of(world: &World, peer: &Peer) -> impl Iterator<Item = What> + use<> {
-    let (steps, connection) = (world.trace().into_iter(), peer.connection());
-    steps
-        .filter(move |step| step.connection == connection && !step.at_peer)
-        .map(|step| step.what)
-}
-
-/// Sets the room and the pieces of a connection so that `most` bytes take some hundred steps at
-/// most.
-pub fn set_pace(world: &World, peer: &Peer, most: usize) {
-    let least = (most / 50 + 1) as u64;
-    peer.set_room(world.between(least..=4 * least) as usize * world.between(1..=10) as usize);
-    peer.set_pieces(1..=world.between(least..=2 * least) as usize);
+    fn handle_eof(&mut self, io: &mut ChatIo<'_>) -> Result<()> {
+        (self.tell)(Call::Eof(io.data()));
+        call!(self, io, handle_eof)
+    }
+    fn handle_close(&mut self, io: &mut ChatIo<'_>) -> Result<()> {
+        (self.tell)(Call::Close(io.reason()));
+        call!(self, io, handle_close)
+    }
+    fn handle_error(&mut self, io: &mut ChatIo<'_>, error: Error) -> Result<()> {
+        (self.tell)(Call::Error(&error));
+        call!(self, io, handle_error, error)
+    }
+    checked! { ChatIo:
+        handle_drain(), handle_timeout(), handle_expt(), handle_connect(), handle_accept(),
+        handle_accepted(socket: Socket, peer: Address),
+        handle_accept_error(peer: Address, error: Error),
+    }
+    fn log(&mut self, io: &mut ChatIo<'_>, message: &str) -> Result<()> {
+        self.handler.log(io, message)
+    }
+    fn log_info(&mut self, io: &mut ChatIo<'_>, message: &str, level: Level) -> Result<()> {
+        self.handler.log_info(io, message, level)
+    }
 }

@@ -16,7 +16,7 @@ mod checked;
 mod connections;
 #[cfg(feature = "coroutines")]
 mod coroutines;
-mod echo_server;
+mod echo_servers;
 #[cfg(all(target_os = "linux", feature = "poll"))]
 mod fidelity;
 mod multi_client;
@@ -24,6 +24,8 @@ mod pollers;
 mod port_forward;
 mod rules;
 mod smtp_sink;
+mod speaker;
+mod stage;
 mod worlds;
 
 /// The number of seeds of a test of the crate or an example.

@@ -4,31 +4,61 @@
 #[allow(dead_code, reason = "the program around the handler")]
 mod program;
 
-use std::sync::mpsc::{self, Receiver};
+use std::cell::RefCell;
+use std::rc::Rc;
+use std::sync::mpsc::{self, Receiver, TryRecvError};
 use std::time::{Duration, Instant};
 
 use crate::SEEDS;
-use crate::checked::{Manner, Speaker, run_checked};
-use fdloop::sim::{End, World, for_seeds};
-use fdloop::{AsyncChat, EventLoop};
-use program::{Client, Id, LINE_LIMIT, MOST, factors, tell};
+use crate::checked::{Call, Checked};
+use crate::speaker::{Manner, Speaker};
+use crate::stage::{Connection, play};
+use fdloop::sim::{World, for_seeds};
+use fdloop::{AnyId, AsyncChat, EventLoop, Result};
+use program::{Client, LINE_LIMIT, MOST, factors, finish, prepare, tell};
+
+/// The replies that are due, in the order in which they were made.
+type Replies = Rc<RefCell<Vec<u8>>>;
 
 /// A worker, which computes one number after the other.
 struct Worker {
     jobs: Receiver<u64>,
-    client: Id,
+    client: AnyId,
     ready: Instant,
+    ended: bool,
+    replies: Replies,
+    /// The numbers that it gets, in reverse.
+    numbers: Vec<u64>,
 }
 
 impl Worker {
     /// Takes what the handler has given it to do.
     fn work(&mut self, world: &World, event_loop: &mut EventLoop) {
-        for number in self.jobs.try_iter() {
+        let client = self.client;
+        while !self.ended {
+            let job = self.jobs.try_recv();
+            if job == Err(TryRecvError::Empty) {
+                return;
+            }
             let takes = world.duration(Duration::ZERO..=Duration::from_millis(500));
             self.ready = self.ready.max(world.now()) + takes;
-            let client = self.client;
+            let Ok(number) = job else {
+                self.ended = true;
+                event_loop.call_at(self.ready, move |event_loop| {
+                    finish(event_loop, client);
+                    Ok(())
+                });
+                return;
+            };
+            assert_eq!(Some(number), self.numbers.pop(), "another number");
+            let replies = Rc::clone(&self.replies);
             event_loop.call_at(self.ready, move |event_loop| {
-                tell(event_loop, client, number, &factors(number))
+                let factors = factors(number);
+                if event_loop.contains(client) {
+                    let reply = format!("{number}:{factors}\n");
+                    replies.borrow_mut().extend_from_slice(reply.as_bytes());
+                }
+                tell(event_loop, client, number, &factors)
             });
         }
     }
@@ -45,72 +75,77 @@ fn words(world: &World) -> String {
     numbers.collect()
 }
 
-/// The replies to `words`: those of the worker, and those that come at once.
-fn replies(words: &str) -> (Vec<String>, Vec<String>) {
-    let all = words.lines().map(|line| match line.parse() {
-        Ok(number) if number <= MOST => format!("{number}:{}", factors(number)),
-        _ => format!("send a number from 1 to {MOST}"),
+/// Returns the number in a line, if it is one for the worker.
+fn number(line: &str) -> Option<u64> {
+    let number = line.trim().parse().ok();
+    number.filter(|number| (1..=MOST).contains(number))
+}
+
+fn add(world: &World, event_loop: &mut EventLoop) -> Result<(Connection, Worker)> {
+    let (stream, peer) = world.pair();
+    peer.set_room(world.between(5..=1_000) as usize);
+    let (sender, jobs) = mpsc::channel();
+    let replies = Replies::default();
+    let refused = Rc::clone(&replies);
+    let (client, heard) = Checked::telling(Client::new(sender), move |call| {
+        if let Call::Piece(line) = call {
+            let line = std::str::from_utf8(line).unwrap();
+            if number(line).is_none() {
+                let reply = format!("send a number from 1 to {MOST}\n");
+                refused.borrow_mut().extend_from_slice(reply.as_bytes());
+            }
+        }
     });
-    all.partition(|reply| !reply.starts_with("send"))
+    let client = event_loop.add(prepare(AsyncChat::over(stream, client)))?;
+    let words = words(world);
+    assert!(words.lines().all(|line| line.len() < LINE_LIMIT));
+    let worker = Worker {
+        jobs,
+        client: client.into(),
+        ready: world.now(),
+        ended: false,
+        replies,
+        numbers: words.lines().rev().filter_map(number).collect(),
+    };
+    // It has no timeout: a client that falls silent stays.
+    let manner = match world.between(0..=9) {
+        0..=5 => Manner::HalfCloses,
+        6..=7 => Manner::Resets,
+        _ => Manner::Closes,
+    };
+    let speaker = Speaker::with_manner(world, peer, words.into_bytes(), manner);
+    Ok((Connection::new(speaker, heard, client.into()), worker))
 }
 
 #[test]
 fn multi_client_replies_to_every_number_in_order() {
     for_seeds(SEEDS, |world| {
         let mut event_loop = world.event_loop();
-        let mut clients = Vec::new();
-        let mut workers = Vec::new();
+        let (mut clients, mut workers) = (Vec::new(), Vec::new());
         for _ in 0..world.between(1..=3) {
-            let (stream, peer) = world.pair();
-            peer.set_room(world.between(5..=1_000) as usize);
-            let (sender, jobs) = mpsc::channel();
-            let chat = AsyncChat::over(stream, Client::new(sender));
-            let client = event_loop.add(Client::prepare(chat))?;
-            let ready = world.now();
-            workers.push(Worker {
-                jobs,
-                client,
-                ready,
-            });
-            let words = words(world);
-            assert!(words.lines().all(|line| line.len() < LINE_LIMIT));
-            // It has no timeout: a client that falls silent stays.
-            let manner = match world.between(0..=9) {
-                0..=5 => Manner::HalfCloses,
-                6..=7 => Manner::Resets,
-                _ => Manner::Closes,
-            };
-            let speaker = Speaker::with_manner(world, peer, words.clone().into_bytes(), manner);
-            clients.push((speaker, words));
+            let (client, worker) = add(world, &mut event_loop)?;
+            clients.push(client);
+            workers.push(worker);
         }
-        run_checked(world, &mut event_loop, |event_loop| {
-            for worker in &mut workers {
-                worker.work(world, event_loop);
-            }
-        })?;
-        for (client, words) in &clients {
-            let received = String::from_utf8(client.peer.received()).unwrap();
-            let due = replies(words);
-            let got = received.lines().map(str::to_owned);
-            let got: (Vec<_>, Vec<_>) = got.partition(|reply| !reply.starts_with('s'));
-            if client.manner == Manner::HalfCloses {
-                assert_eq!((got, client.peer.end()), (due, Some(End::InOrder)));
-            } else {
-                assert!(got.0.len() <= due.0.len() && got.1.len() <= due.1.len());
-                for (got, due) in [(got.0, due.0), (got.1, due.1)] {
-                    // The last line may be cut off.
-                    for (got, due) in got.iter().zip(&due) {
-                        assert!(due.starts_with(got), "{got:?} is not {due:?}");
-                    }
+        play(
+            world,
+            &mut event_loop,
+            &mut clients,
+            EventLoop::is_empty,
+            |event_loop, clients| {
+                for (client, worker) in clients.iter_mut().zip(&mut workers) {
+                    worker.work(world, event_loop);
+                    client.due.append(&mut worker.replies.borrow_mut());
                 }
+            },
+        )?;
+        for (client, worker) in clients.iter().zip(&workers) {
+            client.check_service();
+            if client.speaker.manner == Manner::HalfCloses {
+                assert!(worker.numbers.is_empty(), "a number is lost");
             }
-        }
-        // The handlers are gone, and with them what their workers wait for.
-        for worker in &workers {
-            assert_eq!(
-                worker.jobs.try_recv(),
-                Err(mpsc::TryRecvError::Disconnected)
-            );
+            // The handler is gone, and with it what its worker waits for.
+            assert_eq!(worker.jobs.try_recv(), Err(TryRecvError::Disconnected));
         }
         Ok(())
     })

@@ -7,9 +7,11 @@ mod program;
 use std::time::Duration;
 
 use crate::SEEDS;
-use crate::checked::{Manner, Speaker, arrived, pattern, run_checked, set_pace};
-use fdloop::DispatcherWithSend;
+use crate::checked::Checked;
+use crate::speaker::{Manner, Speaker, pattern, set_pace};
+use crate::stage::{Connection, play};
 use fdloop::sim::{End, World, for_seeds};
+use fdloop::{DispatcherWithSend, EventLoop};
 
 const TIMEOUT: Duration = Duration::from_secs(60);
 
@@ -17,47 +19,58 @@ const TIMEOUT: Duration = Duration::from_secs(60);
 fn port_forward_passes_on_every_byte_and_every_end() {
     for_seeds(SEEDS, |world| {
         let mut event_loop = world.event_loop();
-        let mut sides = Vec::new();
-        let mut channels = Vec::new();
         // Sometimes more than may wait for one side.
         let most = match world.between(0..=499) {
             0 => 2 * program::LIMIT,
             _ => 1 << world.between(0..=11),
         };
-        for _ in 0..2 {
+        let [client, remote] = [(); 2].map(|()| {
             let (stream, peer) = world.pair();
             set_pace(world, &peer, most);
             let length = world.between(0..=most as u64) as usize;
-            let half = DispatcherWithSend::over(stream, program::Half::default());
-            channels.push(half);
-            sides.push(Speaker::new(world, peer, pattern(0..length)));
-        }
-        if let (Some(remote), Some(client)) = (channels.pop(), channels.pop()) {
-            program::join(&mut event_loop, client, remote, Some(TIMEOUT))?;
-        }
-        run_checked(world, &mut event_loop, |_| {
-            sides[0].check_received(&sides[1].words.borrow());
-            sides[1].check_received(&sides[0].words.borrow());
-        })?;
-
-        for (from, to) in [(&sides[0], &sides[1]), (&sides[1], &sides[0])] {
-            let received = to.peer.received().len();
-            // A peer that goes away need not get anything.
-            if matches!(to.manner, Manner::HalfCloses | Manner::FallsSilent) {
-                assert_eq!(
-                    received,
-                    arrived(world, &from.peer),
-                    "a byte that arrived is lost"
-                );
-                assert!(to.peer.end().is_some(), "its end is not passed on");
-            }
-            match (from.manner, to.manner) {
-                (Manner::HalfCloses, Manner::HalfCloses) => {
-                    assert_eq!(received, from.words.borrow().len());
-                    assert_eq!(to.peer.end(), Some(End::InOrder));
+            let (half, heard) = Checked::new(program::Half::default());
+            let speaker = Speaker::new(world, peer, pattern(0..length));
+            (DispatcherWithSend::over(stream, half), speaker, heard)
+        });
+        let ids = program::join(&mut event_loop, client.0, remote.0, Some(TIMEOUT))?;
+        let mut sides = [
+            Connection::new(client.1, client.2, ids[0]),
+            Connection::new(remote.1, remote.2, ids[1]),
+        ];
+        // The bytes of each side that come while the other is open are due there.
+        let mut received = [0, 0];
+        play(
+            world,
+            &mut event_loop,
+            &mut sides,
+            EventLoop::is_empty,
+            |event_loop, sides| {
+                for (from, to) in [(0, 1), (1, 0)] {
+                    let now = sides[from].traffic.received;
+                    if event_loop.contains(ids[to]) {
+                        received[from] = now;
+                    }
+                    let next = sides[to].due.len()..received[from];
+                    let bytes = sides[from].speaker.words[next].to_vec();
+                    sides[to].due.extend(bytes);
                 }
-                (Manner::Resets, Manner::HalfCloses) if from.was_reset_while_open(world) => {
-                    assert_eq!(to.peer.end(), Some(End::Reset), "a reset is not passed on");
+            },
+        )?;
+
+        for (from, to) in [(0, 1), (1, 0)] {
+            let [from, to] = [&sides[from], &sides[to]];
+            // A peer that goes away need not get anything.
+            if matches!(to.speaker.manner, Manner::HalfCloses | Manner::FallsSilent) {
+                assert_eq!(to.got.len(), from.traffic.arrived, "a byte is lost");
+            }
+            match (from.speaker.manner, to.speaker.manner) {
+                (Manner::HalfCloses, Manner::HalfCloses) => {
+                    assert_eq!(to.got.len(), from.speaker.words.len());
+                    assert_eq!(to.speaker.peer.end(), Some(End::InOrder));
+                }
+                (Manner::Resets, Manner::HalfCloses) if from.traffic.was_reset => {
+                    let end = to.speaker.peer.end();
+                    assert_eq!(end, Some(End::Reset), "a reset is not passed on");
                 }
                 _ => {}
             }

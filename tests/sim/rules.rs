@@ -9,7 +9,9 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use crate::SEEDS;
-use crate::checked::{Checked, Heard, Manner, Speaker, arrived, pattern, run_checked};
+use crate::checked::{Checked, Heard};
+use crate::speaker::{Manner, Speaker, arrived, pattern};
+use crate::stage::run_checked;
 use fdloop::sim::{World, for_seeds};
 use fdloop::{
     AnyId, Dispatcher, DispatcherWithSend, Endpoint, Error, EventLoop, Handler, Io, Result, View,
@@ -61,7 +63,7 @@ impl Facts {
     fn close(&self) {
         self.lossy.set(true);
         self.closed.set(true);
-        self.heard.borrow().end();
+        self.heard.borrow().close();
     }
 }
 

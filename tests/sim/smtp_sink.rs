@@ -1,4 +1,4 @@
-//! The handler of `smtp_sink`.
+//! The handler of `smtp_sink`, and the coroutine of `coroutine_smtp`, under the same clients.
 
 #[path = "../../examples/smtp_sink/main.rs"]
 #[allow(dead_code, reason = "the program around the handler")]
@@ -10,22 +10,26 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use crate::SEEDS;
-use crate::checked::{Manner, Speaker, arrived, run_until_left};
-use fdloop::sim::{End, World, for_seeds};
+use crate::checked::Checked;
+use crate::speaker::{Manner, Speaker};
+use crate::stage::{Connection, play};
+use fdloop::sim::{End, Peer, World, for_seeds};
 use fdloop::{AsyncChat, Dispatcher};
 use program::Server;
-use program::session::Session;
+use program::session::{COMMAND_LIMIT, Session};
 
-const GREETING: &str = "220 sink.example smtp_sink takes everything\r\n";
+pub const NAME: &str = "sink.example";
 const TIMED_OUT: &str = "421 the session is over, since nothing came for too long\r\n";
-const SIZE_LIMIT: usize = 1_000;
+pub const SIZE_LIMIT: usize = 1_000;
+pub const TIMEOUT: Duration = Duration::from_secs(300);
 
 /// The words of a client, and the replies that it must get.
-#[derive(Default)]
-struct Script {
-    words: Vec<u8>,
-    /// Each reply, and the number of bytes after which it is due.
-    replies: Vec<(usize, String)>,
+pub struct Script {
+    pub words: Vec<u8>,
+    /// All replies, from the greeting to the one that a client gets which falls silent.
+    pub replies: Vec<u8>,
+    /// The number of bytes after which a reply is due, and the end of it in the above.
+    due: Vec<(usize, usize)>,
     /// The size and the recipients of each message, and the number of bytes after which it is
     /// taken.
     messages: Vec<(usize, usize, usize)>,
@@ -35,8 +39,18 @@ struct Script {
 }
 
 impl Script {
-    fn new(world: &World, sender: &str) -> Self {
-        let mut script = Self::default();
+    /// Makes a script for the server of this name, as it greets.
+    pub fn new(world: &World, server: &str, sender: &str) -> Self {
+        let greeting = format!("220 {NAME} {server} takes everything\r\n");
+        let mut script = Self {
+            words: Vec::new(),
+            due: vec![(0, greeting.len())],
+            replies: greeting.into_bytes(),
+            messages: Vec::new(),
+            greeted: false,
+            recipients: None,
+            quit: false,
+        };
         if world.chance(90) {
             script.say("EHLO client.example", &ehlo());
             script.greeted = true;
@@ -48,6 +62,7 @@ impl Script {
             script.say("QUIT", "221 sink.example goodbye");
             script.quit = true;
         }
+        script.replies.extend_from_slice(TIMED_OUT.as_bytes());
         script
     }
 
@@ -58,8 +73,13 @@ impl Script {
     }
 
     fn reply(&mut self, reply: &str) {
-        self.replies
-            .push((self.words.len(), format!("{reply}\r\n")));
+        self.reply_after(self.words.len(), reply);
+    }
+
+    fn reply_after(&mut self, bytes: usize, reply: &str) {
+        self.replies.extend_from_slice(reply.as_bytes());
+        self.replies.extend_from_slice(b"\r\n");
+        self.due.push((bytes, self.replies.len()));
     }
 
     /// A command that the seed decides on, most often the next of a message.
@@ -67,7 +87,13 @@ impl Script {
         match (world.between(0..=9), self.recipients) {
             (0, _) => self.say("NOOP", "250 OK"),
             (1, _) => self.say("BOGUS", "500 unknown command"),
-            (2, _) => self.say(&"x".repeat(700), "500 the line is too long"),
+            (2, _) => {
+                // The reply comes before the end of the line.
+                let after = self.words.len() + COMMAND_LIMIT + 1;
+                self.words.extend_from_slice(&[b'x'; COMMAND_LIMIT + 100]);
+                self.words.extend_from_slice(b"\r\n");
+                self.reply_after(after, "500 the line is too long");
+            }
             (3, _) => {
                 self.recipients = None;
                 self.say("RSET", "250 OK");
@@ -120,10 +146,42 @@ impl Script {
         }
     }
 
-    /// Returns what the client hears if so many of its bytes come.
-    fn heard(&self, arrived: usize) -> String {
-        let due = self.replies.iter().filter(|(at, _)| *at <= arrived);
-        GREETING.to_owned() + &due.map(|(_, reply)| reply.as_str()).collect::<String>()
+    /// Returns the length of the replies that are due after so many bytes.
+    pub fn owed(&self, received: usize) -> usize {
+        let due = self.due.iter().take_while(|(after, _)| *after <= received);
+        due.map(|(_, end)| *end).max().unwrap_or(0)
+    }
+
+    /// Checks whether the client gets the last reply if it falls silent.
+    pub fn may_time_out(&self, manner: Manner) -> bool {
+        manner == Manner::FallsSilent && !self.quit
+    }
+
+    /// Returns the number of messages in so many bytes.
+    fn delivered(&self, received: usize) -> usize {
+        let whole = self.messages.iter().filter(|(at, ..)| *at <= received);
+        whole.count()
+    }
+
+    /// Checks the lines that the server has reported of the client, when all is over.
+    pub fn check_report(&self, report: &str, sender: &str, arrived: usize) {
+        let of_sender = report.lines().filter(|line| line.contains(sender));
+        let reported = of_sender.filter_map(|line| line.split_once(": "));
+        let reported: Vec<_> = reported.map(|(_, message)| message).collect();
+        assert_eq!(reported, self.reported(arrived, sender));
+    }
+
+    /// Checks what the client has got, when all is over.
+    pub fn check_client(&self, client: &Connection) {
+        let manner = client.speaker.manner;
+        if client.speaker.reads() {
+            let length = match self.may_time_out(manner) {
+                true => self.replies.len(),
+                false => self.owed(usize::MAX),
+            };
+            assert_eq!(client.got, self.replies[..length]);
+            assert_eq!(client.speaker.peer.end(), Some(End::InOrder));
+        }
     }
 
     /// Returns what is reported of the messages in so many bytes.
@@ -143,9 +201,15 @@ fn ehlo() -> String {
     )
 }
 
-/// The reports of the server.
+/// The reports of a server.
 #[derive(Clone, Default)]
-struct Report(Rc<RefCell<Vec<u8>>>);
+pub struct Report(Rc<RefCell<Vec<u8>>>);
+
+impl Report {
+    pub fn take(&self) -> String {
+        String::from_utf8(self.0.take()).unwrap()
+    }
+}
 
 impl Write for Report {
     fn write(&mut self, data: &[u8]) -> io::Result<usize> {
@@ -156,64 +220,68 @@ impl Write for Report {
     }
 }
 
+/// Sets the pace of a client.
+pub fn set_pace(world: &World, peer: &Peer) {
+    peer.set_room(world.between(10..=3_000) as usize);
+    peer.set_pieces(1..=world.between(10..=700) as usize);
+}
+
 #[test]
 fn smtp_sink_replies_to_every_command_and_takes_every_message_whole() {
     for_seeds(SEEDS, |world| {
         let mut event_loop = world.event_loop();
         let report = Report::default();
         let server = Server {
-            name: "sink.example".to_owned(),
+            name: NAME.to_owned(),
             maildir: None,
             size_limit: SIZE_LIMIT as u64,
-            timeout: Duration::from_secs(300),
+            timeout: TIMEOUT,
             delivered: 0,
             report: Box::new(report.clone()),
         };
         let server = event_loop.add_background(Dispatcher::over(world.pair().0, server))?;
         let mut clients = Vec::new();
+        let mut scripts = Vec::new();
         for number in 0..world.between(1..=2) {
             let sender = format!("client{number}@example.org");
-            let script = Script::new(world, &sender);
+            let script = Script::new(world, "smtp_sink", &sender);
             let (stream, peer) = world.pair();
-            peer.set_room(world.between(10..=3_000) as usize);
-            peer.set_pieces(1..=world.between(10..=700) as usize);
-            let chat = AsyncChat::over(stream, Session::default());
+            set_pace(world, &peer);
+            let (session, heard) = Checked::new(Session::new(Some(server)));
+            let mut id = None;
             event_loop.with(server, |server, event_loop| {
-                server.handler().open_session(event_loop, chat)
+                let chat = AsyncChat::over(stream, session);
+                id = Some(server.handler().open_session(event_loop, chat)?);
+                Ok(())
             })?;
             let speaker = Speaker::new(world, peer, script.words.clone());
-            clients.push((speaker, script, sender));
+            clients.extend(id.map(|id| Connection::new(speaker, heard, id)));
+            scripts.push((script, sender));
         }
-        let due: Vec<_> = clients
-            .iter()
-            .map(|(_, script, ..)| script.heard(usize::MAX) + TIMED_OUT)
-            .collect();
-        run_until_left(world, &mut event_loop, 1, |_| {
-            for ((client, ..), due) in clients.iter().zip(&due) {
-                client.check_received(due.as_bytes());
-            }
-        })?;
-
-        let report = String::from_utf8(report.0.take()).unwrap();
-        for (client, script, sender) in &clients {
-            let of_sender = report.lines().filter(|line| line.contains(sender));
-            let reported: Vec<_> = of_sender
-                .filter_map(|line| line.split_once(": "))
-                .map(|(_, message)| message)
-                .collect();
-            assert_eq!(
-                reported,
-                script.reported(arrived(world, &client.peer), sender)
-            );
-            let mut due = script.heard(usize::MAX);
-            match client.manner {
-                Manner::HalfCloses => {}
-                Manner::FallsSilent if script.quit => {}
-                Manner::FallsSilent => due += TIMED_OUT,
-                Manner::Closes | Manner::Resets => continue,
-            }
-            assert_eq!(String::from_utf8(client.peer.received()).unwrap(), due);
-            assert_eq!(client.peer.end(), Some(End::InOrder));
+        play(
+            world,
+            &mut event_loop,
+            &mut clients,
+            |event_loop| event_loop.len() == 1,
+            |event_loop, clients| {
+                let mut delivered = 0;
+                for (client, (script, _)) in clients.iter_mut().zip(&scripts) {
+                    let received = client.traffic.received;
+                    delivered += script.delivered(received);
+                    let owed = match client.timeouts() {
+                        0 => script.owed(received),
+                        _ => script.replies.len(),
+                    };
+                    client.owe(&script.replies, owed);
+                }
+                let server = event_loop.get(server).unwrap();
+                assert_eq!(server.handler().delivered, delivered as u64);
+            },
+        )?;
+        let report = report.take();
+        for (client, (script, sender)) in clients.iter().zip(&scripts) {
+            script.check_report(&report, sender, client.traffic.arrived);
+            script.check_client(client);
         }
         Ok(())
     })

@@ -6,7 +6,7 @@ use std::os::fd::RawFd;
 use std::time::Duration;
 
 use super::bits::events_of;
-use super::pace::Pace;
+use super::pace::{self, Asks, Pace};
 use super::table::{Table, collect, number_of, poll_now};
 use super::{Deadline, Event, HANGUP_INTERVAL, Interest, Poller, check_number, index};
 use crate::sys::poll as sys;
@@ -19,16 +19,18 @@ use crate::sys::poll as sys;
 ///
 /// # Pace
 ///
-/// Under load it asks without blocking first, which costs the kernel less. Of 64 descriptors or
-/// more, most waits ask only the recently active ones. All are asked whenever no active one is
-/// ready, and otherwise so often that it takes a tenth of the time. While some descriptors are
+/// Each call looks at every descriptor that it gets, and a call that blocks also registers with
+/// each. So under load the poller asks without blocking first. Of 64 descriptors or more, most waits
+/// ask, and block on, only the active ones: those that were ready lately, or whose interest was set
+/// lately. All are asked so often that it takes a tenth of the time. While some descriptors are
 /// busy, an event of an idle one may be reported that much later: in the first wait that begins 2
-/// milliseconds after it happened, at the latest. (Where asking all takes more than 0.2
-/// milliseconds, this bound makes it take more than a tenth of the time.) No event is lost.
+/// milliseconds after it happened, at the latest, and by a wait that blocks when 2 milliseconds have
+/// passed. (Where asking all takes more than 0.2 milliseconds, this bound makes it take more than a
+/// tenth of the time. Without ppoll(2) a wait may block for a millisecond longer.) No event is lost.
 ///
 /// A shortcut that finds nothing is tried at growing intervals, at most 64 waits: a loop that
 /// sleeps most of the time makes one call in each other wait. A wait whose deadline has passed
-/// makes at most two calls, and does not block. [`Deadline::Now`] always asks all, in one call.
+/// does not block. [`Deadline::Now`] always asks all, in one call.
 /// [`set_adaptive`](PollPoller::set_adaptive) turns all of this off.
 pub struct PollPoller {
     all: Table,
@@ -81,7 +83,62 @@ impl PollPoller {
         self.idle.swap_remove(place);
     }
 
-    /// Removes those that were idle too often from the active ones, after all were asked.
+    /// Counts ready descriptors as active.
+    fn note_active(&mut self, ready: &[Event]) {
+        for event in ready {
+            let number = event.fd as u32 as usize;
+            match (self.hot.place(number), self.all.place(number)) {
+                (Some(place), _) => self.idle[place] = 0,
+                (None, Some(place)) => self.make_hot(number, place),
+                (None, None) => {}
+            }
+        }
+    }
+
+    /// Returns the longest time for which one call may block. `None` without bound.
+    fn longest(&self) -> Option<Duration> {
+        // The kernel sleeps through the hang-up of a descriptor without events.
+        let sleeps_through = !cfg!(poll_wakes_unasked) && self.unasked > 0;
+        sleeps_through.then_some(HANGUP_INTERVAL)
+    }
+}
+
+impl Asks for PollPoller {
+    fn pace(&mut self) -> &mut Pace {
+        &mut self.pace
+    }
+
+    fn hot(&self) -> usize {
+        self.idle.len()
+    }
+
+    fn all(&self) -> usize {
+        self.all.entries.len()
+    }
+
+    fn ask_hot(&mut self, deadline: Deadline, ready: &mut Vec<Event>) -> io::Result<bool> {
+        let found = ask(&mut self.hot.entries, deadline, None)?;
+        if found > 0 {
+            collect(&self.hot.entries, found, ready);
+            self.note_active(ready);
+        }
+        Ok(found > 0)
+    }
+
+    #[inline]
+    fn ask_all(&mut self, deadline: Deadline, ready: &mut Vec<Event>) -> io::Result<bool> {
+        let longest = self.longest();
+        let found = ask(&mut self.all.entries, deadline, longest)?;
+        if found > 0 {
+            collect(&self.all.entries, found, ready);
+            if self.pace.tells_hot(self.all.entries.len()) {
+                self.note_active(ready);
+            }
+        }
+        Ok(found > 0)
+    }
+
+    /// Removes those that were idle too often from the active ones.
     fn cool_down(&mut self) {
         if !self.pace.tells_hot(self.all.entries.len()) {
             self.hot.clear();
@@ -98,77 +155,28 @@ impl PollPoller {
             }
         }
     }
+}
 
-    /// Counts ready descriptors as active.
-    fn note_active(&mut self, ready: &[Event]) {
-        for event in ready {
-            let number = event.fd as u32 as usize;
-            match (self.hot.place(number), self.all.place(number)) {
-                (Some(place), _) => self.idle[place] = 0,
-                (None, Some(place)) => self.make_hot(number, place),
-                (None, None) => {}
-            }
-        }
+/// Calls poll(2) until some of `entries` are ready or the deadline has come, and for at most
+/// `longest` at a time. Returns the number of ready entries.
+#[inline]
+fn ask(
+    entries: &mut [sys::PollFd],
+    deadline: Deadline,
+    longest: Option<Duration>,
+) -> io::Result<usize> {
+    if deadline == Deadline::Now {
+        return poll_now(entries);
     }
-
-    /// Asks all without blocking, and appends the ready ones to `ready`. Returns whether there
-    /// are any.
-    #[inline]
-    fn ask_now(&mut self, ready: &mut Vec<Event>) -> io::Result<bool> {
-        let found = poll_now(&mut self.all.entries)?;
-        Ok(self.report(found, ready))
-    }
-
-    /// Asks all, and blocks until some are ready or the deadline has come. Returns whether some
-    /// are ready.
-    fn ask_and_block(&mut self, deadline: Deadline, ready: &mut Vec<Event>) -> io::Result<bool> {
-        loop {
-            let timeout = self.clamp(deadline.timeout());
-            match sys::poll(&mut self.all.entries, timeout) {
-                // The timeout was clamped, and the deadline has not come yet.
-                Ok(0) if !deadline.has_passed() => {}
-                Ok(found) => return Ok(self.report(found, ready)),
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => return Err(error),
-            }
+    loop {
+        let timeout = deadline.timeout();
+        let timeout = timeout.into_iter().chain(longest).min();
+        match sys::poll(entries, timeout) {
+            // The timeout was clamped, and the deadline has not come yet.
+            Ok(0) if !deadline.has_passed() => {}
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            result => return result,
         }
-    }
-
-    /// Shortens a timeout where the kernel would sleep through the hang-up of a descriptor
-    /// without events.
-    fn clamp(&self, timeout: Option<Duration>) -> Option<Duration> {
-        if cfg!(poll_wakes_unasked) || self.unasked == 0 {
-            return timeout;
-        }
-        Some(timeout.map_or(HANGUP_INTERVAL, |timeout| timeout.min(HANGUP_INTERVAL)))
-    }
-
-    /// Reports the ready ones of all, of which there are `found`.
-    #[inline]
-    fn report(&mut self, found: usize, ready: &mut Vec<Event>) -> bool {
-        if found == 0 {
-            return false;
-        }
-        collect(&self.all.entries, found, ready);
-        if self.pace.tells_hot(self.all.entries.len()) {
-            self.note_active(ready);
-        }
-        true
-    }
-
-    /// Asks only the recently active descriptors, if that is likely to pay.
-    fn ask_the_hot(&mut self, ready: &mut Vec<Event>) -> io::Result<bool> {
-        if self.pace.try_hot(self.idle.len(), self.all.entries.len()) {
-            let found = poll_now(&mut self.hot.entries)?;
-            self.pace.hot_found(found > 0);
-            if found > 0 {
-                collect(&self.hot.entries, found, ready);
-                self.note_active(ready);
-                return Ok(true);
-            }
-        }
-        self.cool_down();
-        Ok(false)
     }
 }
 
@@ -191,32 +199,23 @@ impl Poller for PollPoller {
         self.unasked -= usize::from(place.is_some_and(|place| self.all.entries[place].events == 0));
         self.unasked += usize::from(events == Some(0));
         self.all.set(fd, number, events);
-        match (self.hot.place(number), events) {
-            (Some(place), None) => self.make_cold(number, place),
-            (Some(place), Some(events)) => self.hot.entries[place].events = events,
+        match (self.hot.place(number), self.all.place(number)) {
+            (Some(hot), None) => self.make_cold(number, hot),
+            (Some(hot), Some(place)) => {
+                self.hot.entries[hot].events = self.all.entries[place].events;
+                self.idle[hot] = 0;
+            }
+            // It was not asked yet, or not for this interest.
+            (None, Some(place)) if self.pace.tells_hot(self.all.entries.len()) => {
+                self.make_hot(number, place);
+            }
             (None, _) => {}
         }
         Ok(())
     }
 
     fn wait(&mut self, deadline: Deadline, ready: &mut Vec<Event>) -> io::Result<()> {
-        if deadline == Deadline::Now {
-            return self.ask_now(ready).map(drop);
-        }
-        if !self.idle.is_empty() && self.ask_the_hot(ready)? {
-            return Ok(());
-        }
-        let all = self.all.entries.len();
-        if self.pace.try_probe() || deadline.has_passed() {
-            let found = self.ask_now(ready)?;
-            self.pace.probe_found(found, all);
-            if found || deadline.has_passed() {
-                return Ok(());
-            }
-        }
-        let found = self.ask_and_block(deadline, ready)?;
-        self.pace.block_found(found, all);
-        Ok(())
+        pace::wait(self, deadline, ready)
     }
 }
 
@@ -241,7 +240,6 @@ mod tests {
     #[test]
     fn adding_changing_and_removing_in_any_order_keeps_the_places() {
         let mut poller = PollPoller::new();
-        poller.pace.block_found(true, usize::MAX);
         let mut seed = 1_u32;
         for _ in 0..5_000 {
             seed = seed.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);

@@ -10,7 +10,7 @@ use std::os::fd::RawFd;
 use std::time::Duration;
 
 use super::hangups::Hangups;
-use super::pace::Pace;
+use super::pace::{self, Asks, Pace};
 use super::{Deadline, Event, Interest, Poller, Readiness, check_number, index};
 use crate::sys::fd::is_open;
 use crate::sys::select::{self as sys, Word};
@@ -148,22 +148,7 @@ impl SelectPoller {
     /// Waits for the descriptors that are in the sets.
     #[inline(always)]
     fn wait_for_sets(&mut self, deadline: Deadline, ready: &mut Vec<Event>) -> io::Result<()> {
-        if deadline == Deadline::Now {
-            return self.ask_now(false, ready).map(drop);
-        }
-        if self.hot > 0 && self.ask_the_hot(ready)? {
-            return Ok(());
-        }
-        if self.pace.try_probe() || deadline.has_passed() {
-            let found = self.ask_now(false, ready)?;
-            self.pace.probe_found(found, self.count);
-            if found || deadline.has_passed() {
-                return Ok(());
-            }
-        }
-        let found = self.ask_and_block(deadline, ready)?;
-        self.pace.block_found(found, self.count);
-        Ok(())
+        pace::wait(self, deadline, ready)
     }
 
     /// Waits for the sets, and asks once a second for the hang-ups of the other descriptors.
@@ -171,11 +156,10 @@ impl SelectPoller {
     fn wait_with_hangups(&mut self, deadline: Deadline, ready: &mut Vec<Event>) -> io::Result<()> {
         loop {
             let next = self.hangups.ask_if_due(ready)?;
-            let until = match deadline {
-                _ if !ready.is_empty() => Deadline::Now,
-                Deadline::Now => Deadline::Now,
-                Deadline::At(instant) => Deadline::At(instant.min(next)),
-                Deadline::Never => Deadline::At(next),
+            let until = if ready.is_empty() {
+                deadline.or_at(next)
+            } else {
+                Deadline::Now
             };
             self.wait_for_sets(until, ready)?;
             if !ready.is_empty() || deadline.has_passed() {
@@ -184,48 +168,35 @@ impl SelectPoller {
         }
     }
 
-    /// Asks only the hot descriptors or all, without blocking, and appends the ready ones to
-    /// `ready`. Returns whether there are any.
-    fn ask_now(&mut self, hot_alone: bool, ready: &mut Vec<Event>) -> io::Result<bool> {
-        match self.select(hot_alone, Some(Duration::ZERO)) {
-            Ok(bits) => Ok(self.report(bits, ready)),
-            // Linux returns this if a signal is pending and nothing is ready.
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => Ok(false),
-            Err(error) => self.report_closed(error, ready),
-        }
-    }
-
-    /// Asks all, and blocks until some are ready or the deadline has come. Returns whether some
-    /// are ready.
-    fn ask_and_block(&mut self, deadline: Deadline, ready: &mut Vec<Event>) -> io::Result<bool> {
+    /// Asks only the hot descriptors or all until some are ready or the deadline has come, and
+    /// appends the ready ones to `ready`. Returns whether there are any.
+    #[inline]
+    fn ask(
+        &mut self,
+        hot_alone: bool,
+        deadline: Deadline,
+        ready: &mut Vec<Event>,
+    ) -> io::Result<bool> {
         loop {
-            match self.select(false, deadline.timeout()) {
+            match self.select(hot_alone, deadline.timeout()) {
                 // The timeout was clamped, and the deadline has not come yet.
                 Ok(0) if !deadline.has_passed() => {}
                 Ok(bits) => return Ok(self.report(bits, ready)),
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                // Linux returns this if a signal is pending and nothing is ready.
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {
+                    if deadline == Deadline::Now {
+                        return Ok(false);
+                    }
+                }
                 Err(error) => {
-                    // All numbers are open: one was reused in between. Ask again. (No system is
+                    // If all numbers are open, one was reused in between: ask again. (No system is
                     // known to fail so for an open number.)
-                    if self.report_closed(error, ready)? {
-                        return Ok(true);
+                    if self.report_closed(error, ready)? || deadline == Deadline::Now {
+                        return Ok(!ready.is_empty());
                     }
                 }
             }
         }
-    }
-
-    /// Asks only the recently active descriptors, if that is likely to pay.
-    fn ask_the_hot(&mut self, ready: &mut Vec<Event>) -> io::Result<bool> {
-        if self.pace.try_hot(self.hot, self.count) {
-            let found = self.ask_now(true, ready)?;
-            self.pace.hot_found(found);
-            if found {
-                return Ok(true);
-            }
-        }
-        self.cool_down();
-        Ok(false)
     }
 
     /// Calls select(2) once, and leaves the result in `found`.
@@ -302,14 +273,6 @@ impl SelectPoller {
         let fresh = bits & !(self.active[0][word] | self.active[1][word]);
         self.hot += fresh.count_ones() as usize;
         self.active[0][word] |= bits;
-    }
-
-    /// Removes those that were idle for two periods from the active ones, before all are asked.
-    fn cool_down(&mut self) {
-        self.active.swap(0, 1);
-        self.active[0].fill(0);
-        let active = self.active[1].iter();
-        self.hot = active.map(|word| word.count_ones() as usize).sum();
     }
 
     /// Handles EBADF: reports each watched number that is not open, if there still is one.
@@ -419,6 +382,37 @@ fn check_limit(fd: RawFd) -> io::Result<()> {
     ))
 }
 
+impl Asks for SelectPoller {
+    fn pace(&mut self) -> &mut Pace {
+        &mut self.pace
+    }
+
+    fn hot(&self) -> usize {
+        self.hot
+    }
+
+    fn all(&self) -> usize {
+        self.count
+    }
+
+    fn ask_hot(&mut self, deadline: Deadline, ready: &mut Vec<Event>) -> io::Result<bool> {
+        self.ask(true, deadline, ready)
+    }
+
+    #[inline(always)]
+    fn ask_all(&mut self, deadline: Deadline, ready: &mut Vec<Event>) -> io::Result<bool> {
+        self.ask(false, deadline, ready)
+    }
+
+    /// Removes those that were idle for two periods from the active ones.
+    fn cool_down(&mut self) {
+        self.active.swap(0, 1);
+        self.active[0].fill(0);
+        let active = self.active[1].iter();
+        self.hot = active.map(|word| word.count_ones() as usize).sum();
+    }
+}
+
 impl Poller for SelectPoller {
     fn set(&mut self, fd: RawFd, interest: Interest) -> io::Result<()> {
         let number = index(fd)?;
@@ -467,6 +461,10 @@ impl Poller for SelectPoller {
         } else {
             self.count += 1;
             self.look_at(fd);
+            if self.pace.tells_hot(self.count) {
+                // It was not asked yet, or not for this interest.
+                self.note_active(word, bit);
+            }
         }
         self.nfds = match self.words.checked_sub(1) {
             Some(last) => self.words * BITS - self.watched(last).leading_zeros() as usize,
@@ -553,7 +551,7 @@ mod tests {
         poller.note_active(highest / BITS, 1);
         poller.found.fill(Word::MAX);
         poller.set(highest as RawFd, Interest::empty()).unwrap();
-        assert!(!poller.ask_now(true, &mut ready).unwrap());
+        assert!(!poller.ask_hot(Deadline::Now, &mut ready).unwrap());
         assert_eq!(poller.hot, 0);
     }
 

@@ -50,6 +50,16 @@ impl Deadline {
         }
     }
 
+    /// Returns the earlier one of the deadline and `instant`.
+    #[cfg(any(feature = "select", feature = "poll"))]
+    pub(crate) fn or_at(self, instant: Instant) -> Self {
+        match self {
+            Self::Now => Self::Now,
+            Self::At(deadline) => Self::At(deadline.min(instant)),
+            Self::Never => Self::At(instant),
+        }
+    }
+
     /// Returns the timeout of a single system call: `None` without bound, else at most a day,
     /// and zero once the deadline has passed.
     pub(crate) fn timeout(self) -> Option<Duration> {

@@ -8,6 +8,8 @@
 pub(crate) mod address;
 #[cfg(feature = "children")]
 pub(crate) mod child;
+#[cfg(any(feature = "select", feature = "poll"))]
+pub(crate) mod clock;
 pub(crate) mod deadline;
 #[cfg(with_epoll)]
 pub(crate) mod epoll;

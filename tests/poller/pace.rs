@@ -127,6 +127,33 @@ fn an_idle_descriptor_is_served_in_the_first_wait_after_two_milliseconds() {
 }
 
 #[test]
+fn a_descriptor_that_is_added_while_others_are_busy_is_served_in_the_next_wait() {
+    on_every_backend(|backend| {
+        let mut field = Field::new(poller_of(backend), 200);
+        let busy = field.fds()[0];
+        field.say(busy);
+        for _ in 0..200 {
+            field.wait();
+        }
+        for _ in 0..20 {
+            let fd = field.add();
+            field.say(fd);
+            assert!(field.wait().contains(&fd), "fd {fd}");
+            // And so is one that waits for something else from now on.
+            field.poller.set(fd, Interest::WRITABLE).unwrap();
+            field.ready.clear();
+            field
+                .poller
+                .wait(Deadline::Never, &mut field.ready)
+                .unwrap();
+            let writable = Event::new(fd, Readiness::WRITABLE);
+            assert!(field.ready.contains(&writable), "fd {fd}");
+            field.remove(fd);
+        }
+    });
+}
+
+#[test]
 fn nothing_is_lost_or_told_twice_while_numbers_come_and_go() {
     on_every_backend(|backend| {
         let mut field = Field::new(poller_of(backend), 150);

@@ -1,12 +1,13 @@
 #!/usr/bin/env python3
 """The reference for `conformance`: runs a scenario on the real asyncore/asynchat.
 
-    python3.11 oracle.py --backend select|poll SCENARIO.json [...]
+    python3.11 oracle.py --backend select|poll [--at-once N] SCENARIO.json [...]
 
 asyncore and asynchat left the standard library in Python 3.12, so this needs
 Python <= 3.11 (or the pyasyncore and pyasynchat packages). It prints, for each
 scenario, one JSON line: what every channel's handlers saw and what every raw
-peer received. FORMAT.md beside this file describes both formats.
+peer received. FORMAT.md beside this file describes both formats. Scenarios mostly
+wait: with --at-once, N processes perform them side by side, and the lines keep their order.
 
 The reference is asyncore with the defects of the original mended, because the
 crate must not inherit them, and only those:
@@ -25,7 +26,9 @@ crate must not inherit them, and only those:
 
 import argparse
 import errno
+import functools
 import json
+import multiprocessing
 import os
 import select
 import socket
@@ -521,24 +524,36 @@ class World:
             os.close(p) if isinstance(p, int) else p.close()
 
 
+def perform(path, backend):
+    """Performs the scenario in a file. Returns its line."""
+    with open(path, encoding="utf-8") as f:
+        scenario = json.load(f)
+    with tempfile.TemporaryDirectory() as folder:
+        world = World(scenario, backend, folder)
+        try:
+            for step in scenario["steps"]:
+                world.step(step)
+        except SystemExit as e:  # a pool waits for ever for a process that exits
+            raise ValueError(e) from e
+        finally:
+            world.tear_down()
+    return json.dumps({"scenario": scenario["name"], "trace": world.trace.dump()}, sort_keys=True)
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--backend", choices=("select", "poll"), required=True)
+    parser.add_argument("--at-once", type=int, default=1, metavar="N")
     parser.add_argument("scenario", nargs="+")
     args = parser.parse_args()
-    for path in args.scenario:
-        with open(path, encoding="utf-8") as f:
-            scenario = json.load(f)
-        with tempfile.TemporaryDirectory() as folder:
-            world = World(scenario, args.backend, folder)
-            try:
-                for step in scenario["steps"]:
-                    world.step(step)
-            finally:
-                world.tear_down()
-        line = {"scenario": scenario["name"], "trace": world.trace.dump()}
-        print(json.dumps(line, sort_keys=True))
-        sys.stdout.flush()
+    one = functools.partial(perform, backend=args.backend)
+    if args.at_once == 1:
+        for path in args.scenario:
+            print(one(path), flush=True)
+        return
+    with multiprocessing.get_context("fork").Pool(min(args.at_once, len(args.scenario))) as pool:
+        for line in pool.imap(one, args.scenario):
+            print(line, flush=True)
 
 
 if __name__ == "__main__":

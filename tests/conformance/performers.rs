@@ -4,8 +4,8 @@
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::sync::LazyLock;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{LazyLock, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -14,11 +14,10 @@ use serde_json::Value;
 
 use super::notice;
 
-/// The number of scenarios that a program performs one after the other.
-const BATCH: usize = 8;
-/// The number of programs that run at once. Most of the time they wait.
-const PROGRAMS: usize = 20;
-/// The limit of the time of a batch. Only a failing test waits that long.
+/// The number of scenarios that are performed at once, for each performer. Most of the time they
+/// wait.
+const AT_ONCE: usize = 24;
+/// The limit of the time of a program. Only a failing test waits that long.
 const PATIENCE: Duration = Duration::from_secs(120);
 /// Performs scenarios on asyncore.
 const ORACLE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/conformance/oracle.py");
@@ -36,6 +35,8 @@ pub struct Performer {
     /// Its name in messages.
     pub name: String,
     command: Vec<String>,
+    /// The number of programs among which scenarios are divided.
+    programs: usize,
 }
 
 /// The trace, or the reason for which it is missing.
@@ -55,25 +56,32 @@ impl Performer {
         let of = |backend: &Backend| Self {
             name: format!("fdloop with {backend}"),
             command: vec![program.clone(), "--backend".into(), backend.to_string()],
+            programs: AT_ONCE,
         };
         Backend::ALL.iter().map(of).collect()
     }
 
-    /// The reference, with each of its backends, if an interpreter has asyncore.
+    /// The reference, with each of its backends, if an interpreter has asyncore. One program
+    /// performs all scenarios, since starting Python takes longer than most of them.
     pub fn all_of_the_reference() -> Option<Vec<Self>> {
         static INTERPRETER: LazyLock<Option<String>> = LazyLock::new(interpreter_with_asyncore);
         let interpreter = INTERPRETER.as_ref()?;
+        let at_once = AT_ONCE.to_string();
+        let command = [interpreter, "-W", "ignore", ORACLE, "--at-once", &at_once];
         let of = |backend: &str| Self {
             name: format!("the reference with {backend}"),
-            command: [interpreter, "-W", "ignore", ORACLE, "--backend", backend]
+            command: command
+                .into_iter()
+                .chain(["--backend", backend])
                 .map(str::to_owned)
-                .into(),
+                .collect(),
+            programs: 1,
         };
         Some(["select", "poll"].map(of).into())
     }
 
-    /// Performs scenarios one after the other. One that cannot be performed ends
-    /// the program, which is then started again for those that are left.
+    /// Performs scenarios with one program. One that cannot be performed ends the program, which
+    /// is then started again for those that are left.
     fn perform(&self, files: &[PathBuf], folder: &Path) -> Vec<Performed> {
         let mut performed = Vec::new();
         while performed.len() < files.len() {
@@ -90,38 +98,27 @@ impl Performer {
     }
 }
 
-/// Has every performer perform every scenario: for each file, what each of them
-/// answered.
+/// Has every performer perform every scenario. Returns for each file the result of each of them.
 pub fn perform_all(files: &[PathBuf], performers: &[&Performer]) -> Vec<Vec<Performed>> {
-    let folder = Folder::new();
-    let batches: Vec<_> = files.chunks(BATCH).collect();
-    let jobs = batches.len() * performers.len();
-    let next = AtomicUsize::new(0);
-    let done = Mutex::new(Vec::new());
+    let folder = &Folder::new().0;
+    let mut answers: Vec<_> = files.iter().map(|_| Vec::new()).collect();
     thread::scope(|scope| {
-        for _ in 0..PROGRAMS.min(jobs) {
-            scope.spawn(|| {
-                loop {
-                    let job = next.fetch_add(1, Ordering::Relaxed);
-                    if job >= jobs {
-                        break;
-                    }
-                    let batch = batches[job / performers.len()];
-                    let performed = performers[job % performers.len()].perform(batch, &folder.0);
-                    done.lock().unwrap().push((job, performed));
-                }
-            });
+        let performances: Vec<Vec<_>> = performers
+            .iter()
+            .map(|performer| {
+                let batches = files.chunks(files.len().div_ceil(performer.programs));
+                batches
+                    .map(|batch| scope.spawn(move || performer.perform(batch, folder)))
+                    .collect()
+            })
+            .collect();
+        for programs in performances {
+            let performed = programs.into_iter().flat_map(|it| it.join().unwrap());
+            for (answers, performed) in answers.iter_mut().zip(performed) {
+                answers.push(performed);
+            }
         }
     });
-    let mut done = done.into_inner().unwrap();
-    done.sort_by_key(|(job, _)| *job);
-    let mut answers: Vec<_> = files.iter().map(|_| Vec::new()).collect();
-    for (job, performed) in done {
-        let first = job / performers.len() * BATCH;
-        for (answer, performed) in answers[first..].iter_mut().zip(performed) {
-            answer.push(performed);
-        }
-    }
     answers
 }
 
@@ -149,7 +146,8 @@ pub fn run<A: AsRef<std::ffi::OsStr>>(command: &[String], args: &[A], folder: &P
             child.wait().unwrap();
             break None;
         }
-        thread::sleep(Duration::from_millis(5));
+        // A tenth longer than the program takes, at most.
+        thread::sleep((start.elapsed() / 10).max(Duration::from_millis(1)));
     };
     let read = |path| String::from_utf8_lossy(&fs::read(path).unwrap()).into_owned();
     Ended {
@@ -179,7 +177,7 @@ pub fn runner() -> PathBuf {
     runner
 }
 
-/// The interpreter from the environment, or the first one found that has asyncore. If the
+/// Returns the interpreter from the environment, or the first one found that has asyncore. If the
 /// environment names none and none is found, says that the reference is left out.
 fn interpreter_with_asyncore() -> Option<String> {
     if let Some(named) = std::env::var_os("FDLOOP_PYTHON") {
@@ -188,28 +186,29 @@ fn interpreter_with_asyncore() -> Option<String> {
             notice("FDLOOP_PYTHON is empty: the comparison with asyncore itself is left out");
             return None;
         }
-        assert!(
-            has_asyncore(&named),
-            "FDLOOP_PYTHON: {named} has no asyncore"
-        );
-        return Some(named);
+        let found = with_asyncore(&named);
+        assert!(found.is_some(), "FDLOOP_PYTHON: {named} has no asyncore");
+        return found;
     }
-    let found = INTERPRETERS.into_iter().find(|it| has_asyncore(it));
+    let found = INTERPRETERS.into_iter().find_map(with_asyncore);
     if found.is_none() {
         notice(
             "no Python with asyncore (3.11 or older) was found: the comparison with asyncore \
              itself is left out, and its recorded traces are used",
         );
     }
-    found.map(str::to_owned)
+    found
 }
 
-fn has_asyncore(interpreter: &str) -> bool {
-    Command::new(interpreter)
-        .args(["-W", "ignore", "-c", "import asyncore, asynchat"])
-        .stderr(Stdio::null())
-        .status()
-        .is_ok_and(|status| status.success())
+/// Returns the path of an interpreter that has asyncore. Its name may be that of a script that
+/// chooses among versions each time (pyenv's takes several times as long as Python's start).
+fn with_asyncore(interpreter: &str) -> Option<String> {
+    let script = "import asyncore, asynchat, sys; print(sys.executable)";
+    let mut command = Command::new(interpreter);
+    command.args(["-W", "ignore", "-c", script]);
+    let output = command.stderr(Stdio::null()).output().ok()?;
+    let path = String::from_utf8(output.stdout).ok()?;
+    output.status.success().then(|| path.trim_end().to_owned())
 }
 
 /// A folder of one's own, removed in the end.

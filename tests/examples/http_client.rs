@@ -12,23 +12,25 @@ use crate::common::programs::{
 };
 use fdloop::Backend;
 
-/// A server that answers one request with what its second argument evaluates to,
-/// and then does what the third says.
-const ONE_ANSWER: &str = r#"
+/// A server that sends one response for each line of stdin: a Python expression for the pieces of
+/// the response, a tab, and "close" or "reset".
+const RESPONSES: &str = r#"
 l = listen(sys.argv[1])
-s = accept(l)
-request = b''
-while not request.endswith(b'\r\n\r\n'):
-    piece = s.recv(65536)
-    assert piece, request
-    request += piece
-for piece in eval(sys.argv[2]):
-    s.sendall(piece)
-if sys.argv[3] == 'reset':
-    hear()
-    reset(s)
-else:
-    s.close()
+for line in sys.stdin:
+    pieces, then = line.rstrip('\n').split('\t')
+    s = accept(l)
+    request = b''
+    while not request.endswith(b'\r\n\r\n'):
+        piece = s.recv(65536)
+        assert piece, request
+        request += piece
+    for piece in eval(pieces):
+        s.sendall(piece)
+    if then == 'reset':
+        hear()
+        reset(s)
+    else:
+        s.close()
 "#;
 
 #[test]
@@ -107,38 +109,60 @@ fn http_client_writes_a_file_whole_or_not_at_all() {
     });
 }
 
-/// Fetches from a server with that answer, which is a Python expression.
-#[track_caller]
-fn fetch(backend: Backend, answer: &str, then: &str) -> Ended {
-    let mut server = Program::python(ONE_ANSWER, &[ANY_PORT, answer, then]);
-    let url = format!("http://{}/", server.address());
-    let mut client = Program::example("http_client", backend, &[&url]);
-    if then == "reset" {
-        // The body has come that far.
-        let piece = client.piece();
-        assert_eq!(piece.as_deref(), Some(&b"some"[..]));
-        server.tell("go on");
-    }
-    let ended = client.finish();
-    server.succeed();
-    ended
+/// A server that sends the responses that it is told.
+struct Responses {
+    server: Program,
+    url: String,
 }
 
-#[track_caller]
-fn assert_fetch_fails(backend: Backend, answer: &str, then: &str, said: &str) {
-    let ended = fetch(backend, answer, then);
-    assert_eq!(ended.code, Some(1), "{answer}: {ended:?}");
-    assert!(
-        ended.stderr.contains(said),
-        "{answer}: {said:?} in {ended:?}"
-    );
-    assert_eq!(ended.stderr.lines().count(), 1, "{ended:?}");
+impl Responses {
+    #[track_caller]
+    fn start(address: &str) -> Self {
+        let mut server = Program::python(RESPONSES, &[address]);
+        let url = match server.address() {
+            path if path.starts_with('/') => format!("http+unix:{path}:/"),
+            address => format!("http://{address}/"),
+        };
+        Self { server, url }
+    }
+
+    /// Fetches a response, which is a Python expression for its pieces.
+    #[track_caller]
+    fn fetch(&mut self, backend: Backend, pieces: &str, then: &str) -> Ended {
+        self.server.tell(&format!("{pieces}\t{then}"));
+        let mut client = Program::example("http_client", backend, &[&self.url]);
+        if then == "reset" {
+            // The body has come that far.
+            let piece = client.piece();
+            assert_eq!(piece.as_deref(), Some(&b"some"[..]));
+            self.server.tell("go on");
+        }
+        client.finish()
+    }
+
+    #[track_caller]
+    fn fail(&mut self, backend: Backend, pieces: &str, then: &str, said: &str) {
+        let ended = self.fetch(backend, pieces, then);
+        assert_eq!(ended.code, Some(1), "{pieces}: {ended:?}");
+        assert!(
+            ended.stderr.contains(said),
+            "{pieces}: {said:?} in {ended:?}"
+        );
+        assert_eq!(ended.stderr.lines().count(), 1, "{ended:?}");
+    }
+
+    /// Ends the server, which must have sent all responses.
+    #[track_caller]
+    fn end(self) {
+        self.server.succeed();
+    }
 }
 
 #[test]
 fn http_client_says_what_failed() {
     with_each_backend(|backend| {
-        let fails = |answer, said| assert_fetch_fails(backend, answer, "close", said);
+        let mut server = Responses::start(ANY_PORT);
+        let mut fails = |pieces, said| server.fail(backend, pieces, "close", said);
         fails("[]", "before it sent a response");
         fails("[b'220 smtp.example ESMTP']", "does not speak HTTP");
         fails("[b'HTTP/1.0 OK\\r\\n\\r\\n']", "does not speak HTTP");
@@ -168,15 +192,17 @@ fn http_client_says_what_failed() {
             "/there",
         );
         let some = "[b'HTTP/1.0 200 OK\\r\\nContent-Length: 10\\r\\n\\r\\nsome']";
-        assert_fetch_fails(backend, some, "reset", "reset");
+        server.fail(backend, some, "reset", "reset");
         let some = "[b'HTTP/1.0 200 OK\\r\\n\\r\\nsome']";
-        assert_fetch_fails(backend, some, "reset", "after 4 bytes");
+        server.fail(backend, some, "reset", "after 4 bytes");
+        server.end();
     });
 }
 
 #[test]
 fn http_client_escapes_what_the_server_says() {
     with_each_backend(|backend| {
+        let mut server = Responses::start(ANY_PORT);
         for (answer, said) in [
             (
                 r"[b'HTTP/1.0 302 F\x1b[31mound\r\nLocation: /th\x1b]0;ere\xff\x07\r\n\r\n']",
@@ -197,7 +223,7 @@ fn http_client_escapes_what_the_server_says() {
             (r"[b'HTTP/1.0 2\x1b0\r\n\r\n']", r"HTTP/1.0 2\x1b0"),
             (r"[b'\x1b[31mhello\r\n\r\n']", r"\x1b[31mhello\r\n"),
         ] {
-            let ended = fetch(backend, answer, "close");
+            let ended = server.fetch(backend, answer, "close");
             assert_eq!(ended.code, Some(1), "{answer}: {ended:?}");
             assert!(
                 ended.stderr.contains(said),
@@ -206,6 +232,7 @@ fn http_client_escapes_what_the_server_says() {
             let obeyed = |c: char| c.is_control() && c != '\n';
             assert!(!ended.stderr.contains(obeyed), "{answer}: {ended:?}");
         }
+        server.end();
     });
 }
 
@@ -214,17 +241,18 @@ fn http_client_skips_interim_responses() {
     let interim = r"b'HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Early Hints\r\nLink: a\r\n\r\n'";
     let last = r"b'HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\nabc'";
     with_each_backend(|backend| {
+        let mut server = Responses::start(ANY_PORT);
         for pieces in [
             format!("[{interim} + {last}]"),
             format!("[{interim} * 20, {last}]"),
             format!("[bytes([byte]) for byte in {interim} + {last}]"),
             format!(r"[b'HTTP/1.1 199 \n\n', {last}]"),
         ] {
-            let ended = fetch(backend, &pieces, "close");
+            let ended = server.fetch(backend, &pieces, "close");
             assert_eq!(ended.code, Some(0), "{pieces}: {ended:?}");
             assert_eq!(ended.stdout, b"abc", "{pieces}");
         }
-        let fails = |answer: &str, said| assert_fetch_fails(backend, answer, "close", said);
+        let mut fails = |pieces: &str, said| server.fail(backend, pieces, "close", said);
         // Another protocol follows, which was not asked for.
         fails(
             r"[b'HTTP/1.1 101 Switching Protocols\r\n\r\nHTTP/1.0 200 OK\r\n\r\n']",
@@ -234,28 +262,32 @@ fn http_client_skips_interim_responses() {
         fails(&format!("[{interim}, b'HTTP/1.1']"), "within the header");
         fails(&format!("[{interim}, b'hello']"), "does not speak HTTP");
         fails(&format!("[{interim} * 1200]"), "longer than");
+        server.end();
     });
 }
 
 #[test]
 fn http_client_compares_names_without_case() {
-    let answer = r"[b'HTTP/1.0 200 OK\r\ntRANSFER-eNCODING: Identity\r\n' +
-                    b'CONTENT-LENGTH : 3\r\n\r\nabcdef']";
+    let answer = concat!(
+        r"[b'HTTP/1.0 200 OK\r\ntRANSFER-eNCODING: Identity\r\n' + ",
+        r"b'CONTENT-LENGTH : 3\r\n\r\nabcdef']"
+    );
     let sockets = TempDir::new();
     with_each_backend(|backend| {
-        let ended = fetch(backend, answer, "close");
-        assert_eq!(ended.code, Some(0), "{ended:?}");
-        assert_eq!(ended.stdout, b"abc");
-        for address in [ANY_PORT, &sockets.file(&backend.to_string())] {
-            let mut server = Program::python(ONE_ANSWER, &[address, answer, "close"]);
-            let url = match server.address() {
-                path if path.starts_with('/') => format!("Http+Unix:{path}:/"),
-                address => format!("HTTP://{address}/"),
-            };
-            let ended = run("http_client", backend, &[&url]);
-            assert_eq!(ended.code, Some(0), "{ended:?}");
-            assert_eq!(ended.stdout, b"abc");
-            server.succeed();
+        let unix = sockets.file(&backend.to_string());
+        for (address, scheme, mixed) in [
+            (ANY_PORT, "http", "HTTP"),
+            (&unix, "http+unix", "Http+Unix"),
+        ] {
+            let mut server = Responses::start(address);
+            for scheme in [scheme, mixed] {
+                let (_, rest) = server.url.split_once(':').unwrap();
+                server.url = format!("{scheme}:{rest}");
+                let ended = server.fetch(backend, answer, "close");
+                assert_eq!(ended.code, Some(0), "{ended:?}");
+                assert_eq!(ended.stdout, b"abc");
+            }
+            server.end();
         }
     });
 }
@@ -263,7 +295,8 @@ fn http_client_compares_names_without_case() {
 #[test]
 fn http_client_takes_digits_alone_for_a_number() {
     with_each_backend(|backend| {
-        let fails = |answer: &str, said| assert_fetch_fails(backend, answer, "close", said);
+        let mut server = Responses::start(ANY_PORT);
+        let mut fails = |pieces: &str, said| server.fail(backend, pieces, "close", said);
         for code in ["+20", "-20", " 20", "20", "2000", "2x0", "0x1", "020", ""] {
             let answer = format!(r"[b'HTTP/1.0 {code} OK\r\n\r\n']");
             fails(&answer, "does not speak HTTP");
@@ -281,6 +314,7 @@ fn http_client_takes_digits_alone_for_a_number() {
             let answer = format!(r"[b'HTTP/1.0 200 OK\r\nContent-Length: {length}\r\n\r\nabc']");
             fails(&answer, "as the length of the body");
         }
+        server.end();
     });
 }
 
@@ -288,6 +322,7 @@ fn http_client_takes_digits_alone_for_a_number() {
 fn http_client_takes_an_answer_in_any_pieces() {
     let answer = "b'HTTP/1.0 200 OK\\r\\nContent-length:  5\\r\\nX: y\\r\\n\\r\\nabcde'";
     with_each_backend(|backend| {
+        let mut server = Responses::start(ANY_PORT);
         for pieces in [
             format!("[{answer}]"),
             format!("[bytes([byte]) for byte in {answer}]"),
@@ -295,10 +330,11 @@ fn http_client_takes_an_answer_in_any_pieces() {
             // A server without carriage returns, and without a length.
             "[b'HTTP/1.0 200\\nA: b\\n\\nabcde']".to_owned(),
         ] {
-            let ended = fetch(backend, &pieces, "close");
+            let ended = server.fetch(backend, &pieces, "close");
             assert_eq!(ended.code, Some(0), "{pieces}: {ended:?}");
             assert_eq!(ended.stdout, b"abcde", "{pieces}");
         }
+        server.end();
     });
 }
 

@@ -33,8 +33,8 @@ use std::time::Duration;
 
 use common::{Arguments, Failure};
 use fdloop::{
-    Address, AnyId, DispatcherWithSend, Endpoint, EventLoop, Handler, Io, Resolver, Result, Socket,
-    View,
+    Address, AnyId, DispatcherWithSend, Endpoint, EventLoop, Handler, Io, Predicates, Resolver,
+    Result, Socket, View,
 };
 
 const USAGE: &str = "\
@@ -69,7 +69,14 @@ impl Half {
 impl Handler for Half {
     fn readable(&self, io: &View<'_>) -> bool {
         let other = self.other.and_then(|other| io.event_loop().endpoint(other));
-        other.is_none_or(|other| other.pending() <= LIMIT - LEAST_ROOM)
+        other.is_none_or(|other| !other.is_congested())
+    }
+
+    /// What `readable` looks at changes when this side sends, and when the other side drains or
+    /// ends. That side then reaches this one, so that it is asked again. So idle connections cost
+    /// nothing in a pass.
+    fn predicates(&self) -> Predicates {
+        Predicates::OnChange
     }
 
     fn handle_read(&mut self, io: &mut Io<'_>) -> Result<()> {
@@ -84,6 +91,12 @@ impl Handler for Half {
             }
             Ok(())
         })
+    }
+
+    fn handle_drain(&mut self, io: &mut Io<'_>) -> Result<()> {
+        // It may read again.
+        let _ = self.other(io);
+        Ok(())
     }
 
     fn handle_eof(&mut self, io: &mut Io<'_>) -> Result<()> {
@@ -164,6 +177,7 @@ pub(crate) fn join<H: Handler + BorrowMut<Half> + 'static>(
         // Its input is passed on even if it does not read any more itself.
         side.set_keep_unread(true);
         side.set_timeout(timeout);
+        side.set_watermarks(LIMIT - LEAST_ROOM, LIMIT - LEAST_ROOM + 1);
     }
     let remote = event_loop.add(remote)?;
     client.handler_mut().borrow_mut().other = Some(remote.into());

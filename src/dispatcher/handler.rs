@@ -38,7 +38,9 @@ pub trait Handler {
     ///
     /// It can look at other channels through
     /// [`View::event_loop`](crate::View::event_loop): a forwarder does not read while the
-    /// other side is congested. This needs [`Predicates::EveryPass`], the default.
+    /// other side is congested. This needs [`Predicates::EveryPass`], the default, unless the other
+    /// channel reaches this one ([`EventLoop::get_mut`](crate::EventLoop::get_mut)) whenever the
+    /// result may have changed.
     fn readable(&self, io: &View<'_>) -> bool {
         let _ = io;
         true

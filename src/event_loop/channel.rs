@@ -291,9 +291,9 @@ pub enum Predicates {
     #[default]
     EveryPass,
     /// Only after a method of the channel has run, or it was reached with
-    /// [`EventLoop::get_mut`]: its predicates look only at its own state. Idle channels then
-    /// cost nothing in a pass. Debug builds ask in every pass, and log an error if the promise
-    /// is broken.
+    /// [`EventLoop::get_mut`]: its predicates look only at its own state, or at that of a channel
+    /// that reaches this one when it changes. Idle channels then cost nothing in a pass. Debug
+    /// builds ask in every pass, and log an error if the promise is broken.
     OnChange,
 }
 

@@ -11,8 +11,8 @@ use super::state::State;
 use super::trace::What;
 use crate::poller::{Deadline, Event, Interest, Poller, Readiness};
 
-/// The number of waits at one point in time after which a loop counts as spinning.
-const SPINNING: u32 = 100_000;
+/// The number of waits, or of calls, at one point in time after which a loop counts as spinning.
+pub(super) const SPINNING: u32 = 100_000;
 
 /// A poller whose descriptors are the streams of a world, and whose clock is the world's.
 #[derive(Debug)]
@@ -145,7 +145,7 @@ impl Poller for SimPoller {
             // Actions that are due are performed before events are reported.
             if let Some(action) = state.take_action(Some(now)) {
                 drop(state);
-                self.world.perform(action);
+                self.world.perform(action)?;
                 continue;
             }
             self.collect(&mut state, ready);
@@ -166,14 +166,14 @@ impl Poller for SimPoller {
                 return Err(spinning(ready));
             }
             let limit = match deadline {
-                Deadline::At(at) => Some(at),
+                Deadline::At(at) if state.is_within_clock(at) => Some(at),
                 _ => None,
             };
             match (state.take_action(limit), limit) {
                 (Some(action), _) => {
                     let steps = state.steps;
                     drop(state);
-                    self.world.perform(action);
+                    self.world.perform(action)?;
                     if steps {
                         return Ok(());
                     }

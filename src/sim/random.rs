@@ -1,5 +1,7 @@
 //! The generator of a world.
 
+use std::time::Duration;
+
 /// SplitMix64: Steele, Lea and Flood, "Fast splittable pseudorandom number generators", 2014. Its
 /// 64 bits of state may have any value, so every seed is a good one.
 #[derive(Debug)]
@@ -25,7 +27,18 @@ impl Random {
 
     /// Returns a number from `low` to `high`; `low` if that is not below `high`.
     pub(super) fn between(&mut self, low: u64, high: u64) -> u64 {
-        low.saturating_add(self.below(high.saturating_sub(low).saturating_add(1)))
+        match high.saturating_sub(low).checked_add(1) {
+            Some(numbers) => low + self.below(numbers),
+            None => self.next(),
+        }
+    }
+
+    /// Returns a time from `low` to `high` in whole microseconds, or one of these two; `low` if that
+    /// is not below `high`.
+    pub(super) fn time(&mut self, low: Duration, high: Duration) -> Duration {
+        let micros = |time: Duration| u64::try_from(time.as_micros()).unwrap_or(u64::MAX);
+        let time = Duration::from_micros(self.between(micros(low), micros(high)));
+        time.min(high).max(low)
     }
 
     /// Returns a length from 1 to `most`, and 0 if that is 0.
@@ -56,6 +69,16 @@ mod tests {
     }
 
     #[test]
+    fn times_are_within_their_limits_however_short_or_long_these_are() {
+        let mut random = Random::new(0);
+        let [short, long] = [1, 900].map(Duration::from_nanos);
+        assert!((short..=long).contains(&random.time(short, long)));
+        assert_eq!(random.time(long, short), long);
+        assert_eq!(random.time(Duration::MAX, Duration::MAX), Duration::MAX);
+        assert!(random.time(short, Duration::MAX) >= short);
+    }
+
+    #[test]
     fn numbers_are_within_their_limits_and_reach_them() {
         let mut random = Random::new(0);
         let mut seen = [0; 5];
@@ -65,6 +88,9 @@ mod tests {
         }
         assert!(seen.iter().all(|&times| times > 100), "{seen:?}");
         assert_eq!((random.below(0), random.between(9, 2)), (0, 9));
+        assert_eq!(random.between(u64::MAX, u64::MAX), u64::MAX);
+        let high = (0..100).filter(|_| random.between(0, u64::MAX) > u64::MAX / 2);
+        assert!((20..80).contains(&high.count()));
         assert_eq!((random.length(0), random.length(1)), (0, 1));
         assert!(!random.chance(0) && random.chance(100));
     }

@@ -1,6 +1,7 @@
 //! Running a test under many seeds.
 
 use std::error::Error as StdError;
+use std::ffi::OsStr;
 use std::fmt;
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -28,17 +29,23 @@ const STEPS: usize = 40;
 /// The message of the error names the seed, and has the last steps of its [trace](World::trace).
 /// Its source is the test's error. `InvalidInput` if `FDLOOP_SIM_SEED` is not a number.
 pub fn for_seeds(count: u64, test: impl FnMut(&World) -> Result<()>) -> Result<()> {
-    match std::env::var(VARIABLE) {
-        Err(_) => for_each(0..count, test),
-        Ok(text) => match text.trim().parse() {
-            Ok(seed) => for_each(std::iter::once(seed), test),
-            Err(_) => {
-                let message =
-                    format!("{VARIABLE} is {text:?}, which is not a number: set it to a seed");
-                Err(Error::misuse(io::ErrorKind::InvalidInput, message))
-            }
-        },
+    match std::env::var_os(VARIABLE) {
+        None => for_each(0..count, test),
+        Some(text) => for_each(std::iter::once(only_seed(&text)?), test),
     }
+}
+
+/// Reads the value of the variable.
+fn only_seed(text: &OsStr) -> Result<u64> {
+    let seed = text.to_str().and_then(|text| text.trim().parse().ok());
+    seed.ok_or_else(|| {
+        let message = format!(
+            "{VARIABLE} is {text:?}, which is not a number from 0 to {}: set it to a seed, or \
+             remove it",
+            u64::MAX
+        );
+        Error::misuse(io::ErrorKind::InvalidInput, message)
+    })
 }
 
 fn for_each(
@@ -99,6 +106,17 @@ impl StdError for Failure {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn only_a_number_of_64_bits_is_a_seed() {
+        use std::os::unix::ffi::OsStrExt;
+        let seed = |text: &[u8]| only_seed(OsStr::from_bytes(text)).ok();
+        assert_eq!(seed(b" 17\n"), Some(17));
+        assert_eq!(seed(b"18446744073709551615"), Some(u64::MAX));
+        for text in [&b""[..], b"-1", b"18446744073709551616", b"1.5", b"\xff"] {
+            assert_eq!(seed(text), None);
+        }
+    }
 
     #[test]
     #[allow(clippy::panic, reason = "the test's own")]

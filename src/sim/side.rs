@@ -27,8 +27,9 @@ pub(super) struct Side {
     pub(super) output: Output,
     /// The number of bytes under way to the other side.
     pub(super) under_way: usize,
-    /// The arrival of the latest data under way. Data that is sent later does not arrive before.
-    pub(super) last_arrival: Instant,
+    /// The arrival of the latest data under way; `None` if it never arrives. Data that is sent later
+    /// does not arrive before.
+    pub(super) last_arrival: Option<Instant>,
     /// True for a peer that receives everything as soon as it arrives.
     pub(super) reads: bool,
     /// Everything that a peer has received.
@@ -77,7 +78,7 @@ impl Side {
             outbox: VecDeque::new(),
             output: Output::Open,
             under_way: 0,
-            last_arrival: now,
+            last_arrival: Some(now),
             reads: is_peer,
             received: Vec::new(),
         }

@@ -18,6 +18,9 @@ pub(super) type SideId = usize;
 /// very many.
 const FIRST: RawFd = 1_000;
 
+/// The time after which the clock ends: the loops count nanoseconds in 64 bits, which is 584 years.
+const CLOCK: Duration = Duration::from_secs(200 * 365 * 24 * 60 * 60);
+
 /// A call of the program's.
 type Call = Box<dyn FnOnce(&World)>;
 
@@ -44,8 +47,9 @@ pub(super) struct State {
     schedule: BTreeMap<(Instant, u64), Action>,
     scheduled: u64,
     pub(super) trace: Vec<Step>,
-    /// The number of waits since the clock has moved.
+    /// The numbers of waits and of calls since the clock has moved.
     pub(super) waits: u32,
+    pub(super) calls: u32,
     /// True if an endless wait was refused, since nothing was scheduled.
     pub(super) at_rest: bool,
     /// True if each action ends a wait, for a test that looks at its peers.
@@ -67,12 +71,23 @@ impl State {
             scheduled: 0,
             trace: Vec::new(),
             waits: 0,
+            calls: 0,
             at_rest: false,
             steps: false,
         }
     }
 
     // --- time ---------------------------------------------------------------------
+
+    /// Returns the time after `delay`; `None` past the end of the clock, where nothing happens.
+    pub(super) fn after(&self, delay: Duration) -> Option<Instant> {
+        let at = self.now.checked_add(delay);
+        at.filter(|at| self.is_within_clock(*at))
+    }
+
+    pub(super) fn is_within_clock(&self, at: Instant) -> bool {
+        at.saturating_duration_since(self.begin) <= CLOCK
+    }
 
     pub(super) fn schedule(&mut self, at: Instant, action: Action) {
         self.scheduled += 1;
@@ -98,6 +113,7 @@ impl State {
         if at > self.now {
             self.now = at;
             self.waits = 0;
+            self.calls = 0;
         }
     }
 
@@ -180,17 +196,20 @@ impl State {
 
     // --- the way to the other side ------------------------------------------------
 
-    /// Schedules an action of a side on the other one, after everything that is under way.
+    /// Schedules an action of a side on the other one, after everything that is under way. Behind
+    /// something that never arrives, nothing does.
     fn dispatch(&mut self, from: SideId, action: Action) {
-        let Pace { delay, .. } = self.paces[from / 2];
-        let micros = |delay: Duration| u64::try_from(delay.as_micros()).unwrap_or(u64::MAX);
-        let delay = self.random.between(micros(delay.0), micros(delay.1));
-        let now = self.now;
-        let at = now.checked_add(Duration::from_micros(delay)).unwrap_or(now);
+        let (least, most) = self.paces[from / 2].delay;
+        let delay = self.random.time(least, most);
+        let arrival = self.after(delay);
         let side = &mut self.sides[from];
-        side.last_arrival = side.last_arrival.max(at);
-        let at = side.last_arrival;
-        self.schedule(at, action);
+        let arrival = arrival
+            .zip(side.last_arrival)
+            .map(|(at, last)| at.max(last));
+        side.last_arrival = arrival;
+        if let Some(at) = arrival {
+            self.schedule(at, action);
+        }
     }
 
     /// Returns the number of bytes for which the other side has room.

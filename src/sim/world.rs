@@ -2,12 +2,13 @@
 
 use std::cell::{RefCell, RefMut};
 use std::fmt;
+use std::io;
 use std::ops::RangeInclusive;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use super::peer::Peer;
-use super::poller::SimPoller;
+use super::poller::{SPINNING, SimPoller};
 use super::state::{Action, State};
 use super::stream::Stream;
 use super::trace::Step;
@@ -19,7 +20,11 @@ use crate::poller::{Deadline, Poller};
 /// The same seed and the same program give the same [`trace`](World::trace).
 ///
 /// The clock moves only when a loop waits: to the next arrival, timer or [call](World::call_later).
-/// So nothing sleeps, and a run takes only the time of its work.
+/// So nothing sleeps, and a run takes only the time of its work. The clock ends after 200 years:
+/// what is due later never happens.
+///
+/// Streams of different worlds may have the same number, by which loops know them. So put a stream
+/// into a loop of its own world.
 ///
 /// A clone is the same world.
 #[derive(Clone)]
@@ -102,10 +107,12 @@ impl World {
 
     /// Calls `act` after `delay`, while a loop waits. Use it to have peers act; to reach the loop,
     /// use a timer of the loop.
+    ///
+    /// A call that holds a clone of the world, or a peer or stream of it, keeps the world until it
+    /// is made. [`for_seeds`](super::for_seeds) drops the calls that are left.
     pub fn call_later(&self, delay: Duration, act: impl FnOnce(&Self) + 'static) {
         let mut state = self.state();
-        // A time past the end of the clock never comes.
-        if let Some(at) = state.now.checked_add(delay) {
+        if let Some(at) = state.after(delay) {
             state.schedule(at, Action::Call(Box::new(act)));
         }
     }
@@ -125,10 +132,10 @@ impl World {
         self.state().random.between(*range.start(), *range.end())
     }
 
-    /// Returns a time of `range`, in whole microseconds, which the seed decides.
+    /// Returns a time of `range`, in whole microseconds, which the seed decides; the start of an
+    /// empty one.
     pub fn duration(&self, range: RangeInclusive<Duration>) -> Duration {
-        let micros = |time: &Duration| u64::try_from(time.as_micros()).unwrap_or(u64::MAX);
-        Duration::from_micros(self.between(micros(range.start())..=micros(range.end())))
+        self.state().random.time(*range.start(), *range.end())
     }
 
     /// Returns true with a probability of `percent` in a hundred, as the seed decides.
@@ -161,19 +168,19 @@ impl World {
     /// nothing is under way or scheduled. Channels that wait for their peers are left as they
     /// are. Also returns when the loop is to [stop](EventLoop::stop).
     ///
-    /// A loop with a periodic timer never comes to rest: use [`run_until`](World::run_until) or
-    /// [`advance`](World::advance).
+    /// A loop with a periodic timer never comes to rest, nor does a call that always schedules
+    /// another: use [`run_until`](World::run_until) or [`advance`](World::advance).
     ///
     /// # Errors
     ///
-    /// As for [`EventLoop::turn`]; an error if the loop makes 100,000 passes at one point in
-    /// time.
+    /// As for [`EventLoop::turn`]; `InvalidInput` if the loop is not of this world; an error if
+    /// the loop makes 100,000 passes at one point in time, or as many calls are made.
     pub fn run(&self, event_loop: &mut EventLoop) -> Result<()> {
+        self.check_own(event_loop)?;
         while !event_loop.is_stopping() {
             if event_loop.is_empty() && event_loop.next_deadline() == Deadline::Never {
                 // Such a loop does not wait.
-                self.deliver_all();
-                return Ok(());
+                return self.deliver_all();
             }
             match event_loop.turn(None) {
                 Err(_) if std::mem::take(&mut self.state().at_rest) => return Ok(()),
@@ -188,15 +195,18 @@ impl World {
     ///
     /// # Errors
     ///
-    /// As for [`EventLoop::turn`]; `Deadlock` if nothing more can happen before.
+    /// As for [`run`](World::run); `Deadlock` if nothing more can happen before; `Interrupted` if
+    /// the loop is to stop before.
     pub fn run_until(
         &self,
         event_loop: &mut EventLoop,
         done: impl FnMut(&mut EventLoop) -> bool,
     ) -> Result<()> {
-        self.state().steps = true;
+        self.check_own(event_loop)?;
+        // Another run may be going on: a call can run another loop.
+        let before = std::mem::replace(&mut self.state().steps, true);
         let result = self.turn_until(event_loop, done);
-        self.state().steps = false;
+        self.state().steps = before;
         result
     }
 
@@ -206,13 +216,17 @@ impl World {
         mut done: impl FnMut(&mut EventLoop) -> bool,
     ) -> Result<()> {
         while !done(event_loop) {
+            if event_loop.is_stopping() {
+                let message = "the loop is to stop before that for which it is run has happened";
+                return Err(Error::misuse(io::ErrorKind::Interrupted, message));
+            }
             if event_loop.is_empty() && event_loop.next_deadline() == Deadline::Never {
                 match self.take_action() {
-                    Some(action) => self.perform(action),
+                    Some(action) => self.perform(action)?,
                     None => {
                         let message = "the loop has no channels and no timers, and nothing is \
                                        scheduled: what it is run for never happens";
-                        return Err(Error::misuse(std::io::ErrorKind::Deadlock, message));
+                        return Err(Error::misuse(io::ErrorKind::Deadlock, message));
                     }
                 }
                 continue;
@@ -222,23 +236,42 @@ impl World {
         Ok(())
     }
 
-    /// Runs a loop until `duration` has passed.
+    /// Runs a loop until `duration` has passed. Also returns when the loop is to
+    /// [stop](EventLoop::stop).
     ///
     /// # Errors
     ///
-    /// As for [`EventLoop::turn`].
+    /// As for [`run`](World::run); `InvalidInput` if the clock ends before.
     pub fn advance(&self, event_loop: &mut EventLoop, duration: Duration) -> Result<()> {
-        let end = self.now().checked_add(duration).unwrap_or(self.now());
+        self.check_own(event_loop)?;
+        let end = self.state().after(duration);
+        let end = end.ok_or_else(|| {
+            let message =
+                format!("cannot advance by {duration:?}: the clock of a world has 200 years");
+            Error::misuse(io::ErrorKind::InvalidInput, message)
+        })?;
         // The last pass performs what is due at the end, and does not wait.
-        while event_loop.turn_until(Deadline::At(end))? > 0 || self.now() < end {}
+        while !event_loop.is_stopping()
+            && (event_loop.turn_until(Deadline::At(end))? > 0 || self.now() < end)
+        {}
         Ok(())
     }
 
-    /// Performs everything that is under way or scheduled, without a loop.
-    fn deliver_all(&self) {
-        while let Some(action) = self.take_action() {
-            self.perform(action);
+    /// Checks that a loop is of this world: it then has this clock, which no other clock equals.
+    fn check_own(&self, event_loop: &EventLoop) -> Result<()> {
+        if event_loop.now() == self.now() {
+            return Ok(());
         }
+        let message = "the loop is not of this simulated world: make it with World::event_loop";
+        Err(Error::misuse(io::ErrorKind::InvalidInput, message))
+    }
+
+    /// Performs everything that is under way or scheduled, without a loop.
+    fn deliver_all(&self) -> Result<()> {
+        while let Some(action) = self.take_action() {
+            self.perform(action)?;
+        }
+        Ok(())
     }
 
     /// Drops the scheduled actions: calls that hold the world would keep it for ever.
@@ -252,11 +285,26 @@ impl World {
     }
 
     /// Performs a scheduled action.
-    pub(super) fn perform(&self, action: Action) {
-        let call = self.state().perform(action);
-        if let Some(call) = call {
+    ///
+    /// # Errors
+    ///
+    /// If calls keep the clock from moving.
+    pub(super) fn perform(&self, action: Action) -> io::Result<()> {
+        let mut state = self.state();
+        if let Some(call) = state.perform(action) {
+            state.calls += 1;
+            if state.calls >= SPINNING {
+                state.calls = 0;
+                let message = format!(
+                    "{SPINNING} calls were made at one point in time: a call that schedules \
+                     another without a delay keeps the clock from moving"
+                );
+                return Err(io::Error::other(message));
+            }
+            drop(state);
             call(self);
         }
+        Ok(())
     }
 
     // --- what has happened --------------------------------------------------------

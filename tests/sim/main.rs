@@ -19,6 +19,7 @@ mod coroutines;
 mod echo_servers;
 #[cfg(all(target_os = "linux", feature = "poll"))]
 mod fidelity;
+mod limits;
 mod multi_client;
 mod pollers;
 mod port_forward;

@@ -15,6 +15,17 @@ use fdloop::{DispatcherWithSend, EventLoop};
 
 const TIMEOUT: Duration = Duration::from_secs(60);
 
+/// Checks that the end of one side's input is passed on as soon as everything before it is, even if
+/// the other side goes on sending.
+fn check_half_close(from: &Connection, to: &Connection) {
+    let passed_on = to.traffic.output_ended || to.traffic.closed || to.traffic.was_reset;
+    let both_ended = to.ends_of_input() > 0;
+    assert!(
+        from.ends_of_input() == 0 || !to.has_sent_all() || both_ended || passed_on,
+        "a half-close is not passed on"
+    );
+}
+
 #[test]
 fn port_forward_passes_on_every_byte_and_every_end() {
     for_seeds(SEEDS, |world| {
@@ -53,6 +64,7 @@ fn port_forward_passes_on_every_byte_and_every_end() {
                     let next = sides[to].due.len()..received[from];
                     let bytes = sides[from].speaker.words[next].to_vec();
                     sides[to].due.extend(bytes);
+                    check_half_close(&sides[from], &sides[to]);
                 }
             },
         )?;

@@ -33,7 +33,8 @@ pub struct Traffic {
     pub input_ended: bool,
     /// A reset has arrived while the stream was open, which loses output that waits.
     pub was_reset: bool,
-    closed: bool,
+    pub output_ended: bool,
+    pub closed: bool,
 }
 
 impl Traffic {
@@ -44,6 +45,7 @@ impl Traffic {
             What::Sent(bytes) => self.sent += bytes,
             What::InputEnded => self.input_ended = true,
             What::Reset => self.was_reset |= !self.closed,
+            What::OutputEnded => self.output_ended = true,
             What::Closed => self.closed = true,
             _ => {}
         }
@@ -128,6 +130,17 @@ impl Connection {
     fn may_lose(&self) -> bool {
         let closed = self.handler.as_ref().map(|(heard, _)| heard.is_closed());
         self.traffic.was_reset || self.has_failed || closed == Some(true)
+    }
+
+    pub fn ends_of_input(&self) -> u32 {
+        self.handler
+            .as_ref()
+            .map_or(0, |(heard, _)| heard.ends_of_input())
+    }
+
+    /// Checks whether everything that is due was sent.
+    pub fn has_sent_all(&self) -> bool {
+        self.traffic.sent == self.due.len()
     }
 
     pub fn timeouts(&self) -> u32 {

@@ -10,6 +10,7 @@ mod effort;
 mod forward;
 mod idle;
 mod instructions;
+mod late;
 mod machine;
 mod mail;
 mod memory;
@@ -45,6 +46,7 @@ and each part of it, as in `all` (with `--short` after it, as in `short`):
   memory         bytes of user space per idle connection
   idle           100,000 idle connections on one loop (not in `all`)
   proxies        the example port_forward beside haproxy, nginx and socat (not in `all`)
+  late           the delay of an idle descriptor's event beside busy ones (not in `all`)
   mail           the example smtp_sink beside postfix's smtp-sink (not in `all`)
   calls          system calls per event (needs strace)
   instructions   user-space instructions per event (needs valgrind)
@@ -70,9 +72,10 @@ const PARTS: &[(&str, Part)] = &[
 ];
 
 /// The parts that `all` leaves out: they need more descriptors than a process usually may have, or
-/// programs that are seldom installed.
+/// programs that are seldom installed, or say nothing about other loops.
 const APART: &[(&str, Part)] = &[
     ("idle", idle::run),
+    ("late", late::run),
     ("proxies", proxies::run),
     ("mail", mail::run),
 ];

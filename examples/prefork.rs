@@ -210,7 +210,7 @@ fn serve(
 }
 
 /// Ends the worker when the parent is gone.
-struct LifeLine;
+pub(crate) struct LifeLine;
 
 impl Handler for LifeLine {
     fn writable(&self, _: &View<'_>) -> bool {

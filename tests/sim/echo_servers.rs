@@ -4,10 +4,10 @@ use std::time::Duration;
 
 use crate::SEEDS;
 use crate::checked::Checked;
-use crate::speaker::{Speaker, pattern, set_pace};
+use crate::speaker::{Manner, Speaker, pattern, set_pace};
 use crate::stage::{Connection, play};
 use fdloop::sim::{World, for_seeds};
-use fdloop::{DispatcherWithSend, EventLoop, Handler, Result};
+use fdloop::{Dispatcher, DispatcherWithSend, EventLoop, Handler, Result};
 
 macro_rules! programs {
     ($($name:ident: $path:literal),+) => {$(
@@ -65,6 +65,25 @@ fn servers_that_echo_return_every_byte_in_order() {
             |_, all| all.iter_mut().for_each(Connection::echo),
         )?;
         connections.iter().for_each(Connection::check_service);
+        Ok(())
+    })
+    .unwrap();
+}
+
+#[test]
+fn a_worker_of_prefork_stops_when_its_parent_is_gone() {
+    for_seeds(SEEDS, |world| {
+        let mut event_loop = world.event_loop();
+        let (stream, peer) = world.pair();
+        let (life_line, heard) = Checked::new(prefork::LifeLine);
+        event_loop.add(Dispatcher::over(stream, life_line))?;
+        let manners = [Manner::HalfCloses, Manner::Closes, Manner::Resets];
+        let manner = *world.pick(&manners).unwrap();
+        let words = pattern(0..world.between(0..=20) as usize);
+        let parent = Speaker::with_manner(world, peer, words, manner);
+        world.run(&mut event_loop)?;
+        assert!(event_loop.is_stopping() && event_loop.is_empty());
+        assert_eq!((heard.closes(), parent.peer.received().len()), (1, 0));
         Ok(())
     })
     .unwrap();

@@ -89,6 +89,30 @@ fn time_passes_only_while_the_loop_waits() {
 }
 
 #[test]
+fn a_timer_does_not_fire_in_a_pass_a_nanosecond_before_its_time() {
+    let world = World::with_seed(0);
+    let mut event_loop = world.event_loop();
+    let fired = Rc::new(RefCell::new(None));
+    let by_timer = Rc::clone(&fired);
+    let clock = world.clone();
+    event_loop.call_later(MS, move |_| {
+        by_timer.replace(Some(clock.elapsed()));
+        Ok(())
+    });
+    let before = MS - Duration::from_nanos(1);
+    world.call_later(before, |_| {});
+    let mut passes = Vec::new();
+    world
+        .run_until(&mut event_loop, |_| {
+            passes.push(world.elapsed());
+            fired.borrow().is_some()
+        })
+        .unwrap();
+    assert!(passes.contains(&before), "{passes:?}");
+    assert_eq!(*fired.borrow(), Some(MS));
+}
+
+#[test]
 fn advance_ends_at_its_time_with_what_was_due_then() {
     let world = World::with_seed(0);
     let mut event_loop = world.event_loop();

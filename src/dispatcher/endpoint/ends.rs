@@ -1,7 +1,6 @@
 //! The end of a channel.
 
 use std::io;
-use std::os::fd::RawFd;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use super::super::socket::Socket;
@@ -186,35 +185,22 @@ impl Endpoint {
         }
     }
 
+    /// Handles an error of the transport: a lost connection is recorded, and 0 returned.
+    #[cold]
+    pub(super) fn lost(&mut self, error: Error) -> Result<usize> {
+        if !error.is_disconnected() {
+            return Err(error);
+        }
+        self.give_up_if_closed(error.raw_os_error());
+        self.fail(error);
+        Ok(0)
+    }
+
     /// Ends the channel when the handler has returned.
     pub(super) fn make_close_due(&mut self) {
         if self.ending == Ending::No {
             self.ending = Ending::Due;
         }
-    }
-
-    pub(crate) fn raw_fd(&self) -> RawFd {
-        if self.link.is_some() { self.fd } else { -1 }
-    }
-
-    /// Checks whether the channel takes events. A channel that is over, paused, or neither
-    /// connected nor connecting does not.
-    pub(crate) fn has_events(&self) -> bool {
-        let idle = match &self.phase {
-            Phase::Idle { .. } | Phase::Resolving(_) => true,
-            Phase::Connecting(attempts) => attempts.is_out(),
-            _ => false,
-        };
-        !self.is_over() && !idle && !self.is_paused()
-    }
-
-    /// Checks whether the connection is in use: from the call of `handle_connect` on, if it
-    /// was made here, until it is closed.
-    pub(crate) fn is_established(&self) -> bool {
-        matches!(
-            self.phase,
-            Phase::Connected | Phase::Announcing { begun: true }
-        )
     }
 
     /// Checks whether `error` means that this channel's own connection is lost. An error

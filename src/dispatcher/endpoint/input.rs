@@ -3,10 +3,16 @@
 use std::io;
 
 use super::super::transport::{Link, uninterrupted};
-use super::state::{Ending, Flow, Input, Phase};
-use super::{Endpoint, UNREAD_EVENTS};
+use super::Endpoint;
+use super::state::{Flow, Input, Phase};
 use crate::address::Address;
 use crate::error::{Error, Result};
+
+/// Unhandled priority events tolerated in a row.
+const UNHANDLED_PRIORITY: u8 = 64;
+
+/// Read events in a row without a receive, after which a warning is logged.
+const UNREAD_EVENTS: u16 = 1_000;
 
 impl Endpoint {
     /// Receives at most `buf.len()` bytes. Returns the number received. See recv(2).
@@ -272,38 +278,6 @@ impl Endpoint {
         }
     }
 
-    /// Checks whether the peer had closed its side in order before the send failed.
-    fn is_broken_pipe(&self) -> bool {
-        let reason = self.reason.as_ref();
-        reason.is_none_or(|reason| reason.kind() == io::ErrorKind::BrokenPipe)
-    }
-
-    /// Handles an error of the transport: a lost connection is recorded, and 0 returned.
-    #[cold]
-    pub(super) fn lost(&mut self, error: Error) -> Result<usize> {
-        if !error.is_disconnected() {
-            return Err(error);
-        }
-        self.give_up_if_closed(error.raw_os_error());
-        self.fail(error);
-        Ok(0)
-    }
-
-    /// Sets whether pending input is read to its end before a failed send closes the channel,
-    /// even if `readable` returns false at that time. (If it returns true, the input is read
-    /// in any case.)
-    ///
-    /// This is for a channel that stops reading for a while, such as one half of a forwarder
-    /// while the other half is congested. A channel that never reads again would never end.
-    pub fn set_keep_unread(&mut self, keep: bool) {
-        self.keeps_unread = keep;
-    }
-
-    /// Checks whether the connection is lost for sending.
-    pub(crate) fn is_broken(&self) -> bool {
-        self.flow == Flow::Broken
-    }
-
     /// Begins the call of a handler that is to receive or accept.
     #[inline]
     pub(crate) fn begin_reader(&mut self) {
@@ -339,72 +313,16 @@ impl Endpoint {
         }
     }
 
-    /// Ends a read event of a channel whose close was put off until its input is read: if the
-    /// handler did not receive, the channel closes now.
-    pub(super) fn end_unread(&mut self) {
-        if self.is_broken() && self.ending == Ending::No && !self.received {
-            self.input = Input::Over;
-            self.make_close_due();
-        }
+    /// Counts a priority event that was not handled. It would be reported again for ever:
+    /// after [`UNHANDLED_PRIORITY`] in a row, none is asked for until the next read event.
+    pub(crate) fn note_unhandled_priority(&mut self) {
+        // A user's own poller may report what was not asked for.
+        self.unhandled_priority = self.unhandled_priority.saturating_add(1);
     }
 
-    /// Checks whether a reset may still arrive after the end of the input. No read would
-    /// report it.
-    pub(crate) fn may_still_be_reset(&self) -> bool {
-        matches!(self.phase, Phase::Connected)
-            && self.input_ended()
-            && self.link.as_ref().is_some_and(Link::outlives_input)
-    }
-
-    /// Handles a hang-up of the peer while the channel does not read. Returns true if it ends
-    /// the channel now, and false if input is pending that may be read later.
-    pub(crate) fn ends_by_hangup(&mut self) -> bool {
-        if !self.is_established() {
-            return true;
-        }
-        if self.may_still_be_reset() {
-            if let Some(error) = self.link.as_mut().and_then(Link::take_error) {
-                let error = Error::system("keep the connection", Some(self.fd), error);
-                self.reason.get_or_insert(error);
-            }
-        }
-        if self.has_output() {
-            self.lose_output();
-        } else {
-            self.break_output();
-        }
-        let ends = !self.may_have_unread();
-        if ends {
-            self.make_close_due();
-        } else {
-            self.put_off_close();
-        }
-        ends
-    }
-
-    /// Fails the channel because the peer can no longer read the pending output. select(2)
-    /// does not report this.
-    fn lose_output(&mut self) {
-        let gone = io::Error::from_raw_os_error(libc::EPIPE);
-        self.break_output();
-        self.fail(Error::system("write", Some(self.fd), gone));
-    }
-
-    /// Puts off a due close until pending input is read.
-    pub(crate) fn put_off_close(&mut self) {
-        if self.ending == Ending::Due {
-            self.ending = Ending::No;
-        }
-    }
-
-    /// Checks whether input may be pending although a send failed.
-    pub(crate) fn may_have_unread(&self) -> bool {
-        self.is_broken() && !self.input_ended() && self.link.as_ref().is_some_and(Link::has_unread)
-    }
-
-    /// Checks whether pending input is to be read even if `readable` returns false.
-    pub(crate) fn keeps_unread(&self) -> bool {
-        self.keeps_unread
+    /// Checks whether priority events are asked for.
+    pub(crate) fn wants_priority(&self) -> bool {
+        self.unhandled_priority < UNHANDLED_PRIORITY
     }
 
     /// Receives at most `buf.len()` bytes of out-of-band data (TCP has one byte).

@@ -8,15 +8,16 @@ mod forward;
 mod input;
 mod leave;
 mod naming;
+mod outlet;
 mod output;
 mod setup;
 mod state;
 mod timeout;
+mod unread;
 
 use std::fmt;
 use std::os::fd::{BorrowedFd, RawFd};
 
-use super::queue::Queue;
 use super::socket::Socket;
 use super::transport::{Link, Transport};
 use crate::address::Address;
@@ -29,6 +30,7 @@ use timeout::Timeout;
 pub(crate) use accept::is_passing;
 pub(crate) use calls::{Call, Event, Turn};
 pub(super) use forward::Moved;
+pub(super) use outlet::Outlet;
 pub(crate) use timeout::Alarm;
 
 /// A dispatcher without its handler: the descriptor, its phase and its output. It has
@@ -123,82 +125,6 @@ pub struct Endpoint {
     /// Allocated if it is set, since most connections have none.
     timeout: Option<Box<Timeout>>,
 }
-
-/// The output side.
-#[derive(Debug)]
-pub(super) enum Outlet {
-    /// A send writes as much as there is room for.
-    Direct {
-        /// Write events are not asked for: see [`Endpoint::mute_writes`].
-        muted: bool,
-    },
-    /// Output is buffered, and written when there is room. The buffer is allocated on first
-    /// use, since most connections are idle.
-    Buffered(Option<Box<Buffer>>),
-}
-
-/// The pending output and its watermarks.
-#[derive(Debug)]
-pub(super) struct Buffer {
-    queue: Queue,
-    low_watermark: usize,
-    high_watermark: usize,
-}
-
-impl Default for Buffer {
-    /// See [`Endpoint::set_watermarks`].
-    fn default() -> Self {
-        Self {
-            queue: Queue::default(),
-            low_watermark: 16 * 1024,
-            high_watermark: 64 * 1024,
-        }
-    }
-}
-
-impl Outlet {
-    fn new(buffered: bool) -> Self {
-        if buffered {
-            Self::Buffered(None)
-        } else {
-            Self::Direct { muted: false }
-        }
-    }
-
-    fn is_buffered(&self) -> bool {
-        matches!(self, Self::Buffered(_))
-    }
-
-    /// Returns the buffer, if it is allocated.
-    fn buffer(&self) -> Option<&Buffer> {
-        match self {
-            Self::Buffered(Some(buffer)) => Some(buffer),
-            Self::Buffered(None) | Self::Direct { .. } => None,
-        }
-    }
-
-    /// Returns the queue, if a buffer is allocated.
-    pub(super) fn queue_mut(&mut self) -> Option<&mut Queue> {
-        match self {
-            Self::Buffered(Some(buffer)) => Some(&mut buffer.queue),
-            Self::Buffered(None) | Self::Direct { .. } => None,
-        }
-    }
-
-    /// Returns the buffer of a buffered output; allocates it if necessary.
-    fn buffer_mut(&mut self) -> Option<&mut Buffer> {
-        match self {
-            Self::Buffered(buffer) => Some(buffer.get_or_insert_default()),
-            Self::Direct { .. } => None,
-        }
-    }
-}
-
-/// Unhandled priority events tolerated in a row.
-const UNHANDLED_PRIORITY: u8 = 64;
-
-/// Read events in a row without a receive, after which a warning is logged.
-const UNREAD_EVENTS: u16 = 1_000;
 
 impl Endpoint {
     /// Makes an endpoint without a descriptor.
@@ -379,18 +305,28 @@ impl Endpoint {
         self.link.as_ref()?.as_fd()
     }
 
-    /// Returns true if output is buffered and written when there is room, as in a
-    /// [`DispatcherWithSend`](crate::DispatcherWithSend).
-    #[must_use]
-    pub fn is_buffered(&self) -> bool {
-        self.outlet.is_buffered()
+    pub(crate) fn raw_fd(&self) -> RawFd {
+        if self.link.is_some() { self.fd } else { -1 }
     }
 
-    /// Returns the number of bytes of pending output. Always 0 without a buffer.
-    #[must_use]
-    pub fn pending(&self) -> usize {
-        let buffer = self.outlet.buffer();
-        buffer.map_or(0, |buffer| buffer.queue.pending())
+    /// Checks whether the channel takes events. A channel that is over, paused, or neither
+    /// connected nor connecting does not.
+    pub(crate) fn has_events(&self) -> bool {
+        let idle = match &self.phase {
+            Phase::Idle { .. } | Phase::Resolving(_) => true,
+            Phase::Connecting(attempts) => attempts.is_out(),
+            _ => false,
+        };
+        !self.is_over() && !idle && !self.is_paused()
+    }
+
+    /// Checks whether the connection is in use: from the call of `handle_connect` on, if it
+    /// was made here, until it is closed.
+    pub(crate) fn is_established(&self) -> bool {
+        matches!(
+            self.phase,
+            Phase::Connected | Phase::Announcing { begun: true }
+        )
     }
 
     /// Returns true if the channel closes once the pending output is written, because of
@@ -422,27 +358,6 @@ impl Endpoint {
         match self.outlet {
             Outlet::Direct { muted } => !muted,
             Outlet::Buffered(_) => self.has_output(),
-        }
-    }
-
-    /// Counts a priority event that was not handled. It would be reported again for ever:
-    /// after [`UNHANDLED_PRIORITY`] in a row, none is asked for until the next read event.
-    pub(crate) fn note_unhandled_priority(&mut self) {
-        // A user's own poller may report what was not asked for.
-        self.unhandled_priority = self.unhandled_priority.saturating_add(1);
-    }
-
-    /// Checks whether priority events are asked for.
-    pub(crate) fn wants_priority(&self) -> bool {
-        self.unhandled_priority < UNHANDLED_PRIORITY
-    }
-
-    /// Makes [`writable`](Endpoint::writable) return false from now on, without a buffer.
-    /// The default `handle_write` calls this, since a loop that wakes for unhandled write
-    /// events would spin.
-    pub(crate) fn mute_writes(&mut self) {
-        if let Outlet::Direct { muted } = &mut self.outlet {
-            *muted = true;
         }
     }
 }

@@ -5,8 +5,9 @@ use std::io;
 use super::super::producer::Producer;
 use super::super::queue::Mark;
 use super::super::transport::uninterrupted;
+use super::Endpoint;
+use super::outlet::Outlet;
 use super::state::{Activity, Congestion, Ending, Flow, Phase};
-use super::{Buffer, Endpoint, Outlet};
 use crate::address::Address;
 use crate::error::{Error, Result};
 
@@ -361,70 +362,6 @@ impl Endpoint {
         }
     }
 
-    /// Sets the watermarks of the output, in bytes: it is
-    /// [`congested`](Endpoint::is_congested) from when `high` bytes are pending until no more
-    /// than `low` are. 16,384 and 65,536 unless set; `low` is cut to `high`. Without a buffer
-    /// this has no effect.
-    pub fn set_watermarks(&mut self, low: usize, high: usize) {
-        let Some(buffer) = self.outlet.buffer_mut() else {
-            return;
-        };
-        buffer.low_watermark = low.min(high);
-        buffer.high_watermark = high;
-        if buffer.queue.pending() >= high.max(1) {
-            self.congestion = Congestion::Congested;
-        } else if self.congestion == Congestion::Congested {
-            // A handler may be waiting for `handle_drain`.
-            self.congestion = Congestion::Drained;
-        }
-    }
-
-    /// Returns true if so much output is pending that its source should pause: from when the
-    /// high watermark is reached until the low one is.
-    /// [`handle_drain`](crate::Handler::handle_drain) is called then.
-    #[must_use]
-    pub fn is_congested(&self) -> bool {
-        self.congestion == Congestion::Congested
-    }
-
-    /// Sets whether the channel stops reading while its own output is
-    /// [congested](Endpoint::is_congested), so that a peer that sends and does not read
-    /// cannot make the output grow without bound. Off unless set.
-    ///
-    /// This is for a channel whose output is made of its own input, as in most servers. If
-    /// both peers of a connection did this, and each sent more than the buffers hold before it
-    /// reads, they would deadlock.
-    ///
-    /// Without a buffer this has no effect.
-    pub fn set_backpressure(&mut self, on: bool) {
-        self.backpressure = on;
-    }
-
-    /// Checks whether reading pauses until the output has drained.
-    #[inline]
-    pub(crate) fn is_held_back(&self) -> bool {
-        self.backpressure && self.is_congested()
-    }
-
-    /// Sets the number of bytes taken from a producer ahead of a write; 65,536
-    /// unless set. asynchat's `ac_out_buffer_size`.
-    pub fn set_out_buffer_size(&mut self, bytes: usize) {
-        if let Some(buffer) = self.outlet.buffer_mut() {
-            buffer.queue.set_pull(bytes);
-        }
-    }
-
-    /// Returns the number of bytes taken from a producer ahead of a write; 0 without a
-    /// buffer.
-    #[must_use]
-    pub fn out_buffer_size(&self) -> usize {
-        match &self.outlet {
-            Outlet::Direct { .. } => 0,
-            Outlet::Buffered(None) => Buffer::default().queue.pull(),
-            Outlet::Buffered(Some(buffer)) => buffer.queue.pull(),
-        }
-    }
-
     // --- for the dispatcher ----------------------------------------------------------
 
     /// Makes every send wait until the handler returns, so that the parts of a message are
@@ -437,11 +374,6 @@ impl Endpoint {
     #[inline]
     pub(crate) fn begin_handler(&mut self) {
         self.sent = false;
-    }
-
-    /// Checks whether `handle_drain` is due, for which the loop waits for a write event.
-    pub(crate) fn is_drain_due(&self) -> bool {
-        self.congestion == Congestion::Drained
     }
 
     /// Begins a write event: there is room, so pending output is written at the latest when

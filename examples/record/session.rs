@@ -80,6 +80,10 @@ struct Screen {
 }
 
 impl Handler for Screen {
+    fn handle_error(&mut self, _: &mut Io<'_>, error: Error) -> Result<()> {
+        Err(cannot_show(error))
+    }
+
     fn handle_close(&mut self, io: &mut Io<'_>) -> Result<()> {
         if !self.is_done {
             // Without a screen the session ends, as in a terminal that is closed.
@@ -118,7 +122,7 @@ impl Handler for Shown {
             cast.output(data).map_err(cannot_record)?;
         }
         match io.event_loop().get_mut(self.screen) {
-            Some(screen) => screen.send(data).map(drop),
+            Some(screen) => screen.send(data).map(drop).map_err(cannot_show),
             None => Ok(()),
         }
     }
@@ -130,6 +134,11 @@ impl Handler for Shown {
         }
         Ok(())
     }
+}
+
+/// The error of a screen that does not take the output, such as a file on a full disk.
+fn cannot_show(error: Error) -> Error {
+    Error::fatal(format!("cannot show the output: {error}"))
 }
 
 fn cannot_record(error: io::Error) -> Error {
@@ -235,11 +244,9 @@ pub fn record(
     drop(event_loop);
     // Before anything else is written to the terminal.
     drop(raw);
+    let finished = cast.map_or(Ok(()), |cast| cast.finish(ended.code()));
     result?;
-    if let Some(cast) = cast {
-        let finished = cast.finish(ended.code());
-        finished.map_err(|error| Failure::operation(cannot_record(error).to_string()))?;
-    }
+    finished.map_err(|error| Failure::operation(cannot_record(error).to_string()))?;
     Ok(ended.code().map_or(ExitCode::FAILURE, ExitCode::from))
 }
 

@@ -452,6 +452,30 @@ fn a_screen_that_takes_nothing_ends_the_playing() {
 }
 
 #[test]
+fn a_screen_that_takes_nothing_ends_the_session_with_an_error() {
+    if !cfg!(target_os = "linux") {
+        return;
+    }
+    with_each_backend(|backend| {
+        let dir = TempDir::new();
+        let cast = dir.file("cast");
+        // A command that ends at once, and one that would not.
+        for command in ["echo one", "echo one; exec sleep 3600"] {
+            let full = fs::File::create("/dev/full").unwrap();
+            let mut session = record(backend, &["-o", &cast, "--", "sh", "-c", command]);
+            let ended = session.stdout(full).output().unwrap();
+            assert_eq!(ended.status.code(), Some(1), "{ended:?}");
+            let said = String::from_utf8_lossy(&ended.stderr);
+            assert!(said.contains("cannot show the output: "), "{said}");
+            assert!(said.contains("No space left on device"), "{said}");
+            // What was recorded until then is there.
+            let recording = fs::read_to_string(&cast).unwrap();
+            assert!(recording.contains("one"), "{recording}");
+        }
+    });
+}
+
+#[test]
 fn a_recording_that_is_longer_than_the_clock_is_played_to_there() {
     with_each_backend(|backend| {
         let dir = TempDir::new();

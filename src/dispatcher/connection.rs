@@ -5,8 +5,9 @@ use std::io::{self, IoSlice};
 use std::os::fd::{BorrowedFd, RawFd};
 
 use super::endpoint::Outlet;
+use super::link::{Link, Replay};
 use super::queue::Mark;
-use super::transport::{Link, Replay, Transport};
+use super::transport::Transport;
 use crate::address::Address;
 
 /// A connection that leaves its channel: see [`Io::replace`](crate::Io::replace). It has the

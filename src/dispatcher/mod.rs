@@ -9,6 +9,7 @@ mod events;
 mod forward;
 mod handler;
 mod io;
+mod link;
 mod producer;
 mod queue;
 mod reach;

@@ -5,8 +5,8 @@ use std::fmt;
 use std::io::IoSlice;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 
+use super::link::{Link, uninterrupted};
 use super::producer::Producer;
-use super::transport::{Link, uninterrupted};
 use crate::error::{Error, Result};
 use crate::sys::fd::MAX_SLICES;
 

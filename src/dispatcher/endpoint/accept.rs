@@ -3,8 +3,8 @@
 use std::io;
 use std::os::fd::AsFd;
 
+use super::super::link::Link;
 use super::super::socket::Socket;
-use super::super::transport::Link;
 use super::Endpoint;
 use super::state::{Admission, Listener, Phase};
 use crate::address::Address;

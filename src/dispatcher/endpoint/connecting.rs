@@ -5,9 +5,9 @@ use std::mem;
 use std::time::Instant;
 
 use super::super::attempts::{Attempts, Next};
+use super::super::link::Link;
 use super::super::rival::Rival;
 use super::super::socket::{Socket, SocketType};
-use super::super::transport::Link;
 use super::Endpoint;
 use super::state::Phase;
 use crate::address::{Address, ToAddresses};

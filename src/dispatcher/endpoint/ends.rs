@@ -3,8 +3,8 @@
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
+use super::super::link::Link;
 use super::super::socket::Socket;
-use super::super::transport::Link;
 use super::Endpoint;
 use super::state::{Congestion, Ending, Flow, Phase};
 use crate::error::{Error, Result};

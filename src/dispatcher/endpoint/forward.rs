@@ -2,7 +2,8 @@
 
 use std::io;
 
-use super::super::transport::{Link, Passage};
+use super::super::link::Link;
+use super::super::transport::Passage;
 use super::Endpoint;
 use super::state::{Congestion, Flow, Input, Phase};
 use crate::error::{Error, Result};

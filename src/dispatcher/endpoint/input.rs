@@ -2,7 +2,7 @@
 
 use std::io;
 
-use super::super::transport::{Link, uninterrupted};
+use super::super::link::{Link, uninterrupted};
 use super::Endpoint;
 use super::state::{Flow, Input, Phase};
 use crate::address::Address;

@@ -5,7 +5,7 @@ use std::io;
 use std::mem;
 
 use super::super::connection::Connection;
-use super::super::transport::Replay;
+use super::super::link::Replay;
 use super::state::{Congestion, Flow, Input, Phase};
 use super::{Endpoint, Outlet};
 use crate::error::{Error, Result};

@@ -18,8 +18,9 @@ mod unread;
 use std::fmt;
 use std::os::fd::{BorrowedFd, RawFd};
 
+use super::link::Link;
 use super::socket::Socket;
-use super::transport::{Link, Transport};
+use super::transport::Transport;
 use crate::address::Address;
 use crate::error::{Error, Result};
 use state::{Activity, Congestion, Ending, Flow, Input, Listener, Phase};

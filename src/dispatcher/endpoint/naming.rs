@@ -2,8 +2,8 @@
 
 use std::fmt;
 
+use super::super::link::Link;
 use super::super::socket::{Socket, SocketType};
-use super::super::transport::Link;
 use super::Endpoint;
 use super::state::Phase;
 use crate::address::{Address, Family, parse_unless_name};

@@ -2,9 +2,9 @@
 
 use std::io;
 
+use super::super::link::uninterrupted;
 use super::super::producer::Producer;
 use super::super::queue::Mark;
-use super::super::transport::uninterrupted;
 use super::Endpoint;
 use super::outlet::Outlet;
 use super::state::{Activity, Congestion, Ending, Flow, Phase};

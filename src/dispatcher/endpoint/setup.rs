@@ -2,8 +2,8 @@
 
 use std::io;
 
+use super::super::link::Link;
 use super::super::socket::{Socket, SocketType};
-use super::super::transport::Link;
 use super::Endpoint;
 use super::state::{Listener, Phase};
 use crate::address::{Address, Family, ToAddresses};

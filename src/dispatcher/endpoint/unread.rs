@@ -2,7 +2,7 @@
 
 use std::io;
 
-use super::super::transport::Link;
+use super::super::link::Link;
 use super::Endpoint;
 use super::state::{Ending, Flow, Input, Phase};
 use crate::error::Error;

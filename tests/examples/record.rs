@@ -452,7 +452,7 @@ fn a_screen_that_takes_nothing_ends_the_playing() {
 }
 
 #[test]
-fn a_screen_that_takes_nothing_ends_the_session_with_an_error() {
+fn a_screen_that_takes_nothing_ends_the_recording_with_an_error() {
     if !cfg!(target_os = "linux") {
         return;
     }

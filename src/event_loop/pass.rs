@@ -53,8 +53,9 @@ impl Drop for Pass<'_> {
     /// Ends the pass, also by a panic.
     fn drop(&mut self) {
         self.0.in_pass = false;
-        if self.0.serving.is_none() {
-            self.0.ends = false;
+        // One test for both: this is on the path of every pass.
+        if self.0.ends | self.0.timers.has_fresh() {
+            self.0.finish_pass();
         }
     }
 }
@@ -105,6 +106,16 @@ impl EventLoop {
         }
         self.wait(self.deadline_now(deadline))?;
         self.deliver_all()
+    }
+
+    #[cold]
+    fn finish_pass(&mut self) {
+        if self.serving.is_none() {
+            self.ends = false;
+        }
+        if self.timers.has_fresh() {
+            self.date_timers();
+        }
     }
 
     /// The part of a pass before its wait. Doing it twice is harmless.

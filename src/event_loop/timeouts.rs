@@ -46,7 +46,8 @@ impl EventLoop {
 
     /// Sets the time after which [`Channel::handle_timeout`](crate::Channel::handle_timeout) is
     /// called once, for the channel whose method runs. `None` means never. A later call replaces
-    /// an earlier one. Does nothing outside a channel's methods.
+    /// an earlier one. Does nothing outside a channel's methods. The time counts as that of
+    /// [`call_later`](EventLoop::call_later).
     ///
     /// For a dispatcher, use [`Endpoint::set_timeout`](crate::Endpoint::set_timeout), which
     /// measures the time since bytes were last received or sent.

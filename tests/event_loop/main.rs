@@ -30,3 +30,4 @@ mod rules;
 mod running;
 mod shared_state;
 mod timers;
+mod timers_in_handlers;

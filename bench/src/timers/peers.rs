@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use fdloop::{EventLoop, TimerId};
 
-use super::{New, Timers};
+use super::{Acts, New, Timers};
 
 /// Beyond this number calloop takes hours: cancelling looks at every timer.
 const MOST_OF_CALLOOP: usize = 10_000;
@@ -48,11 +48,18 @@ impl Own {
     }
 }
 
-impl Timers for Own {
+/// A callback of the loop.
+struct OwnCallback<'a> {
+    event_loop: &'a mut EventLoop,
+    ids: &'a mut Vec<TimerId>,
+    fired: &'a Rc<Cell<usize>>,
+}
+
+impl Acts for OwnCallback<'_> {
     fn make(&mut self, delays: &[Duration]) {
         self.ids.clear();
         for delay in delays {
-            let fired = Rc::clone(&self.fired);
+            let fired = Rc::clone(self.fired);
             let id = self.event_loop.call_later(*delay, move |_| {
                 fired.set(fired.get() + 1);
                 Ok(())
@@ -66,8 +73,23 @@ impl Timers for Own {
             assert!(self.event_loop.cancel(self.ids[*index]));
         }
     }
+}
 
-    fn fire(&mut self) -> usize {
+impl Timers for Own {
+    fn call(&mut self, act: &mut dyn FnMut(&mut dyn Acts)) {
+        let (ids, fired) = (&mut self.ids, &self.fired);
+        let called = self.event_loop.run_until(|event_loop| {
+            act(&mut OwnCallback {
+                event_loop,
+                ids,
+                fired,
+            });
+            true
+        });
+        assert!(called.expect("nothing can fail"));
+    }
+
+    fn pass(&mut self) -> usize {
         let turn = self.event_loop.turn(Some(Duration::ZERO));
         turn.expect("nothing can fail");
         self.fired.take()
@@ -106,7 +128,7 @@ impl Tokio {
     }
 }
 
-impl Timers for Tokio {
+impl Acts for Tokio {
     fn make(&mut self, delays: &[Duration]) {
         self.sleeps.clear();
         let _runtime = self.runtime.enter();
@@ -126,8 +148,14 @@ impl Timers for Tokio {
             self.sleeps[*index] = None;
         }
     }
+}
 
-    fn fire(&mut self) -> usize {
+impl Timers for Tokio {
+    fn call(&mut self, act: &mut dyn FnMut(&mut dyn Acts)) {
+        act(self);
+    }
+
+    fn pass(&mut self) -> usize {
         self.runtime.block_on(tokio::task::yield_now());
         self.count.0.swap(0, Ordering::Relaxed)
     }
@@ -150,7 +178,7 @@ impl Calloop {
 }
 
 #[cfg(not(polling_test_poll_backend))]
-impl Timers for Calloop {
+impl Acts for Calloop {
     fn make(&mut self, delays: &[Duration]) {
         use calloop::timer::{TimeoutAction, Timer};
         self.tokens.clear();
@@ -171,8 +199,15 @@ impl Timers for Calloop {
             handle.remove(self.tokens[*index]);
         }
     }
+}
 
-    fn fire(&mut self) -> usize {
+#[cfg(not(polling_test_poll_backend))]
+impl Timers for Calloop {
+    fn call(&mut self, act: &mut dyn FnMut(&mut dyn Acts)) {
+        act(self);
+    }
+
+    fn pass(&mut self) -> usize {
         let mut fired = 0;
         let dispatched = self.event_loop.dispatch(Duration::ZERO, &mut fired);
         dispatched.expect("nothing can fail");
@@ -185,7 +220,7 @@ mod c {
     use std::ffi::c_void;
     use std::time::Duration;
 
-    use super::Timers;
+    use super::{Acts, Timers};
 
     /// The functions of a library, over timers in one array.
     pub struct C {
@@ -239,7 +274,7 @@ mod c {
         libevent_timers_free
     );
 
-    impl Timers for C {
+    impl Acts for C {
         fn make(&mut self, delays: &[Duration]) {
             self.seconds.clear();
             self.seconds
@@ -252,8 +287,14 @@ mod c {
             // SAFETY: as many as there are, each below the number of timers.
             unsafe { (self.cancel)(self.state, order.as_ptr(), order.len()) };
         }
+    }
 
-        fn fire(&mut self) -> usize {
+    impl Timers for C {
+        fn call(&mut self, act: &mut dyn FnMut(&mut dyn Acts)) {
+            act(self);
+        }
+
+        fn pass(&mut self) -> usize {
             // SAFETY: the state is that of the library.
             unsafe { (self.fire)(self.state) }
         }

@@ -5,7 +5,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::time::Duration;
 
 use super::queue::Entry;
-use super::{Action, COLLECTED, Every, Place, Slot, Timers};
+use super::{Action, COLLECTED, Every, Place, Slot, Timers, earlier};
 use crate::error::{Error, Result};
 use crate::event_loop::EventLoop;
 use crate::event_loop::pass::Errand;
@@ -31,7 +31,7 @@ impl Timers {
         }
         self.queue.take_until(now, &mut due);
         for entry in &due {
-            match self.slots.get_mut(entry.slot as usize) {
+            match self.slots.get_mut(entry.slot) {
                 Some(Place(Slot::Taken(timer))) if timer.seq == entry.seq => timer.seq |= COLLECTED,
                 _ => self.stale -= 1,
             }
@@ -46,7 +46,7 @@ impl Timers {
     /// its function.
     fn take_due(&mut self) -> Option<(Entry, Action)> {
         while let Some(entry) = self.due.pop() {
-            let Some(Place(Slot::Taken(timer))) = self.slots.get_mut(entry.slot as usize) else {
+            let Some(Place(Slot::Taken(timer))) = self.slots.get_mut(entry.slot) else {
                 continue;
             };
             if !timer.is_at(&entry) {
@@ -66,7 +66,7 @@ impl Timers {
     /// Gives a periodic timer its function back, unless that has cancelled it, and schedules its
     /// next call, unless that has.
     fn resume(&mut self, entry: Entry, mut every: Every, now: u64) {
-        let Some(Place(Slot::Taken(timer))) = self.slots.get_mut(entry.slot as usize) else {
+        let Some(Place(Slot::Taken(timer))) = self.slots.get_mut(entry.slot) else {
             return;
         };
         let Action::Running(start) = timer.action else {
@@ -89,21 +89,30 @@ impl Timers {
 impl EventLoop {
     /// Brings a wait's deadline forward to the time of the first timer.
     #[cold]
-    pub(in crate::event_loop) fn deadline_with_timers(&self, deadline: Deadline) -> Deadline {
-        match (deadline, self.timers.deadline()) {
-            (Deadline::Now, _) | (_, Deadline::Now) => Deadline::Now,
-            (Deadline::At(a), Deadline::At(b)) => Deadline::At(a.min(b)),
-            (Deadline::Never, first) => first,
-            (deadline, Deadline::Never) => deadline,
+    pub(in crate::event_loop) fn deadline_with_timers(&mut self, deadline: Deadline) -> Deadline {
+        if self.timers.has_fresh() {
+            self.date_timers();
         }
+        self.timers.skip_stale();
+        earlier(deadline, self.timers.deadline())
+    }
+
+    /// Gives the timers that were made since the last reading of the clock their times.
+    #[cold]
+    #[inline(never)]
+    pub(in crate::event_loop) fn date_timers(&mut self) {
+        let now = self.timers.nanos(self.poller.now());
+        self.timers.date(now);
+        self.timers.skip_stale();
     }
 
     /// Calls the timers whose time has come. Those that become due meanwhile wait for the next
     /// pass, so that a timer that sets itself anew does not keep descriptors waiting.
     #[inline(never)]
     pub(in crate::event_loop) fn fire_timers(&mut self) -> Result<()> {
-        let now = self.poller.now();
-        let now = self.timers.nanos(Some(now), now);
+        let now = self.timers.nanos(self.poller.now());
+        self.timers.date(now);
+        self.timers.skip_stale();
         self.timers.collect_due(now);
         while let Some((entry, action)) = self.timers.take_due() {
             match action {
@@ -117,6 +126,7 @@ impl EventLoop {
                 Action::Running(_) => {}
             }
         }
+        self.timers.skip_stale();
         Ok(())
     }
 
@@ -140,7 +150,8 @@ impl EventLoop {
     /// Schedules a call of [`Channel::settle`](crate::Channel::settle) after `delay`, for the
     /// channel whose method runs: at the beginning of the first pass after that. Does nothing
     /// outside a channel's methods. With a delay of 0 that is the next pass, which does not wait.
-    /// A delay past the end of the clock never ends.
+    /// A delay past the end of the clock never ends. Delays count as in
+    /// [`call_later`](EventLoop::call_later).
     ///
     /// A listener waits like this while the process has no descriptor left, since no event
     /// reports that it has one again.

@@ -1,6 +1,8 @@
 //! Timers: functions that the loop calls at a time.
 
 mod fire;
+mod fresh;
+mod places;
 mod queue;
 
 use std::fmt;
@@ -14,6 +16,8 @@ use super::id::{Key, Serial};
 use crate::error::Result;
 use crate::poller::Deadline;
 use crate::sys::once::Once;
+use fresh::Fresh;
+use places::Places;
 use queue::{Entry, Queue};
 
 /// The id of a timer: small and copyable. [`EventLoop::call_later`], [`EventLoop::call_at`] and
@@ -27,11 +31,14 @@ pub struct TimerId {
 }
 
 impl Cancel for TimerId {
+    #[inline]
     fn cancel(self, event_loop: &mut EventLoop) -> bool {
         if event_loop.timers.get_mut(self).is_none() {
             return false;
         }
-        event_loop.timers.remove(self.slot).is_some()
+        let timer = event_loop.timers.remove(self.slot);
+        event_loop.skip_stale_timers();
+        timer.is_some()
     }
 }
 
@@ -95,8 +102,8 @@ enum Slot {
 
 struct Timer {
     serial: Serial,
-    /// The generation of the timer's entry. Other entries of the place are stale. [`COLLECTED`] is
-    /// set once the entry is not in the queue any more.
+    /// The generation of the timer's entry, and the list that has the entry: [`FRESH`],
+    /// [`COLLECTED`], or else the queue. Other entries of the place are stale.
     seq: u64,
     action: Action,
 }
@@ -104,12 +111,10 @@ struct Timer {
 /// The pass has collected the timer's entry.
 const COLLECTED: u64 = 1 << 63;
 
-impl Timer {
-    #[inline]
-    fn is_queued(&self) -> bool {
-        self.seq & COLLECTED == 0
-    }
+/// The timer's entry is among the fresh ones.
+const FRESH: u64 = 1 << 62;
 
+impl Timer {
     /// Checks whether `entry`, which was collected, belongs to the timer.
     #[inline]
     fn is_at(&self, entry: &Entry) -> bool {
@@ -126,7 +131,9 @@ pub(super) struct Timers {
     queue: Queue,
     /// Stale entries in the queue.
     stale: usize,
-    slots: Vec<Place>,
+    /// The entries of timers that have a delay and not yet a time.
+    fresh: Fresh,
+    slots: Places,
     /// The first vacant place.
     vacant: Option<u32>,
     /// Timers whose time has come and which the pass has not reached, in descending order.
@@ -166,38 +173,47 @@ impl Timers {
         if !self.due.is_empty() {
             return Deadline::Now;
         }
-        let (Some(first), Some(epoch)) = (self.queue.first(), self.epoch) else {
+        let first = match self.queue.first() {
+            Some(first) if self.stale == 0 || Self::is_live(&self.slots, &first) => Some(first.at),
+            // The last pass has ended early, after timers were cancelled.
+            _ => self.first_live(),
+        };
+        let (Some(first), Some(epoch)) = (first, self.epoch) else {
             return Deadline::Never;
         };
-        let at = epoch.checked_add(Duration::from_nanos(first.at));
+        let at = epoch.checked_add(Duration::from_nanos(first));
         match at {
-            Some(at) if first.at < NEVER => Deadline::At(at),
+            Some(at) if first < NEVER => Deadline::At(at),
             _ => Deadline::Never,
         }
     }
 
-    /// Converts a time to nanoseconds.
+    /// Searches for the first time in the queue.
+    #[cold]
+    fn first_live(&self) -> Option<u64> {
+        let live = |entry: &&Entry| Self::is_live(&self.slots, entry);
+        self.queue.iter().filter(live).map(|entry| entry.at).min()
+    }
+
+    /// Converts a time to nanoseconds. The first such time is not long before the present.
     #[inline]
-    fn nanos(&mut self, at: Option<Instant>, now: Instant) -> u64 {
-        let epoch = self.epoch.get_or_insert_with(|| {
+    fn nanos(&mut self, at: Instant) -> u64 {
+        let epoch = *self.epoch.get_or_insert_with(|| {
             // Some clocks begin at 0, before which no time can be expressed.
-            now.checked_sub(PAST).unwrap_or(now)
+            at.checked_sub(PAST).unwrap_or(at)
         });
-        let epoch = *epoch;
-        let Some(at) = at else {
-            return NEVER;
-        };
         nanos(at.saturating_duration_since(epoch))
     }
 
     /// Converts the time `delay` after `now` to nanoseconds.
     #[inline]
     fn nanos_after(&mut self, now: Instant, delay: Duration) -> u64 {
-        let now = self.nanos(Some(now), now);
-        now.saturating_add(nanos(delay)).min(NEVER)
+        self.nanos(now).saturating_add(nanos(delay)).min(NEVER)
     }
 
-    fn add(&mut self, serial: Serial, action: Action, at: u64) -> TimerId {
+    /// Adds a timer, to be scheduled next.
+    #[inline]
+    fn add(&mut self, serial: Serial, action: Action) -> TimerId {
         let timer = Timer {
             serial,
             seq: COLLECTED,
@@ -207,87 +223,129 @@ impl Timers {
         self.count += 1;
         let slot = match self.vacant {
             Some(slot) => {
-                let place = &mut self.slots[slot as usize];
-                if let Slot::Vacant { next } = mem::replace(&mut place.0, Slot::Taken(timer)) {
-                    self.vacant = next;
+                if let Some(place) = self.slots.get_mut(slot) {
+                    if let Slot::Vacant { next } = mem::replace(&mut place.0, Slot::Taken(timer)) {
+                        self.vacant = next;
+                    }
                 }
                 slot
             }
-            None => {
-                self.slots.push(Place(Slot::Taken(timer)));
-                (self.slots.len() - 1) as u32
-            }
+            None => self.slots.push(Place(Slot::Taken(timer))),
         };
-        self.schedule(slot, at);
         TimerId { slot, serial }
     }
 
-    /// Adds an entry for a timer. Any older one becomes stale.
+    /// Adds an entry for a timer to the queue. Any older one becomes stale.
     fn schedule(&mut self, slot: u32, at: u64) {
-        let seq = self.next_seq;
-        self.next_seq += 1;
-        if let Some(Place(Slot::Taken(timer))) = self.slots.get_mut(slot as usize) {
-            timer.seq = seq;
+        if let Some(seq) = self.renew(slot, 0) {
+            self.queue.push(Entry { at, seq, slot });
         }
-        self.queue.push(Entry { at, seq, slot });
     }
 
+    /// Adds an entry for a timer to the fresh ones. Any older one becomes stale.
+    #[inline]
+    fn schedule_fresh(&mut self, slot: u32, delay: u64) {
+        if let Some(seq) = self.renew(slot, FRESH) {
+            let at = delay;
+            self.fresh.push(Entry { at, seq, slot });
+        }
+    }
+
+    /// Gives a timer a new generation, whose entry is to be in the list of that flag.
+    #[inline]
+    fn renew(&mut self, slot: u32, list: u64) -> Option<u64> {
+        let Some(Place(Slot::Taken(timer))) = self.slots.get_mut(slot) else {
+            return None;
+        };
+        let seq = self.next_seq;
+        self.next_seq += 1;
+        let before = mem::replace(&mut timer.seq, seq | list);
+        self.note_stale(before);
+        Some(seq)
+    }
+
+    #[inline]
     fn get_mut(&mut self, id: TimerId) -> Option<&mut Timer> {
-        match self.slots.get_mut(id.slot as usize) {
+        match self.slots.get_mut(id.slot) {
             Some(Place(Slot::Taken(timer))) if timer.serial == id.serial => Some(timer),
             _ => None,
         }
     }
 
-    /// Checks whether an entry is the one of its timer.
-    fn is_live(slots: &[Place], entry: &Entry) -> bool {
-        match slots.get(entry.slot as usize) {
-            Some(Place(Slot::Taken(timer))) => timer.seq == entry.seq,
+    /// Checks whether an entry is the one of its timer, in the list of that flag.
+    #[inline]
+    fn is_at(slots: &Places, entry: &Entry, list: u64) -> bool {
+        match slots.get(entry.slot) {
+            Some(Place(Slot::Taken(timer))) => timer.seq == entry.seq | list,
             _ => false,
         }
     }
 
+    /// Checks whether an entry of the queue is the one of its timer.
+    #[inline]
+    fn is_live(slots: &Places, entry: &Entry) -> bool {
+        Self::is_at(slots, entry, 0)
+    }
+
     /// Removes a timer. Its entry becomes stale.
+    #[inline]
     fn remove(&mut self, slot: u32) -> Option<Timer> {
         let next = self.vacant;
-        let place = self.slots.get_mut(slot as usize)?;
+        let place = self.slots.get_mut(slot)?;
         let Slot::Taken(timer) = mem::replace(&mut place.0, Slot::Vacant { next }) else {
             return None;
         };
         self.vacant = Some(slot);
         self.count -= 1;
         self.one_shots -= usize::from(matches!(timer.action, Action::Once(_)));
-        if timer.is_queued() {
-            self.note_stale();
-        }
+        self.note_stale(timer.seq);
+        self.free_if_empty();
         Some(timer)
     }
 
     /// Removes a periodic timer whose function has panicked, unless that had cancelled it.
     fn end_running(&mut self, entry: Entry) {
-        if let Some(Place(Slot::Taken(timer))) = self.slots.get(entry.slot as usize) {
+        if let Some(Place(Slot::Taken(timer))) = self.slots.get(entry.slot) {
             if matches!(timer.action, Action::Running(_)) {
                 self.remove(entry.slot);
             }
         }
     }
 
-    /// Notes that an entry of the queue has become stale.
-    fn note_stale(&mut self) {
-        self.stale += 1;
-        if self.stale > FEW && self.stale > self.count {
-            self.tidy();
+    /// Notes that the entry of a timer's generation has become stale. The caller sees to
+    /// [`skip_stale`](Self::skip_stale) before the first entry is needed.
+    #[inline]
+    fn note_stale(&mut self, seq: u64) {
+        match seq & (FRESH | COLLECTED) {
+            0 => {
+                self.stale += 1;
+                if self.stale > FEW && self.stale > self.count {
+                    self.tidy();
+                }
+            }
+            FRESH => {
+                let slots = &self.slots;
+                let is_live = |entry: &Entry| Self::is_at(slots, entry, FRESH);
+                self.fresh.note_stale(seq & !FRESH, is_live);
+            }
+            _ => {}
         }
-        self.skip_stale();
-        self.free_if_empty();
     }
 
-    /// Frees the memory of many timers after the last of them.
+    /// Clears the queue after the last timer, and frees the memory of many.
+    #[inline]
     fn free_if_empty(&mut self) {
-        if self.count == 0 && self.slots.capacity() > KEPT {
-            self.queue = Queue::default();
+        if self.count > 0 {
+            return;
+        }
+        self.fresh.clear();
+        if self.stale > 0 {
             self.stale = 0;
-            self.slots = Vec::new();
+            self.queue.clear();
+        }
+        if self.slots.capacity() > KEPT {
+            self.queue = Queue::default();
+            self.slots = Places::default();
             self.vacant = None;
         }
     }
@@ -308,33 +366,30 @@ impl Timers {
         }
     }
 
-    /// Frees the memory of stale entries, and of the vacant places if all of the later half are.
+    /// Frees the memory of stale entries of the queue, and of the vacant places if all of the later half are.
     #[cold]
     fn tidy(&mut self) {
         let slots = &self.slots;
         self.queue.retain(|entry| Self::is_live(slots, entry));
         self.stale = 0;
-        let last = self.slots.iter().rposition(|place| place.is_taken());
-        let used = last.map_or(0, |last| last + 1);
-        if used > self.slots.len() / 2 {
-            return;
-        }
-        self.slots.truncate(used);
-        self.slots.shrink_to(2 * self.slots.len());
-        self.vacant = None;
-        for (slot, place) in self.slots.iter_mut().enumerate() {
-            if let Slot::Vacant { next } = &mut place.0 {
-                *next = self.vacant.replace(slot as u32);
-            }
+        if self.slots.shorten() {
+            self.vacant = self.slots.link_vacant();
         }
     }
 }
 
 impl EventLoop {
-    /// Calls `act` once, `delay` from now, unless it is [cancelled](EventLoop::cancel) before.
+    /// Calls `act` once, after `delay`, unless it is [cancelled](EventLoop::cancel) before.
     /// Timers are called in the order of their times, those of one time in the order in which
     /// they were made, and never early. Each pass calls those whose time has come, after the
     /// handlers. A delay past the end of the clock never ends.
+    ///
+    /// Outside of a pass, the delay counts from this call. Within a pass (in a handler, or any other
+    /// function that the loop calls), it counts from the next time that the loop reads its clock:
+    /// when the handlers of the pass have returned, or before it waits. One reading is then for all
+    /// timers of the pass. So a timer is late at most by the rest of the pass that made it, beside
+    /// the pass that is being made when its time comes. For a delay from an exact time, use
+    /// [`call_at`](EventLoop::call_at).
     ///
     /// The timer keeps [`run`](EventLoop::run) going until it has fired.
     ///
@@ -370,9 +425,13 @@ impl EventLoop {
         time: Instant,
         act: impl FnOnce(&mut Self) -> Result<()> + 'static,
     ) -> TimerId {
-        let now = self.poller.now();
-        let at = self.timers.nanos(Some(time), now);
-        self.add_timer(at, Action::Once(Once::new(act)))
+        if self.timers.epoch.is_none() {
+            self.timers.nanos(self.poller.now());
+        }
+        let at = self.timers.nanos(time);
+        let id = self.add_timer(Action::Once(Once::new(act)));
+        self.timers.schedule(id.slot, at);
+        id
     }
 
     /// Calls `act` again and again, the n-th time n × `period` from now, so that delays of single
@@ -409,11 +468,14 @@ impl EventLoop {
         let period = nanos(period).max(1);
         let start = self.timers.nanos_after(now, Duration::from_nanos(period));
         let every = Periodic { start, period, act };
-        self.add_timer(start, Action::Every(Box::new(every)))
+        let id = self.add_timer(Action::Every(Box::new(every)));
+        self.timers.schedule(id.slot, start);
+        id
     }
 
-    /// Changes the time of a timer to `delay` from now. The further calls of a periodic timer
-    /// follow from there. Returns false if it has fired for the last time, or was cancelled.
+    /// Changes the time of a timer to `delay` from now, in a pass as in
+    /// [`call_later`](EventLoop::call_later). The further calls of a periodic timer follow from
+    /// there: its delay always counts from this call. Returns false if it has fired for the last time, or was cancelled.
     ///
     /// ```
     /// use fdloop::EventLoop;
@@ -427,22 +489,26 @@ impl EventLoop {
     /// # Ok::<(), fdloop::Error>(())
     /// ```
     pub fn reset(&mut self, id: TimerId, delay: Duration) -> bool {
-        let now = self.poller.now();
-        let at = self.timers.nanos_after(now, delay);
         let Some(timer) = self.timers.get_mut(id) else {
             return false;
         };
-        match &mut timer.action {
-            Action::Every(every) => every.start = at,
-            Action::Running(start) => *start = at,
-            Action::Once(_) | Action::Settle(_) | Action::Timeout(_) => {}
+        if let Action::Every(_) | Action::Running(_) = timer.action {
+            self.reset_periodic(id, delay);
+        } else {
+            self.schedule_after(id, delay);
         }
-        let queued = timer.is_queued();
-        self.timers.schedule(id.slot, at);
-        if queued {
-            self.timers.note_stale();
-        }
+        self.skip_stale_timers();
         true
+    }
+
+    fn reset_periodic(&mut self, id: TimerId, delay: Duration) {
+        let at = self.timers.nanos_after(self.poller.now(), delay);
+        match self.timers.get_mut(id).map(|timer| &mut timer.action) {
+            Some(Action::Every(every)) => every.start = at,
+            Some(Action::Running(start)) => *start = at,
+            _ => {}
+        }
+        self.timers.schedule(id.slot, at);
     }
 
     /// Returns the time at which the loop next has something to do without an event of a
@@ -466,19 +532,53 @@ impl EventLoop {
         if deferred || !self.touched.is_empty() || !self.calls.is_empty() {
             return Deadline::Now;
         }
-        self.timers.deadline()
+        let fresh = self.timers.first_delay().map(Duration::from_nanos);
+        let fresh = Deadline::from_now(fresh, || self.poller.now());
+        earlier(self.timers.deadline(), fresh)
     }
 
-    /// Adds a timer that fires `delay` from now.
+    /// Adds a timer that fires `delay` from now: see [`schedule_after`](Self::schedule_after).
+    #[inline]
     pub(super) fn add_timer_after(&mut self, delay: Duration, action: Action) -> TimerId {
-        let now = self.poller.now();
-        let at = self.timers.nanos_after(now, delay);
-        self.add_timer(at, action)
+        let id = self.add_timer(action);
+        self.schedule_after(id, delay);
+        id
     }
 
-    fn add_timer(&mut self, at: u64, action: Action) -> TimerId {
+    #[inline]
+    fn add_timer(&mut self, action: Action) -> TimerId {
         let serial = self.take_serial();
-        self.timers.add(serial, action, at)
+        self.timers.add(serial, action)
+    }
+
+    /// Schedules a timer: in a pass, `delay` from the next reading of the clock, and else from now.
+    #[inline]
+    fn schedule_after(&mut self, id: TimerId, delay: Duration) {
+        if self.in_pass {
+            self.timers.schedule_fresh(id.slot, nanos(delay));
+        } else {
+            let at = self.timers.nanos_after(self.poller.now(), delay);
+            self.timers.schedule(id.slot, at);
+        }
+    }
+
+    /// Makes the first entry of the queue a live one after others have become stale. Within a pass,
+    /// its end does that for all.
+    #[inline]
+    fn skip_stale_timers(&mut self) {
+        if !self.in_pass {
+            self.timers.skip_stale();
+        }
+    }
+}
+
+/// Returns the earlier of two deadlines.
+fn earlier(one: Deadline, other: Deadline) -> Deadline {
+    match (one, other) {
+        (Deadline::Now, _) | (_, Deadline::Now) => Deadline::Now,
+        (Deadline::At(a), Deadline::At(b)) => Deadline::At(a.min(b)),
+        (Deadline::Never, other) => other,
+        (one, Deadline::Never) => one,
     }
 }
 
@@ -513,6 +613,7 @@ mod tests {
         let timers = &event_loop.timers;
         assert!(timers.is_empty() && !timers.has_one_shots());
         assert!(timers.slots.capacity() <= KEPT && timers.due.capacity() <= KEPT);
+        assert!(timers.capacity_of_fresh() <= KEPT);
         assert!(
             timers.queue.capacity() <= 4 * KEPT,
             "{}",
@@ -530,6 +631,27 @@ mod tests {
         for id in make(&mut event_loop, |number| number).into_iter().rev() {
             assert!(event_loop.cancel(id));
         }
+        check_memory(&event_loop);
+    }
+
+    #[test]
+    fn a_million_timers_made_in_a_pass_leave_no_memory() {
+        let mut event_loop = EventLoop::new().unwrap();
+        let within = |event_loop: &mut EventLoop| {
+            let ids = make(event_loop, |number| number % 977);
+            assert_eq!(event_loop.timers.queue.len(), 0);
+            // None is the last of those that are left, until half are.
+            let (early, late) = ids.split_at(MANY / 2);
+            for id in early.iter().chain(late) {
+                assert!(event_loop.cancel(*id));
+            }
+            make(event_loop, |_| 0);
+            true
+        };
+        assert!(event_loop.run_until(within).unwrap());
+        assert_eq!(event_loop.timers.queue.len(), MANY);
+        assert!(!event_loop.timers.has_fresh());
+        event_loop.run().unwrap();
         check_memory(&event_loop);
     }
 

@@ -83,6 +83,11 @@ impl Queue {
         self.near.capacity() + self.run.capacity() + self.far.capacity()
     }
 
+    /// Returns all entries, in no order.
+    pub(super) fn iter(&self) -> impl Iterator<Item = &Entry> {
+        self.near.iter().chain(&self.run).chain(&self.far)
+    }
+
     /// Adds an entry.
     #[inline]
     pub(super) fn push(&mut self, entry: Entry) {
@@ -95,6 +100,37 @@ impl Queue {
         if self.near.len() >= LONG && self.near.len() > self.run.len() {
             self.shorten();
         }
+    }
+
+    /// Adds many entries.
+    pub(super) fn push_all(&mut self, entries: &[Entry]) {
+        if entries.len() < FEW || entries.len() < self.near.len() / PART {
+            for entry in entries {
+                self.push(*entry);
+            }
+            return;
+        }
+        for entry in entries {
+            let part = if entry.at >= self.horizon {
+                &mut self.far
+            } else {
+                &mut self.near
+            };
+            part.push(*entry);
+        }
+        if self.near.len() >= LONG && self.near.len() > self.run.len() {
+            self.sort_anew();
+        } else {
+            self.order_near();
+        }
+    }
+
+    /// Removes all entries.
+    pub(super) fn clear(&mut self) {
+        for part in [&mut self.near, &mut self.run, &mut self.far] {
+            part.clear();
+        }
+        self.horizon = u64::MAX;
     }
 
     /// Returns the first entry.
@@ -136,9 +172,7 @@ impl Queue {
         // Many are due: sorting them together is faster than taking one after the other.
         while self.first().is_some_and(|first| first.at <= now) {
             let mut some = take_if(&mut self.near, |entry| entry.at <= now);
-            for node in (0..self.near.len()).rev() {
-                sink(&mut self.near, node);
-            }
+            self.order_near();
             let left = self.run.partition_point(|entry| entry.at > now);
             some.extend(self.run.drain(left..));
             some.sort_unstable_by(Entry::compare);
@@ -186,10 +220,7 @@ impl Queue {
     #[cold]
     fn shorten(&mut self) {
         if !self.run.is_empty() {
-            self.far.append(&mut self.near);
-            self.far.append(&mut self.run);
-            self.sort_some();
-            return;
+            return self.sort_anew();
         }
         let half = self.near.len() / 2;
         let (_, pivot, _) = self.near.select_nth_unstable_by_key(half, |entry| entry.at);
@@ -197,13 +228,23 @@ impl Queue {
         let early = take_if(&mut self.near, |entry| entry.at < horizon);
         if early.is_empty() {
             // All are of one time.
-            self.far.append(&mut self.near);
-            self.sort_some();
-            return;
+            return self.sort_anew();
         }
         self.far.append(&mut self.near);
         self.near = early;
         self.horizon = horizon;
+        self.order_near();
+    }
+
+    /// Makes the earliest part of all entries the new `run`.
+    fn sort_anew(&mut self) {
+        self.far.append(&mut self.near);
+        self.far.append(&mut self.run);
+        self.sort_some();
+    }
+
+    /// Makes `near` a heap.
+    fn order_near(&mut self) {
         for node in (0..self.near.len()).rev() {
             sink(&mut self.near, node);
         }
@@ -215,9 +256,7 @@ impl Queue {
             part.retain(&mut keep);
             part.shrink_to(2 * part.len());
         }
-        for node in (0..self.near.len()).rev() {
-            sink(&mut self.near, node);
-        }
+        self.order_near();
     }
 
     /// Checks that the parts are in order, and that the horizon separates them.

@@ -1,5 +1,6 @@
 //! Coroutines: futures that a loop polls beside its channels.
 
+mod connecting;
 mod conversation;
 mod descriptor;
 mod executor;

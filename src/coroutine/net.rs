@@ -1,4 +1,4 @@
-//! Sockets in futures: connecting, listening, datagrams.
+//! Sockets in futures: listening, datagrams.
 
 use std::cell::Cell;
 use std::fmt;
@@ -8,115 +8,14 @@ use std::time::Duration;
 
 use super::descriptor::Async;
 use super::handle::Handle;
-use super::slot::{Registered, Slot};
 use crate::address::{Address, ToAddresses};
 use crate::dispatcher::{BACKLOG, Socket, SocketType, is_passing};
 use crate::error::{Error, Result};
-use crate::resolver::Resolver;
 
 /// The time for which a listener waits when descriptors or memory are short.
 const PAUSE: Duration = Duration::from_millis(100);
 
 impl Handle {
-    /// Connects a stream socket to the first address that can be connected to.
-    ///
-    /// Text with a host name is resolved first, which blocks the loop.
-    /// [`resolve`](Handle::resolve) does that on threads.
-    ///
-    /// ```
-    /// use fdloop::EventLoop;
-    /// use futures_lite::AsyncReadExt;
-    ///
-    /// let mut event_loop = EventLoop::new()?;
-    /// let handle = event_loop.handle();
-    /// event_loop.block_on(async move {
-    ///     let listener = handle.listen("127.0.0.1:0")?;
-    ///     let address = listener.local_addr()?;
-    ///     let server = handle.spawn(async move { listener.accept().await });
-    ///     let mut client = handle.connect(address).await?;
-    ///     drop(server.await?);
-    ///     assert_eq!(client.read(&mut [0]).await?, 0);
-    ///     Ok::<_, fdloop::Error>(())
-    /// })??;
-    /// # Ok::<(), fdloop::Error>(())
-    /// ```
-    ///
-    /// # Errors
-    ///
-    /// Those of [`ToAddresses`]; else those of connect(2) for the last address, such as
-    /// `ConnectionRefused`; those of [`Handle::with`].
-    pub async fn connect(&self, address: impl ToAddresses) -> Result<Async<Socket>> {
-        let mut failure = Error::other("no address to connect to: the list of addresses is empty");
-        for address in address.to_addresses()? {
-            match self.connect_to(&address).await {
-                Ok(stream) => return Ok(stream),
-                Err(error) => failure = error,
-            }
-        }
-        Err(failure)
-    }
-
-    /// Resolves a name on a thread of `resolver`: see [`Resolver::resolve`].
-    ///
-    /// ```
-    /// use fdloop::{EventLoop, Resolver};
-    /// use std::time::Duration;
-    ///
-    /// let mut event_loop = EventLoop::new()?;
-    /// let resolver = Resolver::start(&mut event_loop, 1)?;
-    /// let handle = event_loop.handle();
-    /// event_loop.block_on(async move {
-    ///     let patience = Duration::from_secs(20);
-    ///     let addresses = handle.resolve(&resolver, "localhost:80", patience).await?;
-    ///     assert!(addresses.iter().all(|address| address.port() == Some(80)));
-    ///     Ok::<_, fdloop::Error>(())
-    /// })??;
-    /// # Ok::<(), fdloop::Error>(())
-    /// ```
-    ///
-    /// # Errors
-    ///
-    /// Those of [`ToAddresses`]; `TimedOut` after `limit`; those of [`Resolver::resolve`] and
-    /// [`Handle::with`].
-    pub async fn resolve(
-        &self,
-        resolver: &Resolver,
-        name: impl Into<String>,
-        limit: Duration,
-    ) -> Result<Vec<Address>> {
-        let slot = Slot::new();
-        let full = slot.clone();
-        let lookup = self.with(|event_loop| {
-            resolver.resolve(event_loop, name, limit, move |_, addresses| {
-                full.put(addresses);
-                Ok(())
-            })
-        })??;
-        let _registered = Registered::new(self, lookup);
-        slot.take().await
-    }
-
-    async fn connect_to(&self, address: &Address) -> Result<Async<Socket>> {
-        let socket = Socket::new(address.family(), SocketType::Stream)?;
-        let fd = socket.as_raw_fd();
-        let failed = |e| Error::system(format!("connect to {address}"), Some(fd), e);
-        let established = socket.connect(address).map_err(failed)?;
-        let stream = Async::nonblocking(self, socket)?;
-        if established {
-            return Ok(stream);
-        }
-        loop {
-            stream.writable().await?;
-            if let Some(error) = stream.get_ref().take_error().map_err(failed)? {
-                return Err(failed(error));
-            }
-            // Spurious events are possible.
-            if stream.get_ref().peer_addr().is_ok() {
-                return Ok(stream);
-            }
-        }
-    }
-
     /// Makes a stream socket that listens on the first address that can be listened on.
     ///
     /// # Errors

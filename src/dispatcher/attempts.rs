@@ -17,7 +17,7 @@ use crate::event_loop::AnyId;
 
 /// The time that an attempt has before the next one begins beside it. RFC 8305 calls it the
 /// Connection Attempt Delay, and recommends this value.
-const DELAY: Duration = Duration::from_millis(250);
+pub(crate) const DELAY: Duration = Duration::from_millis(250);
 
 /// The addresses that a connect still has to try, and the results of earlier attempts.
 #[derive(Debug)]

@@ -19,6 +19,8 @@ mod transport;
 mod with_send;
 
 #[cfg(feature = "coroutines")]
+pub(crate) use attempts::DELAY as ATTEMPT_DELAY;
+#[cfg(feature = "coroutines")]
 pub(crate) use base::BACKLOG;
 pub use base::Dispatcher;
 pub use connection::Connection;

@@ -9,11 +9,14 @@
 #[path = "../common/mod.rs"]
 mod common;
 
+mod connecting;
 mod conversations;
 mod descriptors;
 mod fairness;
 mod mixing;
 mod panics;
+#[cfg(feature = "signals")]
+mod signals;
 mod tasks;
 mod threads;
 mod time;

@@ -1,9 +1,12 @@
 //! The world finds bugs: handlers with a bug each, as programs have them.
 
+use std::rc::Rc;
+
+use crate::checked::{Checked, Heard};
 use crate::speaker::{Manner, Speaker, pattern};
-use crate::stage::run_checked;
+use crate::stage::{Connection, play, run_checked};
 use fdloop::sim::{World, for_seeds};
-use fdloop::{Dispatcher, DispatcherWithSend, Handler, Io, Result};
+use fdloop::{Dispatcher, DispatcherWithSend, EventLoop, Handler, Io, Result};
 
 /// Runs `handler` under a peer that half-closes, which must get back what it has sent.
 fn echoes(handler: impl Fn() -> DispatcherOf) -> Result<()> {
@@ -77,6 +80,14 @@ impl Handler for Right {
     }
 }
 
+/// Sends back as many bytes as it receives, and other ones.
+struct Wrong;
+impl Handler for Wrong {
+    fn handle_read(&mut self, io: &mut Io<'_>) -> Result<()> {
+        io.recv_with(4096, |io, data| io.send(&vec![7; data.len()]).map(drop))
+    }
+}
+
 #[test]
 fn a_handler_that_loses_the_tail_at_a_half_close_is_found() {
     let found = echoes(|| DispatcherOf::Buffered(Box::new(LosesTheTail))).unwrap_err();
@@ -111,4 +122,102 @@ fn a_failing_seed_fails_again_with_the_same_steps() {
     let fails = |seed: &u64| play(*seed).0.len() < 300;
     let seed = (0..1_000).find(fails).unwrap();
     assert_eq!(play(seed), play(seed));
+}
+
+/// Calls the methods of a checked handler as a loop with a bug would.
+struct Misuse {
+    checked: Checked<Right>,
+    fault: Fault,
+}
+
+#[derive(Debug, Clone, Copy)]
+enum Fault {
+    ClosesTwice,
+    ReadsAfterClose,
+    EndsTwice,
+    ReadsAfterEnd,
+    NeverCloses,
+}
+
+impl Handler for Misuse {
+    fn handle_read(&mut self, io: &mut Io<'_>) -> Result<()> {
+        self.checked.handle_read(io)
+    }
+    fn handle_eof(&mut self, io: &mut Io<'_>) -> Result<()> {
+        self.checked.handle_eof(io)?;
+        match self.fault {
+            Fault::EndsTwice => self.checked.handle_eof(io),
+            Fault::ReadsAfterEnd => self.checked.handle_read(io),
+            _ => Ok(()),
+        }
+    }
+    fn handle_close(&mut self, io: &mut Io<'_>) -> Result<()> {
+        match self.fault {
+            Fault::NeverCloses => return Ok(()),
+            Fault::ClosesTwice => self.checked.handle_close(io)?,
+            Fault::ReadsAfterClose => {
+                self.checked.handle_close(io)?;
+                return self.checked.handle_read(io);
+            }
+            Fault::EndsTwice | Fault::ReadsAfterEnd => {}
+        }
+        self.checked.handle_close(io)
+    }
+}
+
+/// Plays an echo server on the stage.
+fn play_echo<H: Handler + 'static>(make: impl Fn() -> (H, Rc<Heard>)) -> String {
+    let played = for_seeds(100, |world| {
+        let mut event_loop = world.event_loop();
+        let (stream, peer) = world.pair();
+        let (handler, heard) = make();
+        let id = event_loop.add(DispatcherWithSend::over(stream, handler))?;
+        let words = pattern(0..600);
+        let speaker = Speaker::with_manner(world, peer, words, Manner::HalfCloses);
+        let mut all = [Connection::new(speaker, heard, id.into())];
+        play(
+            world,
+            &mut event_loop,
+            &mut all,
+            EventLoop::is_empty,
+            |_, all| {
+                all[0].echo();
+            },
+        )
+    });
+    played.unwrap_err().to_string()
+}
+
+#[test]
+fn the_stage_finds_a_loop_that_breaks_a_rule() {
+    let faults = [
+        (Fault::ClosesTwice, "handle_close was called after the end"),
+        (
+            Fault::ReadsAfterClose,
+            "handle_read was called after the end",
+        ),
+        (Fault::EndsTwice, "the input ended twice"),
+        (
+            Fault::ReadsAfterEnd,
+            "handle_read was called after handle_eof",
+        ),
+        (Fault::NeverCloses, "handle_close once, at the end"),
+    ];
+    for (fault, message) in faults {
+        let found = play_echo(|| {
+            let (checked, heard) = Checked::new(Right);
+            (Misuse { checked, fault }, heard)
+        });
+        assert!(found.contains(message), "{fault:?}: {found}");
+    }
+}
+
+#[test]
+fn the_stage_finds_lost_output_and_output_that_was_not_due() {
+    let found = play_echo(|| Checked::new(LosesTheTail));
+    assert!(found.contains("output is lost"), "{found}");
+    let found = play_echo(|| Checked::new(ExpectsWholeMessages));
+    assert!(found.contains("output is lost"), "{found}");
+    let found = play_echo(|| Checked::new(Wrong));
+    assert!(found.contains("is not of the"), "{found}");
 }

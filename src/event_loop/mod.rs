@@ -325,7 +325,9 @@ impl EventLoop {
     pub fn lend_buffer(&mut self, size: usize) -> Vec<u8> {
         let mut buffer = mem::take(&mut self.buffer);
         if buffer.len() < size {
-            buffer.resize(size, 0);
+            // Not by `resize`, which would write to all of it: most of a large buffer is often never
+            // used, and memory that the system has zeroed takes up nothing until then.
+            buffer = vec![0; size];
         }
         buffer
     }

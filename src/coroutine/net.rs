@@ -9,8 +9,8 @@ use std::time::Duration;
 use super::descriptor::Async;
 use super::handle::Handle;
 use crate::address::{Address, ToAddresses};
-use crate::dispatcher::{BACKLOG, Socket, SocketType, is_passing};
-use crate::error::{Error, Result};
+use crate::dispatcher::{BACKLOG, Socket, SocketType};
+use crate::error::{Error, Result, is_passing};
 
 /// The time for which a listener waits when descriptors or memory are short.
 const PAUSE: Duration = Duration::from_millis(100);

@@ -25,8 +25,6 @@ pub(crate) use base::BACKLOG;
 pub use base::Dispatcher;
 pub use connection::Connection;
 pub use endpoint::Endpoint;
-#[cfg(feature = "coroutines")]
-pub(crate) use endpoint::is_passing;
 pub use handler::Handler;
 pub(crate) use handler::{accept_some, log_to_facade, uncaptured, unserved};
 pub use io::{Io, View};

@@ -57,3 +57,34 @@ pub(crate) fn is_disconnected(error: &io::Error) -> bool {
         ),
     }
 }
+
+/// Checks whether an error of accept(2) concerns one connection, or is temporary.
+pub(crate) fn is_passing(errno: i32) -> bool {
+    // Linux passes on errors that are pending on the new connection. Its manual says to
+    // treat them like EAGAIN.
+    #[cfg(accept_passes_on_errors)]
+    if matches!(
+        errno,
+        libc::ENONET
+            | libc::ENOSR
+            | libc::EOPNOTSUPP
+            | libc::EPROTONOSUPPORT
+            | libc::ESOCKTNOSUPPORT
+    ) {
+        return true;
+    }
+    matches!(
+        errno,
+        libc::EAGAIN
+            | libc::EINTR
+            | libc::ECONNABORTED
+            | libc::ECONNRESET
+            | libc::EPROTO
+            | libc::ENOPROTOOPT
+            | libc::ENETDOWN
+            | libc::ENETUNREACH
+            | libc::EHOSTDOWN
+            | libc::EHOSTUNREACH
+            | libc::ETIMEDOUT
+    )
+}

@@ -12,7 +12,7 @@ use std::fmt;
 use std::io;
 use std::os::fd::RawFd;
 
-pub(crate) use classes::{Effect, is_disconnected};
+pub(crate) use classes::{Effect, is_disconnected, is_passing};
 pub use parts::{Misuse, Panic, SystemError};
 
 /// A result whose error is [`Error`], unless said otherwise.

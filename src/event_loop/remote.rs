@@ -1,21 +1,17 @@
 //! Reaching a loop from other threads.
 
-use std::collections::VecDeque;
 use std::fmt;
 use std::io;
 use std::mem;
 use std::os::fd::{AsFd, AsRawFd, RawFd};
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::EventLoop;
+use super::calls::Call;
 use super::channel::{Channel, Predicates};
-use super::pass::Errand;
-use crate::error::{Effect, Error, Result};
+use crate::error::{Error, Result};
 use crate::sys::wake::Waker;
-
-pub(super) type Call = Box<dyn FnOnce(&mut EventLoop) -> Result<()> + Send>;
 
 /// A handle with which other threads reach a loop: [`EventLoop::remote`] returns it. It is `Send`
 /// and `Sync`, and cheap to clone.
@@ -261,104 +257,9 @@ impl EventLoop {
         Ok(Remote(shared))
     }
 
-    /// Gives a child process that was made by fork(2) a loop of its own: call it in the child,
-    /// before anything else is done with the loop. The channels, timers and callbacks are copies,
-    /// and so are the remotes of the thread that forked: from then on they reach the child's loop,
-    /// and no longer that of the parent. Calls that had not been made are left to the parent, and
-    /// so are signals that the loop had not reported, and all of its child processes. A loop over
-    /// epoll(7), which keeps state in the kernel, gets a set of its own.
-    ///
-    /// Descriptors are shared with the parent. The child closes the channels that only the parent
-    /// is to serve. A channel of your own whose descriptor cannot be shared implements
-    /// [`Channel::after_fork`].
-    ///
-    /// # Errors
-    ///
-    /// The first error of a channel's [`after_fork`](Channel::after_fork); those of making the
-    /// descriptors of the poller, of remotes and signals, such as EMFILE. Every channel is called
-    /// in any case.
-    pub fn after_fork(&mut self) -> Result<()> {
-        let mut result = Ok(());
-        self.calls.clear();
-        for key in self.watches.keys() {
-            let mut renewed = Ok(());
-            let visited = self.visit_apart(
-                key,
-                Errand::With(&mut |channel, event_loop| {
-                    renewed = channel.after_fork(event_loop);
-                    Ok(())
-                }),
-            );
-            result = result.and(visited).and(renewed);
-        }
-        for hook in self.forks.clone() {
-            hook(self);
-        }
-        // After the channels, which may have put other files under their numbers.
-        let prepared = self.poller.after_fork();
-        result.and(prepared.map_err(|e| Error::system("make a loop of the child's own", None, e)))
-    }
-
-    /// Has `hook` called by [`after_fork`](EventLoop::after_fork).
-    #[cfg(feature = "children")]
-    pub(crate) fn at_fork(&mut self, hook: fn(&mut EventLoop)) {
-        self.forks.push(hook);
-    }
-
     /// Checks whether a remote reaches this loop.
     pub(crate) fn is_reached_by(&self, remote: &Remote) -> bool {
         let own = self.receiver.as_ref();
         own.is_some_and(|own| Arc::ptr_eq(&own.0, &remote.0))
-    }
-
-    /// Has `call` made at the end of the pass, after those that were made before. It handles the
-    /// errors that do not count as those of a remote call.
-    #[cfg(feature = "signals")]
-    pub(crate) fn call_at_end(
-        &mut self,
-        call: impl FnOnce(&mut EventLoop) -> Result<()> + Send + 'static,
-    ) {
-        self.calls.push_back(Box::new(call));
-    }
-
-    /// Makes the calls of other threads that have arrived.
-    #[inline(never)]
-    pub(super) fn make_calls(&mut self) -> Result<()> {
-        for _ in 0..self.calls.len() {
-            let Some(call) = self.calls.pop_front() else {
-                break;
-            };
-            self.call_free("a remote call", call)?;
-        }
-        if self.calls.is_empty() {
-            self.calls = VecDeque::new();
-        }
-        Ok(())
-    }
-
-    /// Calls a function that belongs to no channel. An error that does not leave the loop is
-    /// logged, and so is a panic in a loop that catches panics.
-    pub(crate) fn call_free(
-        &mut self,
-        what: impl fmt::Display,
-        act: impl FnOnce(&mut Self) -> Result<()>,
-    ) -> Result<()> {
-        let result = if self.catch_panics {
-            catch_unwind(AssertUnwindSafe(|| act(self)))
-                .unwrap_or_else(|panic| Err(Error::panicked(&*panic)))
-        } else {
-            act(self)
-        };
-        let Err(error) = result else {
-            return Ok(());
-        };
-        match error.effect(|_| false) {
-            Effect::Exit => Err(error),
-            Effect::Nothing => Ok(()),
-            Effect::End | Effect::Failure => {
-                log::error!("uncaptured error of {what}: {error}");
-                Ok(())
-            }
-        }
     }
 }

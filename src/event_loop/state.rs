@@ -1,7 +1,7 @@
 //! State that handlers and the program share.
 
-use std::any::{Any, TypeId};
-use std::collections::{BTreeMap, HashMap};
+use std::any::Any;
+use std::collections::BTreeMap;
 use std::fmt;
 use std::hash::{Hash, Hasher};
 use std::marker::PhantomData;
@@ -50,10 +50,6 @@ impl<T> fmt::Debug for StateId<T> {
 /// The values that a loop keeps. A program has a few, so a tree finds them in a few steps.
 #[derive(Default)]
 pub(super) struct States(BTreeMap<Serial, Box<dyn Any>>);
-
-/// Values of which a loop has one for each type. A program has a handful.
-#[derive(Default)]
-pub(super) struct Extensions(HashMap<TypeId, Box<dyn Any>>);
 
 impl EventLoop {
     /// Keeps a value that several handlers and the program share, and returns its id.
@@ -121,37 +117,5 @@ impl EventLoop {
     pub fn take<T: 'static>(&mut self, id: StateId<T>) -> Option<T> {
         let value = self.states.0.remove(&id.serial)?;
         value.downcast().ok().map(|value| *value)
-    }
-    /// Returns the loop's only value of type `T`, which the first call makes: for a library over
-    /// the loop that keeps its own state there, such as a table of the signals that the program
-    /// follows. If the type is private, only its module reaches the value.
-    ///
-    /// The loop drops it after its channels.
-    ///
-    /// ```
-    /// use fdloop::EventLoop;
-    ///
-    /// #[derive(Default)]
-    /// struct Count(u64);
-    ///
-    /// fn count(event_loop: &mut EventLoop) -> u64 {
-    ///     let count = event_loop.extension::<Count>();
-    ///     count.0 += 1;
-    ///     count.0
-    /// }
-    ///
-    /// let mut event_loop = EventLoop::new()?;
-    /// assert_eq!(count(&mut event_loop), 1);
-    /// assert_eq!(count(&mut event_loop), 2);
-    /// # Ok::<(), fdloop::Error>(())
-    /// ```
-    pub fn extension<T: Default + 'static>(&mut self) -> &mut T {
-        let kept = self.extensions.0.entry(TypeId::of::<T>());
-        let value = kept.or_insert_with(|| Box::new(T::default()));
-        match value.downcast_mut() {
-            Some(value) => value,
-            // Unreachable: the key belongs to the type.
-            None => Box::leak(Box::default()),
-        }
     }
 }

@@ -8,7 +8,7 @@ use super::super::socket::Socket;
 use super::Endpoint;
 use super::state::{Admission, Listener, Phase};
 use crate::address::Address;
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, is_passing};
 use crate::sys;
 
 /// Connections refused in one call. A flood of them must leave time for other channels.
@@ -145,35 +145,4 @@ impl Listener {
     fn take_spare(&mut self, socket: &Socket) {
         self.spare = sys::fd::duplicate(socket.as_fd()).ok();
     }
-}
-
-/// Checks whether an error of accept(2) concerns one connection, or is temporary.
-pub(crate) fn is_passing(errno: i32) -> bool {
-    // Linux passes on errors that are pending on the new connection. Its manual says to
-    // treat them like EAGAIN.
-    #[cfg(accept_passes_on_errors)]
-    if matches!(
-        errno,
-        libc::ENONET
-            | libc::ENOSR
-            | libc::EOPNOTSUPP
-            | libc::EPROTONOSUPPORT
-            | libc::ESOCKTNOSUPPORT
-    ) {
-        return true;
-    }
-    matches!(
-        errno,
-        libc::EAGAIN
-            | libc::EINTR
-            | libc::ECONNABORTED
-            | libc::ECONNRESET
-            | libc::EPROTO
-            | libc::ENOPROTOOPT
-            | libc::ENETDOWN
-            | libc::ENETUNREACH
-            | libc::EHOSTDOWN
-            | libc::EHOSTUNREACH
-            | libc::ETIMEDOUT
-    )
 }

@@ -27,8 +27,6 @@ use state::{Activity, Congestion, Ending, Flow, Input, Listener, Phase};
 
 use timeout::Timeout;
 
-#[cfg(feature = "coroutines")]
-pub(crate) use accept::is_passing;
 pub(crate) use calls::{Call, Event, Turn};
 pub(super) use forward::Moved;
 pub(super) use outlet::Outlet;

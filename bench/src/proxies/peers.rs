@@ -10,6 +10,9 @@ use crate::program::{self, Program, Scratch};
 /// Connections that a forwarder has room for.
 const ROOM: usize = 4_096;
 
+/// Bytes that the example receives at once, at most.
+const BUFFER: usize = 256 * 1024;
+
 /// Where Debian has the module of nginx that forwards connections.
 const STREAM_MODULE: &str = "/usr/lib/nginx/modules/ngx_stream_module.so";
 
@@ -17,16 +20,20 @@ const STREAM_MODULE: &str = "/usr/lib/nginx/modules/ngx_stream_module.so";
 pub enum Proxy {
     /// The example, with a backend.
     Own(&'static str),
+    /// With buffers of 16 KiB, its default.
     Haproxy,
+    /// With buffers as large as those of the example.
+    HaproxyWide,
     Nginx,
     Socat,
 }
 
 impl Proxy {
-    pub const ALL: [Self; 5] = [
+    pub const ALL: [Self; 6] = [
         Self::Own("epoll"),
         Self::Own("poll"),
         Self::Haproxy,
+        Self::HaproxyWide,
         Self::Nginx,
         Self::Socat,
     ];
@@ -35,6 +42,7 @@ impl Proxy {
         match self {
             Self::Own(backend) => format!("port_forward --backend {backend}"),
             Self::Haproxy => "haproxy".to_owned(),
+            Self::HaproxyWide => format!("haproxy, buffers of {} KiB", BUFFER / 1024),
             Self::Nginx => "nginx".to_owned(),
             Self::Socat => "socat".to_owned(),
         }
@@ -44,7 +52,7 @@ impl Proxy {
     pub fn program(self) -> Result<PathBuf, Box<dyn Error>> {
         let name = match self {
             Self::Own(_) => return Ok(target_directory()?.join("release/examples/port_forward")),
-            Self::Haproxy => "haproxy",
+            Self::Haproxy | Self::HaproxyWide => "haproxy",
             Self::Nginx => "nginx",
             Self::Socat => "socat",
         };
@@ -60,8 +68,13 @@ impl Proxy {
                 command.args(["--backend", backend]);
                 command.args([listen, remote].map(|port| format!("127.0.0.1:{port}")));
             }
-            Self::Haproxy => {
-                let file = scratch.write("haproxy.cfg", &haproxy(listen, remote))?;
+            Self::Haproxy | Self::HaproxyWide => {
+                let options = match self {
+                    Self::HaproxyWide => format!("tune.bufsize {BUFFER}"),
+                    _ => String::new(),
+                };
+                let text = haproxy(&options, listen, remote);
+                let file = scratch.write("haproxy.cfg", &text)?;
                 command.args(["-db", "-q", "-f"]).arg(file);
             }
             Self::Nginx => {
@@ -81,11 +94,12 @@ impl Proxy {
 }
 
 /// One thread, since the others have one, too.
-fn haproxy(listen: u16, remote: u16) -> String {
+fn haproxy(options: &str, listen: u16, remote: u16) -> String {
     format!(
         "global
     nbthread 1
     maxconn {ROOM}
+    {options}
 defaults
     mode tcp
     timeout connect 5s

@@ -102,6 +102,14 @@ impl<H: Handler> Dispatcher<H> {
         self.heed(event_loop, result)
     }
 
+    /// Finishes a call of `handle_read` that was not the usual one.
+    #[inline(never)]
+    fn end_read(&mut self, event_loop: &mut EventLoop, result: Result<()>) -> Result<()> {
+        self.endpoint.end_reader();
+        self.heed(event_loop, result)?;
+        self.drive(event_loop, Turn::default())
+    }
+
     /// Finishes a method's call. `WouldBlock` is not an error.
     fn heed(&mut self, event_loop: &mut EventLoop, result: Result<()>) -> Result<()> {
         Io::new(&mut self.endpoint, event_loop).heed_close();
@@ -207,18 +215,16 @@ impl<H: Handler + 'static> Channel for Dispatcher<H> {
         // The fast path: what `drive` would do in this case.
         self.endpoint.begin_reader();
         let mut io = Io::new(&mut self.endpoint, event_loop);
-        let result = self.handler.handle_read(&mut io);
-        self.endpoint.end_reader();
-        if result.is_ok()
-            && !event_loop.is_closed_by_id(self.endpoint.raw_fd())
-            && self.endpoint.is_usual()
-            && !self.endpoint.is_active()
-            && !self.endpoint.is_replaced()
-        {
-            return Ok(());
+        match self.handler.handle_read(&mut io) {
+            Ok(())
+                if self.endpoint.is_still_usual()
+                    && !event_loop.is_closed_by_id(self.endpoint.raw_fd()) =>
+            {
+                self.endpoint.end_reader();
+                Ok(())
+            }
+            result => self.end_read(event_loop, result),
         }
-        self.heed(event_loop, result)?;
-        self.drive(event_loop, Turn::default())
     }
 
     fn handle_write_event(&mut self, event_loop: &mut EventLoop) -> Result<()> {

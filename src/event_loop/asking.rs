@@ -17,7 +17,7 @@ use std::time::{Duration, Instant};
 
 use super::EventLoop;
 use super::channel::Channel;
-use super::id::Key;
+use super::id::{Key, Serial};
 use super::pass::{AHEAD, Errand};
 use super::watch::{Watch, Watches};
 use crate::error::Result;
@@ -220,7 +220,7 @@ impl EventLoop {
             return Ok(None);
         }
         self.ask_active()?;
-        self.wait(Deadline::At(now))?;
+        self.wait_asked(Deadline::At(now))?;
         let served = self.deliver_all()?;
         Ok((!self.ready.is_empty()).then_some(served))
     }
@@ -228,7 +228,11 @@ impl EventLoop {
     /// Checks whether a ready channel still wants its event. A channel that this pass has not
     /// asked is asked now.
     #[inline(never)]
-    pub(super) fn still_wants(&mut self, key: Key) -> Result<bool> {
+    pub(super) fn still_wants(&mut self, fd: RawFd, watched_until: Serial) -> Result<bool> {
+        let Some(serial) = self.watches.serial_below(fd, watched_until) else {
+            return Ok(false);
+        };
+        let key = Key { fd, serial };
         let Some(watch) = self.watches.current_mut(key) else {
             return Ok(false);
         };
@@ -243,7 +247,7 @@ impl EventLoop {
         if !cold || self.asking.all {
             return Ok(true);
         }
-        self.visit_apart(key, Errand::Ask)?;
+        self.visit(key, Errand::Ask)?;
         // Events that it still wants are reported again in the next wait.
         let now = self.watches.current(key).map(|watch| watch.interest);
         Ok(now == Some(interest))

@@ -71,6 +71,11 @@ struct Function {
 }
 
 impl Functions {
+    #[inline]
+    pub(super) fn is_empty(&self) -> bool {
+        self.all.is_empty()
+    }
+
     /// Checks whether there is something to do before the next wait.
     #[inline]
     pub(super) fn are_needed(&self) -> bool {

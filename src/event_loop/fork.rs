@@ -26,7 +26,7 @@ impl EventLoop {
         self.calls.clear();
         for key in self.watches.keys() {
             let mut renewed = Ok(());
-            let visited = self.visit_apart(
+            let visited = self.visit(
                 key,
                 Errand::With(&mut |channel, event_loop| {
                     renewed = channel.after_fork(event_loop);

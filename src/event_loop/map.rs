@@ -14,6 +14,16 @@ pub(super) type ChannelMap = HashMap<RawFd, Box<dyn Channel>, FdHash>;
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct FdHash(u64);
 
+/// The low bits of a hash choose the bucket: they are those of the number, so that neighbours lie
+/// side by side. The highest seven of a usize tell entries apart before they are compared: 2^32
+/// divided by the golden ratio, as a factor of the higher bits, spreads neighbours over them.
+const SPREAD: u64 = 1 | 0x9E37_79B9
+    << if usize::BITS > 32 {
+        32
+    } else {
+        usize::BITS - 7
+    };
+
 impl BuildHasher for FdHash {
     type Hasher = Self;
 
@@ -28,17 +38,7 @@ impl Hasher for FdHash {
     }
 
     fn write_i32(&mut self, fd: RawFd) {
-        // The low bits choose the bucket: as they are, so that neighbours lie side by
-        // side. The highest seven of a usize tell entries apart before they are compared:
-        // 2^64 divided by the golden ratio spreads neighbours over them.
-        const AS_IT_IS: u64 = if usize::BITS > 32 {
-            u32::MAX as u64
-        } else {
-            (1 << (usize::BITS - 7)) - 1
-        };
-        let number = u64::from(fd as u32);
-        let spread = number.wrapping_mul(0x9E37_79B9_7F4A_7C15);
-        self.0 = spread & !AS_IT_IS | number & AS_IT_IS;
+        self.0 = u64::from(fd as u32).wrapping_mul(SPREAD);
     }
 
     fn write(&mut self, bytes: &[u8]) {

@@ -14,6 +14,7 @@ mod id;
 mod map;
 mod panics;
 mod pass;
+mod passes;
 mod reach;
 mod remote;
 mod removal;

@@ -13,12 +13,30 @@ use super::pass::{Errand, Visited};
 use super::watch::Watch;
 use crate::error::{Error, Result};
 
-/// A visit that is being made. Forgotten when the channel has returned, so dropped only
-/// if it panicked: then its state is unknown, and no other channel's is.
+/// A visit that is being made. Dropped without an [`end`](Service::end) if the channel panicked:
+/// then its state is unknown, and no other channel's is.
 pub(super) struct Service<'a> {
     pub(super) event_loop: &'a mut EventLoop,
     /// The channel that is being served around this one.
-    pub(super) outer: Option<Key>,
+    outer: Option<Key>,
+}
+
+impl<'a> Service<'a> {
+    #[inline]
+    pub(super) fn begin(event_loop: &'a mut EventLoop, key: Key, outer: Option<Key>) -> Self {
+        event_loop.serving = Some(key);
+        Self { event_loop, outer }
+    }
+
+    /// Ends the visit: the channel has returned.
+    #[inline]
+    pub(super) fn end(self) {
+        self.event_loop.serving = self.outer;
+        if self.outer.is_none() {
+            self.event_loop.ends = false;
+        }
+        mem::forget(self);
+    }
 }
 
 impl Drop for Service<'_> {
@@ -91,7 +109,7 @@ impl EventLoop {
             self.remove_key(key);
             resume_unwind(panic);
         }
-        self.visit_apart(key, Errand::Remove(Error::panicked(&*panic)))
+        self.visit(key, Errand::Remove(Error::panicked(&*panic)))
     }
 
     /// Closes a channel. Nothing is left to which a panic could be reported, so one

@@ -1,17 +1,15 @@
-//! One pass, from top to bottom: deferred calls, settle, ask, wait, deliver, police, put back; then
-//! timers and calls of other threads.
+//! One pass, from top to bottom: settle, ask, wait, deliver, police, put back.
 //!
 //! After a system call every return is mispredicted (mitigations), and callgrind does not
-//! show that. So what lies between the loop and a handler is one function: each
-//! `inline(always)` below is on that path. Without them, an echoed message over poll(2)
-//! takes 828 instructions of the program instead of 738 (callgrind).
+//! show that. So what lies between the wait and the handler of the usual event is one function:
+//! `deliver` is `inline(always)`, without which an event takes 22 instructions more (callgrind).
 
 use std::io;
 use std::mem;
 
 use super::EventLoop;
 use super::channel::{Channel, InService};
-use super::id::Key;
+use super::id::{Key, Serial};
 use super::panics::Service;
 use super::run::Stop;
 use super::watch::Life;
@@ -32,6 +30,8 @@ pub(super) enum Errand<'a> {
     Timeout,
     /// Its interest may have changed.
     Ask,
+    /// One of its methods was called, and has returned an error.
+    Police(Error),
     /// The program called [`EventLoop::with`].
     With(&'a mut dyn FnMut(&mut dyn Channel, &mut EventLoop) -> Result<()>),
     /// It gets an error, and is removed whatever it does about that.
@@ -46,107 +46,7 @@ pub(super) struct Visited {
     pub(super) interest: Option<Interest>,
 }
 
-/// A pass that is being made.
-pub(super) struct Pass<'a>(pub(super) &'a mut EventLoop);
-
-impl Drop for Pass<'_> {
-    /// Ends the pass, also by a panic.
-    fn drop(&mut self) {
-        self.0.in_pass = false;
-        // One test for both: this is on the path of every pass.
-        if self.0.ends | self.0.timers.has_fresh() {
-            self.0.finish_pass();
-        }
-    }
-}
-
 impl EventLoop {
-    // --- the pass -----------------------------------------------------------------
-
-    /// Settles, asks, waits once and delivers; see [`EventLoop::turn`].
-    #[inline(always)]
-    pub(super) fn one_pass(&mut self, deadline: Deadline) -> Result<usize> {
-        let served = self.begin_pass()?.0.make_pass(deadline);
-        if served.is_err() {
-            self.write_gathered();
-        }
-        served
-    }
-
-    #[inline(always)]
-    fn make_pass(&mut self, mut deadline: Deadline) -> Result<usize> {
-        // The caller of a turn may wait for something that these calls did. (`run` has made them
-        // already, and checked.)
-        if self.deferred.are_needed() && self.call_deferred()? {
-            deadline = Deadline::Now;
-        }
-        if !self.touched.is_empty() {
-            self.settle_touched()?;
-        }
-        let served = self.serve(deadline)?;
-        if !self.timers.is_empty() {
-            self.fire_timers()?;
-        }
-        if !self.calls.is_empty() {
-            self.make_calls()?;
-        }
-        Ok(served)
-    }
-
-    /// Asks, waits once and delivers.
-    #[inline(always)]
-    fn serve(&mut self, deadline: Deadline) -> Result<usize> {
-        if self.asking.is_costly() {
-            if let Some(served) = self.pass_of_active(deadline)? {
-                return Ok(served);
-            }
-        }
-        if self.asking.is_needed() || cfg!(debug_assertions) {
-            self.ask_channels()?;
-        }
-        self.wait(self.deadline_now(deadline))?;
-        self.deliver_all()
-    }
-
-    #[cold]
-    fn finish_pass(&mut self) {
-        if self.serving.is_none() {
-            self.ends = false;
-        }
-        if self.timers.has_fresh() {
-            self.date_timers();
-        }
-    }
-
-    /// The part of a pass before its wait. Doing it twice is harmless.
-    pub(super) fn prepare_pass(&mut self) -> Result<()> {
-        if self.touched.is_empty() && !self.deferred.are_needed() {
-            return Ok(());
-        }
-        let pass = self.begin_pass()?;
-        pass.0.call_deferred()?;
-        pass.0.settle_touched()
-    }
-
-    /// Refuses a pass within another: the list of ready descriptors belongs to that one.
-    #[inline(always)]
-    pub(super) fn begin_pass(&mut self) -> Result<Pass<'_>> {
-        self.check_not_in_pass()?;
-        self.in_pass = true;
-        Ok(Pass(self))
-    }
-
-    /// Refuses what a handler, or a visit by `with`, cannot do: the loop would wait
-    /// for a channel that is out of its map.
-    pub(crate) fn check_not_in_pass(&self) -> Result<()> {
-        if self.in_pass || self.serving.is_some() {
-            let message = "the loop is in the middle of a pass, or of a visit by `with`: it cannot \
-                           be run again from there; return from the handler or the visit instead";
-            return Err(Error::misuse(io::ErrorKind::Unsupported, message));
-        }
-        Ok(())
-    }
-
     // --- settle -------------------------------------------------------------------
 
     /// Notes that a channel must be settled and asked before the next wait.
@@ -163,24 +63,40 @@ impl EventLoop {
     /// Settles and asks every touched channel. Settling may touch others: those are
     /// settled in the next pass, for which this one does not wait. (Two that fill
     /// each other's output could go on for ever.)
-    fn settle_touched(&mut self) -> Result<()> {
+    pub(super) fn settle_touched(&mut self) -> Result<()> {
         for _ in 0..self.touched.len() {
             let Some(key) = self.touched.pop_front() else {
                 break;
             };
             if let Some(watch) = self.watches.current_mut(key) {
                 watch.touched = false;
-                self.visit_apart(key, Errand::Settle)?;
+                self.visit(key, Errand::Settle)?;
             }
         }
         Ok(())
+    }
+
+    // --- ask ----------------------------------------------------------------------
+
+    /// Asks, waits once and delivers.
+    #[inline(never)]
+    pub(super) fn serve(&mut self, deadline: Deadline) -> Result<usize> {
+        if self.asking.is_costly() {
+            if let Some(served) = self.pass_of_active(deadline)? {
+                return Ok(served);
+            }
+        }
+        if self.asking.is_needed() || cfg!(debug_assertions) {
+            self.ask_channels()?;
+        }
+        self.wait_asked(self.deadline_now(deadline))?;
+        self.deliver_all()
     }
 
     // --- wait ---------------------------------------------------------------------
 
     /// The deadline of a pass, after its channels were settled. That may have stopped
     /// the loop, touched others, or closed the last channel.
-    #[inline(always)]
     fn deadline_now(&self, deadline: Deadline) -> Deadline {
         match deadline {
             _ if self.running && (self.stop != Stop::Unasked || !self.has_work()) => Deadline::Now,
@@ -193,14 +109,19 @@ impl EventLoop {
     }
 
     /// Waits until `deadline`, or until a channel is to be settled.
-    #[inline(always)]
+    #[inline]
     pub(super) fn wait(&mut self, mut deadline: Deadline) -> Result<()> {
         if !self.timers.is_empty() {
             deadline = self.deadline_with_timers(deadline);
         }
         self.ready.clear();
         let waited = self.poller.wait(deadline, &mut self.ready);
-        waited.map_err(|e| Error::system("wait for descriptors", None, e))?;
+        waited.map_err(|e| Error::system("wait for descriptors", None, e))
+    }
+
+    /// Waits as [`wait`](EventLoop::wait) does, after channels were asked.
+    pub(super) fn wait_asked(&mut self, deadline: Deadline) -> Result<()> {
+        self.wait(deadline)?;
         if self.asking.is_costly() {
             self.asking.waited(!self.ready.is_empty());
         }
@@ -209,27 +130,35 @@ impl EventLoop {
 
     // --- deliver ------------------------------------------------------------------
 
-    #[inline(always)]
+    /// Delivers the events of the wait.
+    #[inline]
+    pub(super) fn deliver_ready(&mut self) -> Result<()> {
+        match *self.ready {
+            [] => Ok(()),
+            // The usual number.
+            [event] => self.deliver(event, self.next_serial).map(drop),
+            _ => self.deliver_all().map(drop),
+        }
+    }
+
+    /// Delivers the events of the wait, however many. Returns the number of channels served.
+    #[inline(never)]
     pub(super) fn deliver_all(&mut self) -> Result<usize> {
         // Channels from here on were not watched while the loop waited: an event on
         // their numbers was another channel's.
         let watched_until = self.next_serial;
+        let asks = self.asking.is_costly();
         let mut served = 0;
         let mut next = 0;
-        while let Some(&Event { fd, readiness }) = self.ready.get(next) {
-            if next % AHEAD == 0 && self.ready.len() > 1 {
+        while let Some(&event) = self.ready.get(next) {
+            if next % AHEAD == 0 {
                 self.fetch_ahead(next);
             }
             next += 1;
-            let Some(serial) = self.watches.serial_below(fd, watched_until) else {
-                continue;
-            };
-            let key = Key { fd, serial };
-            if self.asking.is_costly() && !self.still_wants(key)? {
+            if asks && !self.still_wants(event.fd, watched_until)? {
                 continue;
             }
-            served += 1;
-            self.visit(key, Errand::Deliver(readiness))?;
+            served += usize::from(self.deliver(event, watched_until)?);
         }
         Ok(served)
     }
@@ -248,46 +177,77 @@ impl EventLoop {
         }
     }
 
+    /// Delivers an event to the channel that has its number, unless that was added since: channels
+    /// from `watched_until` on. Returns true if there is one.
+    ///
+    /// Does the same as [`visit`](EventLoop::visit), in fewer steps for the usual event: one that
+    /// makes the channel readable, and whose handler returns no error.
+    #[inline(always)]
+    fn deliver(&mut self, event: Event, watched_until: Serial) -> Result<bool> {
+        let Event { fd, readiness } = event;
+        let Some(serial) = self.watches.serial_below(fd, watched_until) else {
+            return Ok(false);
+        };
+        let key = Key { fd, serial };
+        if readiness != Readiness::READABLE || self.catch_panics {
+            self.visit(key, Errand::Deliver(readiness))?;
+            return Ok(true);
+        }
+        let Some(mut channel) = self.take_out(key) else {
+            return Ok(true);
+        };
+        let service = Service::begin(self, key, None);
+        if let Err(error) = channel.handle_read_event(service.event_loop) {
+            mem::forget(service);
+            self.make_visit(key, channel, Errand::Police(error), None)?;
+            return Ok(true);
+        }
+        let interest = service.event_loop.interest_of(key, &*channel);
+        service.end();
+        self.put_back(key, channel, interest)?;
+        Ok(true)
+    }
+
     /// Takes a channel out of the map, calls it, deals with its error, and puts it back
     /// unless it is over. Leaves a channel alone that is being served already. Returns
     /// the exit error and no other.
-    #[inline(always)]
-    fn visit(&mut self, key: Key, errand: Errand<'_>) -> Result<()> {
-        let Some(mut channel) = self.take_out(key) else {
+    pub(super) fn visit(&mut self, key: Key, errand: Errand<'_>) -> Result<()> {
+        let Some(channel) = self.take_out(key) else {
             return Ok(());
         };
-        let outer = self.serving.replace(key);
-        let service = Service {
-            event_loop: self,
-            outer,
-        };
+        self.make_visit(key, channel, errand, self.serving)
+    }
+
+    /// Visits a channel that was taken out of the map, while `outer` is being served.
+    #[inline(never)]
+    fn make_visit(
+        &mut self,
+        key: Key,
+        mut channel: Box<dyn Channel>,
+        errand: Errand<'_>,
+        outer: Option<Key>,
+    ) -> Result<()> {
+        let service = Service::begin(self, key, outer);
         let event_loop = &mut *service.event_loop;
-        let visited = if event_loop.catch_panics {
+        let Visited { result, interest } = if event_loop.catch_panics {
             event_loop.perform_catching(key, &mut *channel, errand)
         } else {
             let result = event_loop.perform(key, &mut *channel, errand);
             let interest = event_loop.interest_of(key, &*channel);
             Visited { result, interest }
         };
-        mem::forget(service);
-        self.serving = outer;
-        let result = self.put_back(key, channel, visited);
+        service.end();
+        let put_back = self.put_back(key, channel, interest);
         if result.is_err() {
             // Duties that became due are done when the loop runs again.
             self.touch(key);
         }
-        result
-    }
-
-    /// Visits a channel for another reason than an event.
-    #[inline(never)]
-    pub(super) fn visit_apart(&mut self, key: Key, errand: Errand<'_>) -> Result<()> {
-        self.visit(key, errand)
+        result.and(put_back)
     }
 
     /// Takes a channel out of the map, and puts nothing in its place; `None` if it is
     /// gone, or being served already.
-    #[inline(always)]
+    #[inline]
     fn take_out(&mut self, key: Key) -> Option<Box<dyn Channel>> {
         let watch = self.watches.current_mut(key)?;
         if watch.in_service {
@@ -299,7 +259,6 @@ impl EventLoop {
         Some(mem::replace(slot, Box::new(InService)))
     }
 
-    #[inline(always)]
     pub(super) fn perform(
         &mut self,
         key: Key,
@@ -307,10 +266,6 @@ impl EventLoop {
         errand: Errand<'_>,
     ) -> Result<()> {
         match errand {
-            Errand::Deliver(readiness) if readiness == Readiness::READABLE => {
-                let result = channel.handle_read_event(self);
-                self.police(channel, result)
-            }
             Errand::Deliver(readiness) => self.deliver_several(key, channel, readiness),
             Errand::Settle => {
                 let settled = channel.settle(self);
@@ -321,6 +276,7 @@ impl EventLoop {
                 self.police(channel, result)
             }
             Errand::Ask => Ok(()),
+            Errand::Police(error) => self.police(channel, Err(error)),
             Errand::With(visit) => {
                 let result = visit(channel, self);
                 self.police(channel, result)?;
@@ -336,7 +292,6 @@ impl EventLoop {
     }
 
     /// In order: read, write, priority, hang-up.
-    #[inline(never)]
     fn deliver_several(
         &mut self,
         key: Key,
@@ -486,7 +441,7 @@ impl EventLoop {
     // --- put back -----------------------------------------------------------------
 
     /// Returns the channel's interest; `None` if it is over.
-    #[inline(always)]
+    #[inline]
     pub(super) fn interest_of(&self, key: Key, channel: &dyn Channel) -> Option<Interest> {
         if self.is_ending(key) {
             return None;
@@ -494,32 +449,56 @@ impl EventLoop {
         channel.interest(self)
     }
 
+    /// Does the same as [`put_back_apart`](EventLoop::put_back_apart), in fewer steps for a channel
+    /// whose interest is unchanged.
+    #[inline]
+    fn put_back(
+        &mut self,
+        key: Key,
+        channel: Box<dyn Channel>,
+        interest: Option<Interest>,
+    ) -> Result<()> {
+        let watch = self.watches.current_mut(key);
+        if let Some(watch) = watch.filter(|watch| interest == Some(watch.interest)) {
+            if channel.as_raw_fd() == key.fd {
+                watch.in_service = false;
+                let fd = key.fd;
+                if let Some(slot) = self.channels.get_mut(&fd) {
+                    // The placeholder has no content, and need not be dropped.
+                    mem::forget(mem::replace(slot, channel));
+                    return Ok(());
+                }
+            }
+        }
+        self.put_back_apart(key, channel, interest)
+    }
+
     /// Puts a channel back into the map, and passes its interest to the poller if that
     /// has changed. Removes a channel that is over.
-    #[inline(always)]
-    fn put_back(&mut self, key: Key, channel: Box<dyn Channel>, visited: Visited) -> Result<()> {
+    #[inline(never)]
+    fn put_back_apart(
+        &mut self,
+        key: Key,
+        channel: Box<dyn Channel>,
+        interest: Option<Interest>,
+    ) -> Result<()> {
         // It has left the loop (`vacate`), or a handler has put another loop in the place of
         // this one. The channel then belongs to no loop, and dropping it closes it.
         let Some(watch) = self.watches.current_mut(key) else {
             self.retire(key, channel);
-            return visited.result;
+            return Ok(());
         };
         watch.in_service = false;
-        let unchanged = visited.interest == Some(watch.interest);
+        let unchanged = interest == Some(watch.interest);
         let exchanged = channel.as_raw_fd() != key.fd;
         if let Some(slot) = self.channels.get_mut(&key.fd) {
-            // The placeholder has no content, and need not be dropped.
             mem::forget(mem::replace(slot, channel));
         }
-        if exchanged && visited.interest.is_some() {
-            let removed = self.remove_exchanged(key);
-            return visited.result.and(removed);
+        match interest {
+            Some(_) if exchanged => self.remove_exchanged(key),
+            Some(_) if unchanged => Ok(()),
+            interest => self.heed_interest(key, interest),
         }
-        if unchanged {
-            return visited.result;
-        }
-        let heeded = self.heed_interest(key, visited.interest);
-        visited.result.and(heeded)
     }
 
     /// Passes a changed interest to the poller; removes a channel that has none any more.

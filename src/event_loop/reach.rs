@@ -142,7 +142,7 @@ impl EventLoop {
                 _ => Ok(()),
             }
         };
-        self.visit_apart(self.resolve(id.key), Errand::With(&mut visit_typed))
+        self.visit(self.resolve(id.key), Errand::With(&mut visit_typed))
     }
 
     /// Closes a channel and removes it, without calling its `handle_close`. Returns false if

@@ -270,6 +270,6 @@ impl EventLoop {
              it and add the other one"
         );
         let misuse = Error::misuse(io::ErrorKind::InvalidInput, message);
-        self.visit_apart(key, Errand::Remove(misuse))
+        self.visit(key, Errand::Remove(misuse))
     }
 }

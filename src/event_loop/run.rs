@@ -107,6 +107,7 @@ struct Run<'a>(&'a mut EventLoop);
 
 impl Drop for Run<'_> {
     fn drop(&mut self) {
+        self.0.end_passes();
         self.0.running = false;
         self.0.stop = Stop::Unasked;
         self.0.awaited = None;
@@ -141,6 +142,7 @@ impl EventLoop {
     pub fn run_with(&mut self, options: RunOptions) -> Result<()> {
         self.check_not_in_pass()?;
         self.running = true;
+        self.in_pass = true;
         self.ended_by = Some(Ended::Error);
         let ended = Run(self).0.make_passes(options, None)?;
         self.ended_by = Some(ended);
@@ -173,6 +175,7 @@ impl EventLoop {
     pub fn run_until(&mut self, mut done: impl FnMut(&mut Self) -> bool) -> Result<bool> {
         self.check_not_in_pass()?;
         self.running = true;
+        self.in_pass = true;
         self.ended_by = Some(Ended::Error);
         let run = Run(self);
         let ended = run.0.make_passes(RunOptions::new(), Some(&mut done))?;
@@ -270,6 +273,7 @@ impl EventLoop {
         }
         let key = self.resolve(id.key);
         self.running = true;
+        self.in_pass = true;
         let run = Run(self);
         let channel = None;
         run.0.awaited = Some(Awaited { key, channel });
@@ -316,27 +320,36 @@ impl EventLoop {
         options: RunOptions,
         mut done: Option<&mut dyn FnMut(&mut Self) -> bool>,
     ) -> Result<Ended> {
-        let mut left = options.count;
-        while left != Some(0) {
-            // A handler that closes the last channel, or stops the loop, before
-            // the wait must not be made to wait.
-            self.prepare_pass()?;
-            if let Some(done) = &mut done {
-                if done(self.begin_pass()?.0) {
-                    return Ok(Ended::Done);
+        let mut left = options.count.unwrap_or(u64::MAX);
+        while left > 0 {
+            let calm = match done {
+                None if self.asking.is_needed() => {
+                    self.calm_passes::<true>(options.timeout, left)?
                 }
+                None => self.calm_passes::<false>(options.timeout, left)?,
+                Some(_) => 0,
+            };
+            if calm == 0 {
+                // A handler that closes the last channel, or stops the loop, before
+                // the wait must not be made to wait.
+                self.prepare_pass()?;
+                if let Some(done) = &mut done {
+                    if done(self) {
+                        return Ok(Ended::Done);
+                    }
+                }
+                if self.stop == Stop::Now {
+                    return Ok(Ended::Stopped);
+                }
+                if !self.has_work() {
+                    return Ok(Ended::NoWork);
+                }
+                self.whole_pass(self.deadline_after(options.timeout))?;
             }
-            if self.stop == Stop::Now {
-                return Ok(Ended::Stopped);
-            }
-            if !self.has_work() {
-                return Ok(Ended::NoWork);
-            }
-            self.one_pass(self.deadline_after(options.timeout))?;
+            left -= calm.max(1);
             if self.stop == Stop::WhenIdle && self.found_nothing() {
                 return Ok(Ended::Idle);
             }
-            left = left.map(|left| left - 1);
         }
         Ok(Ended::Count)
     }

@@ -45,6 +45,11 @@ pub(super) trait Asks {
     /// Asks all descriptors, as [`ask_hot`](Asks::ask_hot) does.
     fn ask_all(&mut self, deadline: Deadline, ready: &mut Vec<Event>) -> io::Result<bool>;
 
+    /// Asks all descriptors without sleeping. This is the usual wait of a busy loop.
+    fn ask_all_now(&mut self, ready: &mut Vec<Event>) -> io::Result<bool> {
+        self.ask_all(Deadline::Now, ready)
+    }
+
     /// Removes those that were idle for some time from the hot ones, before all are asked.
     fn cool_down(&mut self);
 
@@ -66,6 +71,27 @@ pub(super) fn wait<A: Asks>(
     deadline: Deadline,
     ready: &mut Vec<Event>,
 ) -> io::Result<()> {
+    // The usual case of a busy loop with few descriptors.
+    if deadline != Deadline::Now && asks.hot() == 0 && asks.pace().try_probe() {
+        let found = asks.ask_all_now(ready)?;
+        return if found {
+            asks.pace().probe.tried(true);
+            all_asked(asks, true);
+            Ok(())
+        } else {
+            wait_after_probe(asks, deadline, ready)
+        };
+    }
+    wait_otherwise(asks, deadline, ready)
+}
+
+/// Waits in the ways that are not the usual one.
+#[inline(never)]
+fn wait_otherwise<A: Asks>(
+    asks: &mut A,
+    deadline: Deadline,
+    ready: &mut Vec<Event>,
+) -> io::Result<()> {
     if deadline == Deadline::Now {
         return asks.ask_all(deadline, ready).map(drop);
     }
@@ -73,13 +99,33 @@ pub(super) fn wait<A: Asks>(
         return Ok(());
     }
     if asks.pace().try_probe() || has_passed(asks, deadline) {
-        let found = asks.ask_all(Deadline::Now, ready)?;
-        asks.pace().probe.tried(found);
-        if found || has_passed(asks, deadline) {
-            all_asked(asks, found);
-            return Ok(());
+        if !asks.ask_all(Deadline::Now, ready)? {
+            return wait_after_probe(asks, deadline, ready);
         }
+        asks.pace().probe.tried(true);
+        all_asked(asks, true);
+        return Ok(());
     }
+    sleep(asks, deadline, ready)
+}
+
+/// Waits after all were asked without sleeping, and none was ready.
+#[inline(never)]
+fn wait_after_probe<A: Asks>(
+    asks: &mut A,
+    deadline: Deadline,
+    ready: &mut Vec<Event>,
+) -> io::Result<()> {
+    asks.pace().probe.tried(false);
+    if has_passed(asks, deadline) {
+        all_asked(asks, false);
+        return Ok(());
+    }
+    sleep(asks, deadline, ready)
+}
+
+/// Asks all, and sleeps until one is ready.
+fn sleep<A: Asks>(asks: &mut A, deadline: Deadline, ready: &mut Vec<Event>) -> io::Result<()> {
     let found = asks.ask_all(deadline, ready)?;
     asks.pace().slept(found);
     all_asked(asks, found);

@@ -95,6 +95,19 @@ impl PollPoller {
         }
     }
 
+    /// Reports the ready ones of all, of which there are `found`. Returns whether there are any.
+    #[inline(always)]
+    fn report(&mut self, found: usize, ready: &mut Vec<Event>) -> bool {
+        if found == 0 {
+            return false;
+        }
+        collect(&self.all.entries, found, ready);
+        if self.pace.tells_hot(self.all.entries.len()) {
+            self.note_active(ready);
+        }
+        true
+    }
+
     /// Returns the longest time for which one call may block. `None` without bound.
     fn longest(&self) -> Option<Duration> {
         // The kernel sleeps through the hang-up of a descriptor without events.
@@ -125,17 +138,16 @@ impl Asks for PollPoller {
         Ok(found > 0)
     }
 
-    #[inline]
     fn ask_all(&mut self, deadline: Deadline, ready: &mut Vec<Event>) -> io::Result<bool> {
         let longest = self.longest();
         let found = ask(&mut self.all.entries, deadline, longest)?;
-        if found > 0 {
-            collect(&self.all.entries, found, ready);
-            if self.pace.tells_hot(self.all.entries.len()) {
-                self.note_active(ready);
-            }
-        }
-        Ok(found > 0)
+        Ok(self.report(found, ready))
+    }
+
+    #[inline(always)]
+    fn ask_all_now(&mut self, ready: &mut Vec<Event>) -> io::Result<bool> {
+        let found = poll_now(&mut self.all.entries)?;
+        Ok(self.report(found, ready))
     }
 
     /// Removes those that were idle too often from the active ones.

@@ -1,7 +1,7 @@
 //! The select(2) backend.
 //!
 //! Each `inline(always)` below is between the loop and the system call, after which every return
-//! is mispredicted (mitigations). Without them, an event takes 42 instructions more (callgrind).
+//! is mispredicted (mitigations). Without them, an event takes 73 instructions more (callgrind).
 
 use std::fmt;
 use std::io;
@@ -13,7 +13,7 @@ use super::hangups::Hangups;
 use super::pace::{self, Asks, Pace};
 use super::{Deadline, Event, Interest, Poller, Readiness, check_number, index};
 use crate::sys::fd::is_open;
-use crate::sys::select::{self as sys, Word};
+use crate::sys::select::{self as sys, KINDS, Word};
 
 const BITS: usize = Word::BITS as usize;
 
@@ -45,8 +45,9 @@ pub struct SelectPoller {
     nfds: usize,
     /// The number of descriptors in any of the sets.
     count: usize,
-    /// The number of descriptors in each set.
+    /// The number of descriptors in each set, and whether there are any.
     members: [usize; KINDS],
+    given: [bool; KINDS],
     /// The numbers that were active since all were last asked, and in the period before that.
     /// Both are `room` words long and empty beyond `words`. A number that is no longer watched
     /// may remain in them, and is masked.
@@ -62,9 +63,8 @@ pub struct SelectPoller {
     hangups: Hangups,
 }
 
-/// The sets, in the order of select's arguments, which is that of the flags in
+/// The interests of the sets, in the order of select's arguments, which is that of the flags in
 /// [`Interest`] and [`Readiness`].
-const KINDS: usize = 3;
 const INTERESTS: [Interest; KINDS] = [Interest::READABLE, Interest::WRITABLE, Interest::PRIORITY];
 
 impl Default for SelectPoller {
@@ -85,6 +85,7 @@ impl SelectPoller {
             nfds: 0,
             count: 0,
             members: [0; KINDS],
+            given: [false; KINDS],
             active: [vec![0], vec![0]],
             hot: 0,
             pace: Pace::new(),
@@ -145,54 +146,78 @@ impl SelectPoller {
         }
     }
 
-    /// Waits for the descriptors that are in the sets.
-    #[inline(always)]
-    fn wait_for_sets(&mut self, deadline: Deadline, ready: &mut Vec<Event>) -> io::Result<()> {
-        pace::wait(self, deadline, ready)
-    }
-
-    /// Waits for the sets, and asks once a second for the hang-ups of the other descriptors.
+    /// Waits for the descriptors that are in the sets, and for those that are in none.
     #[inline(never)]
-    fn wait_with_hangups(&mut self, deadline: Deadline, ready: &mut Vec<Event>) -> io::Result<()> {
-        loop {
+    fn wait_apart(&mut self, deadline: Deadline, ready: &mut Vec<Event>) -> io::Result<()> {
+        if !self.never_open.is_empty() {
+            self.report_never_open(ready);
+            if !ready.is_empty() {
+                return Ok(());
+            }
+        }
+        while !self.hangups.is_empty() {
             let next = self.hangups.ask_if_due(ready)?;
             let until = if ready.is_empty() {
                 deadline.or_at(next)
             } else {
                 Deadline::Now
             };
-            self.wait_for_sets(until, ready)?;
+            pace::wait(self, until, ready)?;
             if !ready.is_empty() || deadline.has_passed() {
                 return Ok(());
             }
+        }
+        pace::wait(self, deadline, ready)
+    }
+
+    /// Asks only the hot descriptors or all, without sleeping, and appends the ready ones to
+    /// `ready`. Returns whether there are any.
+    #[inline(always)]
+    fn ask_now(&mut self, hot_alone: bool, ready: &mut Vec<Event>) -> io::Result<bool> {
+        match self.select(hot_alone, Some(Duration::ZERO)) {
+            Ok(0) => Ok(false),
+            Ok(bits) => {
+                self.report(bits, ready);
+                Ok(true)
+            }
+            Err(error) => self.ask_failed(error, ready),
+        }
+    }
+
+    #[cold]
+    fn ask_failed(&self, error: io::Error, ready: &mut Vec<Event>) -> io::Result<bool> {
+        match error.kind() {
+            // Linux returns this if a signal is pending and nothing is ready.
+            io::ErrorKind::Interrupted => Ok(false),
+            _ => self.report_closed(error, ready),
         }
     }
 
     /// Asks only the hot descriptors or all until some are ready or the deadline has come, and
     /// appends the ready ones to `ready`. Returns whether there are any.
-    #[inline]
     fn ask(
         &mut self,
         hot_alone: bool,
         deadline: Deadline,
         ready: &mut Vec<Event>,
     ) -> io::Result<bool> {
+        if deadline == Deadline::Now {
+            return self.ask_now(hot_alone, ready);
+        }
         loop {
             match self.select(hot_alone, deadline.timeout()) {
                 // The timeout was clamped, and the deadline has not come yet.
                 Ok(0) if !deadline.has_passed() => {}
-                Ok(bits) => return Ok(self.report(bits, ready)),
-                // Linux returns this if a signal is pending and nothing is ready.
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {
-                    if deadline == Deadline::Now {
-                        return Ok(false);
-                    }
+                Ok(bits) => {
+                    self.report(bits, ready);
+                    return Ok(bits > 0);
                 }
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) => {
                     // If all numbers are open, one was reused in between: ask again. (No system is
                     // known to fail so for an open number.)
-                    if self.report_closed(error, ready)? || deadline == Deadline::Now {
-                        return Ok(!ready.is_empty());
+                    if self.report_closed(error, ready)? {
+                        return Ok(true);
                     }
                 }
             }
@@ -202,77 +227,46 @@ impl SelectPoller {
     /// Calls select(2) once, and leaves the result in `found`.
     #[inline(always)]
     fn select(&mut self, hot_alone: bool, timeout: Option<Duration>) -> io::Result<usize> {
-        let (words, members) = (self.words, self.members);
-        let copy = |kind: usize, found: &mut [Word], wanted: &[Word]| {
-            if members[kind] > 0 {
-                found[..words].copy_from_slice(&wanted[..words]);
-            }
+        self.found.copy_from_slice(&self.wanted);
+        let nfds = match hot_alone {
+            true => leave_the_hot(&mut self.found, self.room, &self.active),
+            false => self.nfds,
         };
-        let [read, write, except] = split_mut(&mut self.found, self.room);
-        let wanted = split(&self.wanted, self.room);
-        copy(0, read, wanted[0]);
-        copy(1, write, wanted[1]);
-        copy(2, except, wanted[2]);
-        let nfds = if hot_alone {
-            leave_the_hot(&mut [read, write, except], &self.active)
-        } else {
-            self.nfds
-        };
-        let sets = sys::Sets {
-            read: (members[0] > 0).then_some(read),
-            write: (members[1] > 0).then_some(write),
-            except: (members[2] > 0).then_some(except),
-        };
-        sys::select(nfds as RawFd, sets, timeout)
+        sys::select(nfds as RawFd, &mut self.found, self.given, timeout)
     }
 
-    /// Reports the contents of `found`, and stops after `left` set bits.
-    #[inline]
-    fn report(&mut self, mut left: usize, ready: &mut Vec<Event>) -> bool {
-        if left == 0 {
-            return false;
+    /// Reports the contents of `found`, in which `bits` are set.
+    #[inline(always)]
+    fn report(&mut self, bits: usize, ready: &mut Vec<Event>) {
+        let known = ready.len();
+        let read = &self.found[..self.words];
+        match read.iter().position(|word| *word != 0) {
+            // The usual case.
+            Some(word) if bits == 1 => ready.push(Event {
+                fd: number(word, read[word]),
+                readiness: Readiness::READABLE,
+            }),
+            _ => report_all(split(&self.found, self.room), self.words, bits, ready),
         }
-        for word in 0..self.words {
-            let found = split(&self.found, self.room).map(|set| set[word]);
-            if found != [0; KINDS] {
-                left = left.saturating_sub(self.report_word(word, found, ready));
-                if left == 0 {
-                    break;
-                }
-            }
-        }
-        true
-    }
-
-    /// Reports one word of each set. Returns the number of bits set in them.
-    #[inline]
-    fn report_word(&mut self, word: usize, found: [Word; KINDS], ready: &mut Vec<Event>) -> usize {
-        let [read, write, except] = found;
-        let mut any = read | write | except;
         if self.pace.tells_hot(self.count) {
-            self.note_active(word, any);
+            self.note_all_active(&ready[known..]);
         }
-        let mut bits = 0;
-        while any != 0 {
-            let bit = any.trailing_zeros() as usize;
-            any &= any - 1;
-            let flag = |set: Word| (set >> bit & 1) as u8;
-            let flags = [flag(read), flag(write), flag(except)];
-            bits += usize::from(flags[0] + flags[1] + flags[2]);
-            ready.push(Event {
-                fd: (word * BITS + bit) as RawFd,
-                readiness: Readiness::from_bits_retain(flags[0] | flags[1] << 1 | flags[2] << 2),
-            });
-        }
-        bits
     }
 
-    /// Counts the descriptors of a word's bits among the active ones.
+    /// Counts ready descriptors as active.
     #[inline(never)]
-    fn note_active(&mut self, word: usize, bits: Word) {
-        let fresh = bits & !(self.active[0][word] | self.active[1][word]);
-        self.hot += fresh.count_ones() as usize;
-        self.active[0][word] |= bits;
+    fn note_all_active(&mut self, ready: &[Event]) {
+        for event in ready {
+            self.note_active(event.fd as u32 as usize);
+        }
+    }
+
+    /// Counts a number as active.
+    fn note_active(&mut self, number: usize) {
+        let (word, bit) = (number / BITS, 1 << (number % BITS));
+        let [recent, before] = &mut self.active;
+        self.hot += usize::from((recent[word] | before[word]) & bit == 0);
+        recent[word] |= bit;
     }
 
     /// Handles EBADF: reports each watched number that is not open, if there still is one.
@@ -325,19 +319,40 @@ fn split(sets: &[Word], room: usize) -> [&[Word]; KINDS] {
     [read, write, except]
 }
 
-/// Returns the three sets of `room` words each, to be changed.
-#[inline]
-fn split_mut(sets: &mut [Word], room: usize) -> [&mut [Word]; KINDS] {
-    let (read, rest) = sets.split_at_mut(room);
-    let (write, except) = rest.split_at_mut(room);
-    [read, write, except]
+/// Reports the first `words` words of each set, in which `left` bits are set.
+#[inline(never)]
+fn report_all(sets: [&[Word]; KINDS], words: usize, mut left: usize, ready: &mut Vec<Event>) {
+    for word in 0..words {
+        let [read, write, except] = sets.map(|set| set[word]);
+        let mut any = read | write | except;
+        while any != 0 {
+            let bit = any.trailing_zeros();
+            let flag = |set: Word| (set >> bit & 1) as u8;
+            let flags = [flag(read), flag(write), flag(except)];
+            ready.push(Event {
+                fd: number(word, any),
+                readiness: Readiness::from_bits_retain(flags[0] | flags[1] << 1 | flags[2] << 2),
+            });
+            any &= any - 1;
+            left = left.saturating_sub(usize::from(flags[0] + flags[1] + flags[2]));
+        }
+        if left == 0 {
+            return;
+        }
+    }
 }
 
-/// Removes all but the hot descriptors from the sets. Returns one more than the highest of
-/// them.
-fn leave_the_hot(sets: &mut [&mut [Word]; KINDS], active: &[Vec<Word>; 2]) -> usize {
+/// Returns the lowest number in a word that is not 0.
+#[inline]
+fn number(word: usize, bits: Word) -> RawFd {
+    (word * BITS + bits.trailing_zeros() as usize) as RawFd
+}
+
+/// Removes all but the hot descriptors from the sets of `room` words each. Returns one more than
+/// the highest of them.
+fn leave_the_hot(sets: &mut [Word], room: usize, active: &[Vec<Word>; 2]) -> usize {
     let mut nfds = 0;
-    for set in sets {
+    for set in sets.chunks_exact_mut(room) {
         for (word, bits) in set.iter_mut().enumerate() {
             *bits &= active[0][word] | active[1][word];
             if *bits != 0 {
@@ -399,9 +414,13 @@ impl Asks for SelectPoller {
         self.ask(true, deadline, ready)
     }
 
-    #[inline(always)]
     fn ask_all(&mut self, deadline: Deadline, ready: &mut Vec<Event>) -> io::Result<bool> {
         self.ask(false, deadline, ready)
+    }
+
+    #[inline(always)]
+    fn ask_all_now(&mut self, ready: &mut Vec<Event>) -> io::Result<bool> {
+        self.ask_now(false, ready)
     }
 
     /// Removes those that were idle for two periods from the active ones.
@@ -456,6 +475,7 @@ impl Poller for SelectPoller {
                 }
             }
         }
+        self.given = self.members.map(|members| members > 0);
         if interest.is_empty() {
             self.shrink();
         } else {
@@ -463,7 +483,7 @@ impl Poller for SelectPoller {
             self.look_at(fd);
             if self.pace.tells_hot(self.count) {
                 // It was not asked yet, or not for this interest.
-                self.note_active(word, bit);
+                self.note_active(number);
             }
         }
         self.nfds = match self.words.checked_sub(1) {
@@ -474,16 +494,10 @@ impl Poller for SelectPoller {
     }
 
     fn wait(&mut self, deadline: Deadline, ready: &mut Vec<Event>) -> io::Result<()> {
-        if !self.never_open.is_empty() {
-            self.report_never_open(ready);
-            if !ready.is_empty() {
-                return Ok(());
-            }
+        if self.never_open.is_empty() && self.hangups.is_empty() {
+            return pace::wait(self, deadline, ready);
         }
-        if self.hangups.is_empty() {
-            return self.wait_for_sets(deadline, ready);
-        }
-        self.wait_with_hangups(deadline, ready)
+        self.wait_apart(deadline, ready)
     }
 }
 
@@ -529,9 +543,8 @@ mod tests {
             let interest = Interest::from_bits_truncate(if wants { (seed >> 20) as u8 } else { 0 });
             poller.set(number as RawFd, interest).unwrap();
             check_invariants(&poller);
-            let (word, bit) = (number / BITS, number % BITS);
             match seed >> 29 {
-                0..4 if word < poller.words => poller.note_active(word, 1 << bit),
+                0..4 if number / BITS < poller.words => poller.note_active(number),
                 4 => poller.cool_down(),
                 _ => {}
             }
@@ -548,7 +561,7 @@ mod tests {
         // In a word of its own, and not open.
         let highest = 10 * BITS;
         poller.set(highest as RawFd, Interest::READABLE).unwrap();
-        poller.note_active(highest / BITS, 1);
+        poller.note_active(highest);
         poller.found.fill(Word::MAX);
         poller.set(highest as RawFd, Interest::empty()).unwrap();
         assert!(!poller.ask_hot(Deadline::Now, &mut ready).unwrap());

@@ -96,55 +96,63 @@ pub(super) fn poll_now(entries: &mut [PollFd]) -> io::Result<usize> {
     }
 }
 
-/// The number of entries that are checked at once.
-const GROUP: usize = 8;
-
-/// Appends an event for each ready entry, of which there are `left`.
+/// Appends an event for each ready entry, of which there are `count`.
 #[inline]
-pub(super) fn collect(entries: &[PollFd], mut left: usize, ready: &mut Vec<Event>) {
-    let mut groups = entries.chunks_exact(GROUP);
-    for group in groups.by_ref() {
-        // Of many entries few are ready.
-        if group.iter().fold(0, |any, entry| any | entry.revents) != 0 {
-            left = collect_each(group, left, ready);
-            if left == 0 {
-                return;
-            }
-        }
+pub(super) fn collect(entries: &[PollFd], count: usize, ready: &mut Vec<Event>) {
+    match from_first_ready(entries) {
+        // The usual case.
+        [entry, ..] if count == 1 && entry.revents == sys::POLLIN => ready.push(readable(entry)),
+        entries => collect_all(entries, count, ready),
     }
-    collect_each(groups.remainder(), left, ready);
 }
 
-/// Appends an event for each ready entry, of which there are at most `left`. Returns the number
-/// that is left.
-#[inline]
-fn collect_each(entries: &[PollFd], mut left: usize, ready: &mut Vec<Event>) -> usize {
-    for entry in entries {
-        if entry.revents == 0 {
-            continue;
+#[inline(never)]
+fn collect_all(mut entries: &[PollFd], mut left: usize, ready: &mut Vec<Event>) {
+    while let ([entry, rest @ ..], 1..) = (from_first_ready(entries), left) {
+        if entry.revents == sys::POLLIN {
+            ready.push(readable(entry));
+        } else {
+            collect_unusual(entry, ready);
         }
-        let (fd, readiness) = (entry.fd, readiness_of(entry));
-        if !readiness.is_empty() {
-            ready.push(Event { fd, readiness });
-        }
+        entries = rest;
         left -= 1;
-        if left == 0 {
+    }
+}
+
+fn readable(entry: &PollFd) -> Event {
+    let (fd, readiness) = (entry.fd, Readiness::READABLE);
+    Event { fd, readiness }
+}
+
+/// Returns the entries from the first ready one on. Of many entries few are ready, so some are
+/// checked at once.
+#[inline]
+fn from_first_ready(mut entries: &[PollFd]) -> &[PollFd] {
+    while let [a, b, c, d, rest @ ..] = entries {
+        if a.revents | b.revents | c.revents | d.revents != 0 {
             break;
         }
+        entries = rest;
     }
-    left
+    while let [entry, rest @ ..] = entries {
+        if entry.revents != 0 {
+            break;
+        }
+        entries = rest;
+    }
+    entries
+}
+
+/// Appends an event for an entry that is not simply readable.
+#[inline(never)]
+fn collect_unusual(entry: &PollFd, ready: &mut Vec<Event>) {
+    let (fd, readiness) = (entry.fd, unusual_readiness_of(entry));
+    if !readiness.is_empty() {
+        ready.push(Event { fd, readiness });
+    }
 }
 
 /// Returns the readiness that select(2) would have reported, as far as it can.
-#[inline]
-fn readiness_of(entry: &PollFd) -> Readiness {
-    if entry.revents == sys::POLLIN {
-        return Readiness::READABLE;
-    }
-    unusual_readiness_of(entry)
-}
-
-/// Returns the readiness of an entry that is not simply readable.
 fn unusual_readiness_of(entry: &PollFd) -> Readiness {
     if entry.revents & sys::POLLNVAL != 0 {
         return why_invalid(*entry);
@@ -188,8 +196,8 @@ mod tests {
 
     #[test]
     fn those_that_are_ready_are_found_wherever_they_stand_and_in_order() {
-        let count = 3 * GROUP + 3;
-        for (first, step) in (0..count).flat_map(|first| [1, 3, GROUP, count].map(|s| (first, s))) {
+        let count = 15;
+        for (first, step) in (0..count).flat_map(|first| [1, 3, 4, count].map(|s| (first, s))) {
             let expected: Vec<usize> = (first..count).step_by(step).collect();
             let entry = |number: usize| PollFd {
                 fd: number as RawFd,

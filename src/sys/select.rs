@@ -36,42 +36,44 @@ unsafe extern "C" {
     ) -> libc::c_int;
 }
 
-/// The three sets of a call, each long enough for the highest number in it, or not
-/// given.
-#[derive(Debug)]
-pub(crate) struct Sets<'a> {
-    pub(crate) read: Option<&'a mut [Word]>,
-    pub(crate) write: Option<&'a mut [Word]>,
-    pub(crate) except: Option<&'a mut [Word]>,
-}
+/// The number of sets: for reading, for writing, for exceptional conditions.
+pub(crate) const KINDS: usize = 3;
 
 /// Waits until a descriptor below `nfds` in one of the sets is ready, or for `timeout`. Leaves
 /// the ready ones in the sets, and returns their number.
+///
+/// `sets` holds the three sets in a row, each a third of it. A set that is not `given` is not
+/// passed to the kernel, and stays as it is.
 ///
 /// # Errors
 ///
 /// `InvalidInput` if a set is too short for `nfds`; else the errors of select(2): EBADF if a
 /// number in the sets is not open, EINTR if a signal arrived.
-pub(crate) fn select(nfds: RawFd, sets: Sets<'_>, timeout: Option<Duration>) -> io::Result<usize> {
-    let words = usize::try_from(nfds)
-        .map_err(|_| io::Error::from(io::ErrorKind::InvalidInput))?
-        .div_ceil(Word::BITS as usize);
-    let pointer = |set: Option<&mut [Word]>| match set {
-        None => Ok(ptr::null_mut()),
-        Some(set) if set.len() >= words => Ok(set.as_mut_ptr().cast()),
-        Some(_) => Err(io::Error::from(io::ErrorKind::InvalidInput)),
+#[inline(always)]
+pub(crate) fn select(
+    nfds: RawFd,
+    sets: &mut [Word],
+    given: [bool; KINDS],
+    timeout: Option<Duration>,
+) -> io::Result<usize> {
+    let room = sets.len() / KINDS;
+    // A negative number is too large as well.
+    if (nfds as u32 as usize).div_ceil(Word::BITS as usize) > room {
+        return Err(io::Error::from(io::ErrorKind::InvalidInput));
+    }
+    let first = sets.as_mut_ptr();
+    let set = |kind: usize| match given[kind] {
+        true => first.wrapping_add(kind * room).cast(),
+        false => ptr::null_mut(),
     };
-    let read = pointer(sets.read)?;
-    let write = pointer(sets.write)?;
-    let except = pointer(sets.except)?;
     // Some kernels write the time left into it, so it is made for each call.
     let mut timeout = timeout.map(deadline::timeval);
     let timeout = timeout.as_mut().map_or(ptr::null_mut(), ptr::from_mut);
     // SAFETY: the kernel reads and writes ceil(nfds / bits of a word) words of
-    // each set, and `pointer` made sure that each that is given has that many; a
-    // kernel that rounds up to longs stays within them, as Word is a long where
-    // it does. The slices are exclusively borrowed beyond the call, and the timeout
-    // is null or points to a timeval that outlives it.
-    let ready = unsafe { raw_select(nfds, read, write, except, timeout) };
+    // each set, and each has at least that many within `sets`; a kernel that rounds
+    // up to longs stays within them, as Word is a long where it does. The slice is
+    // exclusively borrowed beyond the call, and the timeout is null or points to a
+    // timeval that outlives it.
+    let ready = unsafe { raw_select(nfds, set(0), set(1), set(2), timeout) };
     check(ready).map(|ready| ready as usize)
 }

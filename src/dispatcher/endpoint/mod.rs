@@ -207,6 +207,12 @@ impl Endpoint {
         matches!(self.phase, Phase::Connected) && u32::from_ne_bytes(states) == 0
     }
 
+    /// Checks whether nothing became due in a call of `handle_read` that received something.
+    #[inline]
+    pub(crate) fn is_still_usual(&self) -> bool {
+        self.received && self.is_usual() && !self.is_active() && !self.replaced
+    }
+
     /// Checks whether the number refers to another file than the loop knows.
     #[inline]
     pub(crate) fn is_replaced(&self) -> bool {

@@ -121,7 +121,7 @@ impl EventLoop {
                 Action::Settle(key) => self.touch(key),
                 Action::Timeout(key) => {
                     self.timeouts.take(key.fd);
-                    self.visit_apart(key, Errand::Timeout)?;
+                    self.visit(key, Errand::Timeout)?;
                 }
                 Action::Running(_) => {}
             }

@@ -3,6 +3,7 @@
 use std::cell::RefCell;
 use std::io::{self, Write};
 use std::mem;
+use std::os::fd::AsRawFd;
 use std::os::unix::net::UnixStream;
 use std::rc::Rc;
 
@@ -21,7 +22,11 @@ impl ChatHandler for Disconnected {
         self.heard.borrow_mut().push("found");
         assert!(!mem::take(&mut self.panics_first), "the first piece");
         let gone = io::Error::from_raw_os_error(libc::EPIPE);
-        Err(Error::system("write", Some(io.raw_fd()), gone))
+        Err(Error::system(
+            "write",
+            io.as_fd().map(|fd| fd.as_raw_fd()),
+            gone,
+        ))
     }
 
     fn handle_error(&mut self, _: &mut ChatIo<'_>, _: Error) -> Result<()> {

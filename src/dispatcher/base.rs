@@ -126,7 +126,7 @@ impl<H: Handler> Dispatcher<H> {
     }
 
     /// Makes a dispatcher over an endpoint, for the other types of dispatcher.
-    pub(crate) fn from_endpoint(endpoint: Endpoint, handler: H) -> Self {
+    pub(super) fn from_endpoint(endpoint: Endpoint, handler: H) -> Self {
         Self { endpoint, handler }
     }
 

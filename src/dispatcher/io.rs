@@ -20,7 +20,7 @@ pub struct Io<'a> {
 }
 
 impl<'a> Io<'a> {
-    pub(crate) fn new(endpoint: &'a mut Endpoint, event_loop: &'a mut EventLoop) -> Self {
+    pub(super) fn new(endpoint: &'a mut Endpoint, event_loop: &'a mut EventLoop) -> Self {
         Self {
             endpoint,
             event_loop,
@@ -250,7 +250,7 @@ pub struct View<'a> {
 }
 
 impl<'a> View<'a> {
-    pub(crate) fn new(endpoint: &'a Endpoint, event_loop: &'a EventLoop) -> Self {
+    pub(super) fn new(endpoint: &'a Endpoint, event_loop: &'a EventLoop) -> Self {
         Self {
             endpoint,
             event_loop,

@@ -151,7 +151,7 @@ impl Socket {
         Ok(socket)
     }
 
-    pub(crate) fn is_stream(&self) -> bool {
+    pub(super) fn is_stream(&self) -> bool {
         self.socket_type == SocketType::Stream
     }
 
@@ -255,7 +255,7 @@ impl Socket {
         })
     }
 
-    pub(crate) fn listen(&self, backlog: u32) -> Result<()> {
+    pub(super) fn listen(&self, backlog: u32) -> Result<()> {
         let result = sys::socket::listen(self.as_fd(), backlog);
         self.context("listen", result)
     }

@@ -109,7 +109,7 @@ impl Endpoint {
     }
 
     /// Checks whether the listener pauses.
-    pub(crate) fn is_paused(&self) -> bool {
+    pub(in crate::dispatcher) fn is_paused(&self) -> bool {
         match &self.phase {
             Phase::Listening(listener) => listener.admission == Admission::Paused,
             _ => false,
@@ -117,7 +117,7 @@ impl Endpoint {
     }
 
     /// Ends the pause.
-    pub(crate) fn resume(&mut self) {
+    pub(in crate::dispatcher) fn resume(&mut self) {
         if !self.is_paused() {
             return;
         }

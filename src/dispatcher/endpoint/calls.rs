@@ -9,7 +9,7 @@ use crate::error::Result;
 
 /// An event that the loop reports to a channel, or the end of its timeout.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Event {
+pub(in crate::dispatcher) enum Event {
     Read,
     Write,
     Priority,
@@ -18,9 +18,9 @@ pub(crate) enum Event {
 
 /// The progress of one event and of the calls that follow from it.
 #[derive(Debug, Default)]
-pub(crate) struct Turn {
+pub(in crate::dispatcher) struct Turn {
     /// The event, until the handler is called for it.
-    pub(crate) event: Option<Event>,
+    pub(in crate::dispatcher) event: Option<Event>,
     /// `handle_drain` was called. A handler that refills its output at each drain would
     /// starve other channels if everything is written at once, so the next call of it waits
     /// for the next event.
@@ -28,7 +28,7 @@ pub(crate) struct Turn {
 }
 
 impl Turn {
-    pub(crate) fn of(event: Event) -> Self {
+    pub(in crate::dispatcher) fn of(event: Event) -> Self {
         Self {
             event: Some(event),
             drained: false,
@@ -38,7 +38,7 @@ impl Turn {
 
 /// A method of `Handler`, except for the last.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Call {
+pub(in crate::dispatcher) enum Call {
     Connect,
     Accept,
     Read,
@@ -59,7 +59,7 @@ impl Endpoint {
     /// # Errors
     ///
     /// Those of a failed connect and of writing.
-    pub(crate) fn next_call(&mut self, turn: &mut Turn) -> Result<Option<Call>> {
+    pub(in crate::dispatcher) fn next_call(&mut self, turn: &mut Turn) -> Result<Option<Call>> {
         if self.is_leaving() {
             self.write_gathered();
             return Ok(Some(Call::Replace));
@@ -130,7 +130,7 @@ impl Endpoint {
     }
 
     /// Begins `call`: the state that made it due ends.
-    pub(crate) fn begin_call(&mut self, call: Call) {
+    pub(in crate::dispatcher) fn begin_call(&mut self, call: Call) {
         match call {
             Call::Connect => self.begin_connect(),
             Call::Accept | Call::Read => self.begin_reader(),
@@ -144,7 +144,7 @@ impl Endpoint {
     }
 
     /// Ends `call`, which has returned without an error.
-    pub(crate) fn end_call(&mut self, call: Call) -> Result<()> {
+    pub(in crate::dispatcher) fn end_call(&mut self, call: Call) -> Result<()> {
         match call {
             Call::Connect => self.end_connect(true),
             Call::Accept => self.end_reader(),

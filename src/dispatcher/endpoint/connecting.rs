@@ -148,12 +148,12 @@ impl Endpoint {
 
     /// Checks whether several addresses are tried, or one is left to try.
     #[inline]
-    pub(crate) fn is_racing(&self) -> bool {
+    pub(in crate::dispatcher) fn is_racing(&self) -> bool {
         matches!(&self.phase, Phase::Connecting(attempts) if attempts.are_several())
     }
 
     /// Tries the next address beside the others, if its time has come.
-    pub(crate) fn race(&mut self, event_loop: &mut EventLoop) {
+    pub(in crate::dispatcher) fn race(&mut self, event_loop: &mut EventLoop) {
         let socket_type = self
             .socket()
             .map_or(SocketType::Stream, Socket::socket_type);
@@ -188,14 +188,14 @@ impl Endpoint {
     }
 
     /// Takes the connection of the first rival that has one. The loop settles the channel next.
-    pub(in super::super) fn take_connection(&mut self, connection: Socket) {
+    pub(in crate::dispatcher) fn take_connection(&mut self, connection: Socket) {
         if let Phase::Connecting(attempts) = &mut self.phase {
             attempts.won(connection);
         }
     }
 
     /// Records that a rival has failed. The loop settles the channel next.
-    pub(in super::super) fn note_failed_rival(
+    pub(in crate::dispatcher) fn note_failed_rival(
         &mut self,
         address: &Address,
         failure: io::Error,
@@ -260,7 +260,7 @@ impl Endpoint {
     }
 
     /// Begins `handle_connect`. The connection is in use from here on.
-    pub(crate) fn begin_connect(&mut self) {
+    pub(in crate::dispatcher) fn begin_connect(&mut self) {
         self.phase = Phase::Announcing { begun: true };
     }
 

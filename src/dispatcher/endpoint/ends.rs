@@ -128,7 +128,7 @@ impl Endpoint {
 
     /// Writes the gathered output, since no event may follow. The channel is closing or the
     /// loop is stopping, so an error can only be logged.
-    pub(crate) fn write_gathered(&mut self) {
+    pub(in crate::dispatcher) fn write_gathered(&mut self) {
         if let Err(error) = self.write_what_was_gathered() {
             log::error!("{self}: could not send before the end: {error}");
         }
@@ -222,7 +222,7 @@ impl Endpoint {
     }
 
     /// Ends the channel on behalf of the loop.
-    pub(crate) fn end(&mut self, reason: Option<Error>) {
+    pub(in crate::dispatcher) fn end(&mut self, reason: Option<Error>) {
         match reason {
             Some(reason) => self.fail(reason),
             None if self.is_over() => {}
@@ -241,7 +241,7 @@ impl Endpoint {
     }
 
     /// Closes the descriptor, and returns the errors of close(2).
-    pub(crate) fn close_link(&mut self) -> Result<()> {
+    pub(in crate::dispatcher) fn close_link(&mut self) -> Result<()> {
         self.close();
         match self.link.take() {
             Some(link) => link
@@ -252,7 +252,7 @@ impl Endpoint {
     }
 
     /// Gives up a descriptor that was closed behind the channel's back.
-    pub(crate) fn forget_link(&mut self) {
+    pub(in crate::dispatcher) fn forget_link(&mut self) {
         if let Some(link) = self.link.take() {
             link.forget();
         }
@@ -270,7 +270,7 @@ impl Endpoint {
         closed
     }
 
-    pub(crate) fn into_socket(mut self) -> Option<Socket> {
+    pub(in crate::dispatcher) fn into_socket(mut self) -> Option<Socket> {
         self.write_gathered();
         match self.link.take().map(Link::without_spent) {
             Some(Link::Socket(socket)) => Some(socket),

@@ -10,7 +10,7 @@ use crate::error::{Error, Result};
 use crate::sys::{fd, splice};
 
 /// The outcome of an attempt to move bytes.
-pub(in super::super) enum Moved {
+pub(in crate::dispatcher) enum Moved {
     /// The number of bytes that were moved, at least 1.
     Bytes(usize),
     /// Nothing was moved: the input has nothing yet, or the output has no room.
@@ -21,7 +21,11 @@ pub(in super::super) enum Moved {
 
 impl Endpoint {
     /// Moves at most `most` bytes of the input to `output`, if both sides allow it.
-    pub(in super::super) fn splice_to(&mut self, output: &mut Self, most: usize) -> Result<Moved> {
+    pub(in crate::dispatcher) fn splice_to(
+        &mut self,
+        output: &mut Self,
+        most: usize,
+    ) -> Result<Moved> {
         let (Some(from), Some(to)) = (self.input_passage(), output.output_passage()) else {
             return Ok(Moved::NotHere);
         };

@@ -280,7 +280,7 @@ impl Endpoint {
 
     /// Begins the call of a handler that is to receive or accept.
     #[inline]
-    pub(crate) fn begin_reader(&mut self) {
+    pub(in crate::dispatcher) fn begin_reader(&mut self) {
         self.sent = false;
         self.received = false;
         self.unhandled_priority = 0;
@@ -289,7 +289,7 @@ impl Endpoint {
     /// Ends that call. A handler that never receives gets the same event in every pass, which
     /// keeps the loop awake.
     #[inline]
-    pub(crate) fn end_reader(&mut self) {
+    pub(in crate::dispatcher) fn end_reader(&mut self) {
         if self.received {
             self.unread_events = 0;
         } else {
@@ -321,7 +321,7 @@ impl Endpoint {
     }
 
     /// Checks whether priority events are asked for.
-    pub(crate) fn wants_priority(&self) -> bool {
+    pub(in crate::dispatcher) fn wants_priority(&self) -> bool {
         self.unhandled_priority < UNHANDLED_PRIORITY
     }
 

@@ -29,7 +29,7 @@ impl fmt::Debug for Leave {
 
 impl Endpoint {
     /// Leaves the connection to `successor` when the running handler has returned.
-    pub(crate) fn leave_to(
+    pub(in crate::dispatcher) fn leave_to(
         &mut self,
         successor: impl FnOnce(Connection, &mut EventLoop) -> Result<()> + 'static,
     ) -> Result<()> {
@@ -62,7 +62,7 @@ impl Endpoint {
 
     /// Closes the channel, and returns its connection with what becomes of it. `None` if it is
     /// not left to another channel.
-    pub(crate) fn leave(&mut self) -> Option<(Connection, Successor)> {
+    pub(in crate::dispatcher) fn leave(&mut self) -> Option<(Connection, Successor)> {
         let Phase::Leaving(leave) = mem::replace(&mut self.phase, Phase::Closed) else {
             return None;
         };
@@ -79,7 +79,7 @@ impl Endpoint {
     }
 
     /// Makes an endpoint with a buffer over the connection of another channel.
-    pub(crate) fn from_connection(connection: Connection) -> Self {
+    pub(in crate::dispatcher) fn from_connection(connection: Connection) -> Self {
         let mut endpoint = Self::unconnected(true);
         let Connection { link, outlet, .. } = connection;
         endpoint.set_link(link);

@@ -27,10 +27,10 @@ use state::{Activity, Congestion, Ending, Flow, Input, Listener, Phase};
 
 use timeout::Timeout;
 
-pub(crate) use calls::{Call, Event, Turn};
+pub(super) use calls::{Call, Event, Turn};
 pub(super) use forward::Moved;
 pub(super) use outlet::Outlet;
-pub(crate) use timeout::Alarm;
+pub(super) use timeout::Alarm;
 
 /// A dispatcher without its handler: the descriptor, its phase and its output. It has
 /// all of asyncore's methods.
@@ -127,7 +127,7 @@ pub struct Endpoint {
 
 impl Endpoint {
     /// Makes an endpoint without a descriptor.
-    pub(crate) fn unconnected(buffered: bool) -> Self {
+    pub(in crate::dispatcher) fn unconnected(buffered: bool) -> Self {
         Self {
             link: None,
             phase: Phase::IDLE,
@@ -155,7 +155,7 @@ impl Endpoint {
     }
 
     /// Makes an endpoint over a socket that is connected, listening, or neither.
-    pub(crate) fn adopt(socket: Socket, buffered: bool) -> Result<Self> {
+    pub(in crate::dispatcher) fn adopt(socket: Socket, buffered: bool) -> Result<Self> {
         let mut endpoint = Self::unconnected(buffered);
         endpoint.take_up(socket)?;
         Ok(endpoint)
@@ -187,7 +187,7 @@ impl Endpoint {
     }
 
     /// Makes an endpoint over another transport, which is always connected.
-    pub(crate) fn over(transport: Box<dyn Transport>, buffered: bool) -> Self {
+    pub(in crate::dispatcher) fn over(transport: Box<dyn Transport>, buffered: bool) -> Self {
         let mut endpoint = Self::unconnected(buffered);
         endpoint.set_link(Link::Other(transport));
         endpoint.phase = Phase::Connected;
@@ -197,7 +197,7 @@ impl Endpoint {
     /// Checks for the common case: a connection with nothing pending. An event then only
     /// calls the handler, and nothing is due when that has returned.
     #[inline]
-    pub(crate) fn is_usual(&self) -> bool {
+    pub(in crate::dispatcher) fn is_usual(&self) -> bool {
         let states = [
             self.input as u8,
             self.flow as u8,
@@ -215,12 +215,12 @@ impl Endpoint {
 
     /// Checks whether the number refers to another file than the loop knows.
     #[inline]
-    pub(crate) fn is_replaced(&self) -> bool {
+    pub(in crate::dispatcher) fn is_replaced(&self) -> bool {
         self.replaced
     }
 
     /// Records that the loop knows the file.
-    pub(crate) fn end_replaced(&mut self) {
+    pub(in crate::dispatcher) fn end_replaced(&mut self) {
         self.replaced = false;
     }
 
@@ -260,7 +260,7 @@ impl Endpoint {
 
     /// Checks whether there is input that the descriptor does not report.
     #[inline]
-    pub(crate) fn holds_input(&self) -> bool {
+    pub(in crate::dispatcher) fn holds_input(&self) -> bool {
         self.input == Input::Held
     }
 
@@ -310,7 +310,7 @@ impl Endpoint {
         self.link.as_ref()?.as_fd()
     }
 
-    pub(crate) fn raw_fd(&self) -> RawFd {
+    pub(in crate::dispatcher) fn raw_fd(&self) -> RawFd {
         if self.link.is_some() { self.fd } else { -1 }
     }
 

@@ -104,7 +104,7 @@ impl Endpoint {
 
     /// Checks whether a name is being resolved.
     #[inline]
-    pub(crate) fn is_resolving(&self) -> bool {
+    pub(in crate::dispatcher) fn is_resolving(&self) -> bool {
         matches!(self.phase, Phase::Resolving(_))
     }
 
@@ -122,7 +122,10 @@ impl Endpoint {
     ///
     /// `InvalidInput` if the resolver was started for another loop. The channel is then
     /// unconnected.
-    pub(crate) fn request_addresses(&mut self, event_loop: &EventLoop) -> Result<()> {
+    pub(in crate::dispatcher) fn request_addresses(
+        &mut self,
+        event_loop: &EventLoop,
+    ) -> Result<()> {
         let (Phase::Resolving(naming), Some(id)) = (&mut self.phase, event_loop.serving_id())
         else {
             return Ok(());

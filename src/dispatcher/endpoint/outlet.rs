@@ -6,7 +6,7 @@ use super::state::Congestion;
 
 /// The output side.
 #[derive(Debug)]
-pub(in super::super) enum Outlet {
+pub(in crate::dispatcher) enum Outlet {
     /// A send writes as much as there is room for.
     Direct {
         /// Write events are not asked for: see [`Endpoint::mute_writes`].
@@ -19,7 +19,7 @@ pub(in super::super) enum Outlet {
 
 /// The pending output and its watermarks.
 #[derive(Debug)]
-pub(in super::super) struct Buffer {
+pub(in crate::dispatcher) struct Buffer {
     pub(super) queue: Queue,
     pub(super) low_watermark: usize,
     pub(super) high_watermark: usize,
@@ -58,7 +58,7 @@ impl Outlet {
     }
 
     /// Returns the queue, if a buffer is allocated.
-    pub(in super::super) fn queue_mut(&mut self) -> Option<&mut Queue> {
+    pub(in crate::dispatcher) fn queue_mut(&mut self) -> Option<&mut Queue> {
         match self {
             Self::Buffered(Some(buffer)) => Some(&mut buffer.queue),
             Self::Buffered(None) | Self::Direct { .. } => None,
@@ -139,12 +139,12 @@ impl Endpoint {
 
     /// Checks whether reading pauses until the output has drained.
     #[inline]
-    pub(crate) fn is_held_back(&self) -> bool {
+    pub(in crate::dispatcher) fn is_held_back(&self) -> bool {
         self.backpressure && self.is_congested()
     }
 
     /// Checks whether `handle_drain` is due, for which the loop waits for a write event.
-    pub(crate) fn is_drain_due(&self) -> bool {
+    pub(in crate::dispatcher) fn is_drain_due(&self) -> bool {
         self.congestion == Congestion::Drained
     }
 

@@ -174,7 +174,7 @@ impl Endpoint {
 
     /// Checks whether data or a mark is pending.
     #[inline]
-    pub(crate) fn has_output(&self) -> bool {
+    pub(in crate::dispatcher) fn has_output(&self) -> bool {
         matches!(self.flow, Flow::Gathered | Flow::Waiting)
     }
 
@@ -372,7 +372,7 @@ impl Endpoint {
 
     /// Begins a handler's call: its first send is written at once.
     #[inline]
-    pub(crate) fn begin_handler(&mut self) {
+    pub(in crate::dispatcher) fn begin_handler(&mut self) {
         self.sent = false;
     }
 

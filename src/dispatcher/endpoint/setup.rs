@@ -199,7 +199,11 @@ impl Endpoint {
     }
 
     /// Makes a socket that listens on an address, with address reuse.
-    pub(crate) fn listen_on(&mut self, address: &Address, backlog: u32) -> Result<()> {
+    pub(in crate::dispatcher) fn listen_on(
+        &mut self,
+        address: &Address,
+        backlog: u32,
+    ) -> Result<()> {
         self.create_socket(address.family(), SocketType::Stream)?;
         self.set_reuse_addr()?;
         self.bind(address)?;

@@ -20,7 +20,7 @@ pub(super) struct Timeout {
 
 /// The change of the loop's timer.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) enum Alarm {
+pub(in crate::dispatcher) enum Alarm {
     /// None: it fires early enough.
     Keep,
     Set(Duration),
@@ -82,12 +82,12 @@ impl Endpoint {
 
     /// Checks whether the timeout begins anew.
     #[inline]
-    pub(crate) fn is_active(&self) -> bool {
+    pub(in crate::dispatcher) fn is_active(&self) -> bool {
         self.activity == Activity::Active
     }
 
     /// Begins the timeout anew.
-    pub(crate) fn begin_timeout(&mut self, now: Instant) -> Alarm {
+    pub(in crate::dispatcher) fn begin_timeout(&mut self, now: Instant) -> Alarm {
         let Some(timeout) = &mut self.timeout else {
             self.activity = Activity::Unwatched;
             return Alarm::Clear;
@@ -106,7 +106,7 @@ impl Endpoint {
     }
 
     /// Notes that the loop has no timer for the channel, which may have come from another loop.
-    pub(crate) fn forget_alarm(&mut self) {
+    pub(in crate::dispatcher) fn forget_alarm(&mut self) {
         if let Some(timeout) = &mut self.timeout {
             timeout.alarm = None;
             self.activity = Activity::Active;
@@ -114,7 +114,7 @@ impl Endpoint {
     }
 
     /// Handles the loop's timer. Returns the time left, or `None` if the timeout is over.
-    pub(crate) fn end_alarm(&mut self, now: Instant) -> Option<Duration> {
+    pub(in crate::dispatcher) fn end_alarm(&mut self, now: Instant) -> Option<Duration> {
         let timeout = self.timeout.as_mut()?;
         timeout.alarm = None;
         let since = timeout.since?;

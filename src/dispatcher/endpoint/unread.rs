@@ -19,12 +19,12 @@ impl Endpoint {
     }
 
     /// Checks whether pending input is to be read even if `readable` returns false.
-    pub(crate) fn keeps_unread(&self) -> bool {
+    pub(in crate::dispatcher) fn keeps_unread(&self) -> bool {
         self.keeps_unread
     }
 
     /// Checks whether the connection is lost for sending.
-    pub(crate) fn is_broken(&self) -> bool {
+    pub(in crate::dispatcher) fn is_broken(&self) -> bool {
         self.flow == Flow::Broken
     }
 
@@ -35,12 +35,12 @@ impl Endpoint {
     }
 
     /// Checks whether input may be pending although a send failed.
-    pub(crate) fn may_have_unread(&self) -> bool {
+    pub(in crate::dispatcher) fn may_have_unread(&self) -> bool {
         self.is_broken() && !self.input_ended() && self.link.as_ref().is_some_and(Link::has_unread)
     }
 
     /// Puts off a due close until pending input is read.
-    pub(crate) fn put_off_close(&mut self) {
+    pub(in crate::dispatcher) fn put_off_close(&mut self) {
         if self.ending == Ending::Due {
             self.ending = Ending::No;
         }
@@ -57,7 +57,7 @@ impl Endpoint {
 
     /// Checks whether a reset may still arrive after the end of the input. No read would
     /// report it.
-    pub(crate) fn may_still_be_reset(&self) -> bool {
+    pub(in crate::dispatcher) fn may_still_be_reset(&self) -> bool {
         matches!(self.phase, Phase::Connected)
             && self.input_ended()
             && self.link.as_ref().is_some_and(Link::outlives_input)
@@ -65,7 +65,7 @@ impl Endpoint {
 
     /// Handles a hang-up of the peer while the channel does not read. Returns true if it ends
     /// the channel now, and false if input is pending that may be read later.
-    pub(crate) fn ends_by_hangup(&mut self) -> bool {
+    pub(in crate::dispatcher) fn ends_by_hangup(&mut self) -> bool {
         if !self.is_established() {
             return true;
         }

@@ -2,15 +2,15 @@
 //!
 //! select(2) and poll(2) look at every descriptor that they get, and a call that sleeps also
 //! registers with each of them. Of many descriptors, mostly the same few are active: the *hot*
-//! ones, which were ready, or whose interest was set, lately. So when all were asked, which took
-//! some processor time, the waits of the next nine times that time ask the hot ones alone, and
-//! sleep on those alone; but for at most [`LONGEST`]. Then all are asked again. If a hot one was
-//! ready meanwhile, the loop is busy, and that call does not sleep: if it finds nothing, the next
-//! period begins. Otherwise it sleeps, until any descriptor is ready. So asking all takes a tenth
-//! of the time at most, however many there are and however seldom something happens, unless that
-//! would put off an idle descriptor for more than [`LONGEST`]; and a loop where nothing happens
-//! sleeps. A period without a ready hot one is a failed [`Trial`]: the next waits ask all, and
-//! ever more of them if the next periods fail, too.
+//! ones, which were ready, or whose interest was set, lately. So a call for all is followed by a
+//! *period*, which is nine times as long as the processor time that the call took, but at most
+//! [`LONGEST`]. The waits of a period ask the hot ones alone, and sleep on those alone. At its end,
+//! all are asked again. If a hot one was ready in the period, the loop is busy, and this call does
+//! not sleep: if it finds nothing, the next period begins. Otherwise it sleeps until any descriptor
+//! is ready. So asking all takes a tenth of the time at most, however many there are and however
+//! seldom something happens, unless that puts off an idle descriptor for more than [`LONGEST`]. A
+//! loop in which nothing happens sleeps. A period in which no hot one was ready is a failed
+//! [`Trial`]: the next wait asks all, and more waits do so if the next periods fail, too.
 
 use std::io;
 use std::time::{Duration, Instant};

@@ -22,11 +22,12 @@ use crate::sys::poll as sys;
 /// Each call looks at every descriptor that it gets, and a call that blocks also registers with
 /// each. So under load the poller asks without blocking first. Of 64 descriptors or more, most waits
 /// ask, and block on, only the active ones: those that were ready lately, or whose interest was set
-/// lately. All are asked so often that it takes a tenth of the time. While some descriptors are
-/// busy, an event of an idle one may be reported that much later: in the first wait that begins 2
-/// milliseconds after it happened, at the latest, and by a wait that blocks when 2 milliseconds have
-/// passed. (Where asking all takes more than 0.2 milliseconds, this bound makes it take more than a
-/// tenth of the time. Without ppoll(2) a wait may block for a millisecond longer.) No event is lost.
+/// lately. All are asked so often that it takes a tenth of the time, and at the latest 2
+/// milliseconds after the last call for all has returned: by a wait that blocks then, or by the
+/// first one that begins afterwards. While some descriptors are busy, an event of an idle one may be
+/// reported that much later. (Where asking all takes more than 0.2 milliseconds, this bound makes it
+/// take more than a tenth of the time. Without ppoll(2) a wait may block for a millisecond longer.)
+/// No event is lost.
 ///
 /// A shortcut that finds nothing is tried at growing intervals, at most 64 waits: a loop that
 /// sleeps most of the time makes one call in each other wait. A wait whose deadline has passed

@@ -13,6 +13,7 @@ use std::os::unix::net::UnixStream;
 use std::rc::Rc;
 use std::time::Duration;
 
+use super::random::Random;
 use crate::common::on_every_backend;
 use fdloop::{AsyncChat, Backend, ChatHandler, ChatIo, Error, EventLoop, Result, Terminator};
 
@@ -37,24 +38,8 @@ fn whatever_a_handler_does_each_byte_is_in_its_piece() {
     });
 }
 
-/// Numbers from a seed, so that a failure can be repeated.
-struct Random(u64);
-
 impl Random {
-    fn below(&mut self, n: usize) -> usize {
-        self.0 = self
-            .0
-            .wrapping_mul(6_364_136_223_846_793_005)
-            .wrapping_add(1_442_695_040_888_963_407);
-        (self.0 >> 33) as usize % n
-    }
-
-    /// Bytes of a small alphabet, in which terminators are likely, and likely to overlap.
-    fn bytes(&mut self, len: usize) -> Vec<u8> {
-        (0..len).map(|_| b"aab"[self.below(3)]).collect()
-    }
-
-    fn terminator(&mut self) -> Cut {
+    fn cut(&mut self) -> Cut {
         let len = 1 + self.below(5);
         match self.below(8) {
             0 => Cut::None,
@@ -139,7 +124,7 @@ impl Hostile {
 
     fn act(&mut self, io: &mut ChatIo<'_>, sets: usize, fails: Fails) -> Result<()> {
         if self.random.below(sets) == 0 {
-            let cut = self.random.terminator();
+            let cut = self.random.cut();
             io.set_terminator(cut.terminator());
             self.note(Event::Set(cut));
         }
@@ -193,7 +178,7 @@ impl ChatHandler for Hostile {
 
 /// Lets a chat live through a case, and records it.
 fn record(backend: Backend, seed: u64) -> Record {
-    let mut random = Random(seed.wrapping_mul(0x9E37_79B9_7F4A_7C15));
+    let mut random = Random::new(seed);
     let builder = EventLoop::builder().backend(backend).catch_panics(true);
     let mut event_loop = builder.build().unwrap();
     let (ours, mut theirs) = UnixStream::pair().unwrap();
@@ -213,7 +198,7 @@ fn record(backend: Backend, seed: u64) -> Record {
     let longest = 1 + random.below(14);
     for number in 0..1 + random.below(8) {
         if number == 0 || random.below(4) == 0 {
-            let cut = random.terminator();
+            let cut = random.cut();
             let chat = event_loop.get_mut(id).unwrap();
             chat.set_terminator(cut.terminator());
             note(Event::Set(cut));

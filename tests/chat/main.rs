@@ -18,3 +18,4 @@ mod input;
 mod limit;
 mod output;
 mod property;
+mod random;

@@ -1,6 +1,7 @@
 //! Whatever the input, its terminators and the chunks it arrives in: the pieces of
 //! a chat are those of a split of the whole.
 
+use super::random::Random;
 use crate::common::chat::model::Case;
 use fdloop::{Backend, EventLoop, Terminator};
 
@@ -19,30 +20,7 @@ fn any_chunking_and_any_terminators_give_the_pieces_of_a_split_of_the_whole() {
     }
 }
 
-/// Numbers from a seed, so that a failure can be had again.
-struct Random(u64);
-
 impl Random {
-    fn new(seed: u64) -> Self {
-        // Neighbouring seeds begin far from each other.
-        Self(seed.wrapping_mul(0x9E37_79B9_7F4A_7C15))
-    }
-
-    /// From 0 to below `n`.
-    fn below(&mut self, n: usize) -> usize {
-        self.0 = self
-            .0
-            .wrapping_mul(6_364_136_223_846_793_005)
-            .wrapping_add(1_442_695_040_888_963_407);
-        (self.0 >> 33) as usize % n
-    }
-
-    /// Bytes of a small alphabet, in which terminators are likely, and likely to
-    /// overlap themselves.
-    fn bytes(&mut self, len: usize) -> Vec<u8> {
-        (0..len).map(|_| b"aab"[self.below(3)]).collect()
-    }
-
     fn terminator(&mut self) -> Terminator {
         let len = 1 + self.below(6);
         match self.below(12) {

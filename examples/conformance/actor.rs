@@ -5,23 +5,14 @@ use std::collections::BTreeMap;
 use std::rc::Rc;
 
 use fdloop::{
-    Address, AsyncChat, ChannelId, ChatHandler, ChatIo, Dispatcher, DispatcherWithSend, Endpoint,
-    Error, EventLoop, FileDispatcher, Handler, Io, Level, Producer, Result, Socket, View,
+    Address, ChatHandler, ChatIo, Endpoint, Error, EventLoop, Handler, Io, Level, Result, Socket,
+    View,
 };
 
-use crate::scenario::{Action, Behaviour, Kind, On, Reaction};
+use crate::channel::{Channel, Id};
+use crate::performer::{OnStage, Performer};
+use crate::scenario::{Behaviour, On, Reaction};
 use crate::trace::{Data, Trace};
-
-/// Where a channel of each kind is.
-#[derive(Clone, Copy)]
-pub enum Id {
-    Plain(ChannelId<Dispatcher<Actor>>),
-    WithSend(ChannelId<DispatcherWithSend<Actor>>),
-    File(ChannelId<FileDispatcher<Actor>>),
-    Chat(ChannelId<AsyncChat<Actor>>),
-    /// Nowhere: it failed to connect, or closed at its start.
-    Gone,
-}
 
 /// The state that all actors share.
 #[derive(Default)]
@@ -33,9 +24,9 @@ pub struct Cast {
 pub type SharedCast = Rc<RefCell<Cast>>;
 
 pub struct Actor {
-    cast: SharedCast,
-    name: String,
-    behaviour: Behaviour,
+    pub cast: SharedCast,
+    pub name: String,
+    pub behaviour: Behaviour,
     children: usize,
     /// The number of terminators found so far.
     found: usize,
@@ -303,201 +294,5 @@ impl Handler for Unaccepted<'_> {
     fn log_info(&mut self, _: &mut Io<'_>, message: &str, level: Level) -> Result<()> {
         self.0.note_log(message, level);
         Ok(())
-    }
-}
-
-/// A producer of some pieces. It ends at the first empty one.
-struct Pieces(std::vec::IntoIter<Vec<u8>>);
-
-impl Producer for Pieces {
-    fn more(&mut self) -> Result<Vec<u8>> {
-        Ok(self.0.next().unwrap_or_default())
-    }
-}
-
-/// The target of actions: a channel, or a chat whose handler runs.
-pub trait Performer {
-    fn actor(&mut self) -> &mut Actor;
-    fn endpoint(&mut self) -> &mut Endpoint;
-
-    /// Performs an action that only a chat has.
-    fn perform_chat(&mut self, action: Action) -> Result<()> {
-        let _ = action;
-        Err(Error::other("only a chat can do that"))
-    }
-
-    fn perform(&mut self, action: Action) -> Result<()> {
-        match action {
-            Action::Send(data) => self.endpoint().send(&data).map(drop),
-            Action::Close => {
-                self.endpoint().close();
-                Ok(())
-            }
-            Action::Behave(changes) => {
-                self.actor().behaviour.change(changes);
-                Ok(())
-            }
-            action => self.perform_chat(action),
-        }
-    }
-}
-
-impl Performer for Dispatcher<Actor> {
-    fn actor(&mut self) -> &mut Actor {
-        self.handler_mut()
-    }
-    fn endpoint(&mut self) -> &mut Endpoint {
-        self
-    }
-}
-
-impl Performer for AsyncChat<Actor> {
-    fn actor(&mut self) -> &mut Actor {
-        self.handler_mut()
-    }
-    fn endpoint(&mut self) -> &mut Endpoint {
-        self
-    }
-    fn perform_chat(&mut self, action: Action) -> Result<()> {
-        match action {
-            Action::Push(data) => self.push(data)?,
-            Action::Produce(pieces) => self.push_with_producer(Pieces(pieces.into_iter()))?,
-            Action::SetTerminator(terminator) => self.set_terminator(terminator),
-            Action::CloseWhenDone => self.close_when_done(),
-            _ => self.discard_buffers(),
-        }
-        Ok(())
-    }
-}
-
-/// A chat whose handler runs.
-struct OnStage<'a, 'b> {
-    actor: &'a mut Actor,
-    io: &'a mut ChatIo<'b>,
-}
-
-impl Performer for OnStage<'_, '_> {
-    fn actor(&mut self) -> &mut Actor {
-        self.actor
-    }
-    fn endpoint(&mut self) -> &mut Endpoint {
-        self.io
-    }
-    fn perform_chat(&mut self, action: Action) -> Result<()> {
-        match action {
-            Action::Push(data) => self.io.push(data)?,
-            Action::Produce(pieces) => self.io.push_with_producer(Pieces(pieces.into_iter()))?,
-            Action::SetTerminator(terminator) => self.io.set_terminator(terminator),
-            Action::CloseWhenDone => self.io.close_when_done(),
-            _ => self.io.discard_buffers(),
-        }
-        Ok(())
-    }
-}
-
-/// A channel of any kind, before it is added to the loop.
-pub enum Channel {
-    Plain(Dispatcher<Actor>),
-    WithSend(DispatcherWithSend<Actor>),
-    File(FileDispatcher<Actor>),
-    Chat(AsyncChat<Actor>),
-}
-
-impl Channel {
-    /// A channel without a socket.
-    pub fn unconnected(actor: Actor) -> Self {
-        match actor.behaviour.kind {
-            Kind::Dispatcher => Self::Plain(Dispatcher::unconnected(actor)),
-            Kind::WithSend => Self::WithSend(DispatcherWithSend::unconnected(actor)),
-            Kind::Chat => Self::chat(AsyncChat::unconnected(actor)),
-        }
-    }
-
-    /// A channel over a socket that is connected.
-    pub fn connected(actor: Actor, socket: Socket) -> Result<Self> {
-        Ok(match actor.behaviour.kind {
-            Kind::Dispatcher => Self::Plain(Dispatcher::new(socket, actor)?),
-            Kind::WithSend => Self::WithSend(DispatcherWithSend::new(socket, actor)?),
-            Kind::Chat => Self::chat(AsyncChat::new(socket, actor)?),
-        })
-    }
-
-    fn chat(mut chat: AsyncChat<Actor>) -> Self {
-        let terminator = chat.handler().behaviour.terminator.clone();
-        chat.set_terminator(terminator);
-        // asynchat has none.
-        chat.set_limit(None);
-        Self::Chat(chat)
-    }
-
-    pub fn performer(&mut self) -> &mut dyn Performer {
-        match self {
-            Self::Plain(channel) => channel,
-            Self::WithSend(channel) => &mut **channel,
-            Self::File(channel) => &mut **channel,
-            Self::Chat(channel) => channel,
-        }
-    }
-
-    /// Performs the actions of the channel's start.
-    pub fn begin(&mut self) -> Result<()> {
-        let performer = self.performer();
-        for action in performer.actor().behaviour.at_start.clone() {
-            if performer.endpoint().is_closed() {
-                break;
-            }
-            performer.perform(action)?;
-        }
-        Ok(())
-    }
-
-    /// Adds the channel to the loop, under its name.
-    pub fn add(mut self, event_loop: &mut EventLoop) -> Result<()> {
-        let is_closed = self.performer().endpoint().is_closed();
-        let actor = self.performer().actor();
-        let (name, cast) = (actor.name.clone(), Rc::clone(&actor.cast));
-        let id = match self {
-            _ if is_closed => Id::Gone,
-            Self::Plain(channel) => Id::Plain(event_loop.add(channel)?),
-            Self::WithSend(channel) => Id::WithSend(event_loop.add(channel)?),
-            Self::File(channel) => Id::File(event_loop.add(channel)?),
-            Self::Chat(channel) => Id::Chat(event_loop.add(channel)?),
-        };
-        cast.borrow_mut().channels.insert(name, id);
-        // The actions may have made something due, such as `handle_connect`.
-        id.visit(event_loop, |_| Ok(()))
-    }
-}
-
-impl Id {
-    /// Calls `visit` with the channel, if it still exists.
-    pub fn visit(
-        self,
-        event_loop: &mut EventLoop,
-        visit: impl FnOnce(&mut dyn Performer) -> Result<()>,
-    ) -> Result<()> {
-        let visited = match self {
-            Self::Plain(id) => event_loop.with(id, |channel, _| visit(channel)),
-            Self::WithSend(id) => event_loop.with(id, |channel, _| visit(&mut **channel)),
-            Self::File(id) => event_loop.with(id, |channel, _| visit(&mut **channel)),
-            Self::Chat(id) => event_loop.with(id, |channel, _| visit(channel)),
-            Self::Gone => Ok(()),
-        };
-        match visited {
-            // It was closed.
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
-            visited => visited,
-        }
-    }
-
-    /// Returns the channel's endpoint, if it still exists.
-    pub fn endpoint(self, event_loop: &EventLoop) -> Option<&Endpoint> {
-        Some(match self {
-            Self::Plain(id) => event_loop.get(id)?,
-            Self::WithSend(id) => event_loop.get(id)?,
-            Self::File(id) => event_loop.get(id)?,
-            Self::Chat(id) => event_loop.get(id)?,
-            Self::Gone => return None,
-        })
     }
 }

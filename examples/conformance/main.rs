@@ -12,16 +12,20 @@
 //! cargo run --example conformance -- --backend select tests/conformance/scenarios/chat-counts.json
 //! ```
 //!
-//! - `scenario.rs` reads scenarios;
+//! - `scenario.rs` reads scenarios, and `node.rs` their values;
 //! - `actor.rs` is the handler of every channel: it records the events, and does what the
 //!   scenario says;
+//! - `channel.rs` has the kinds of channels, and `performer.rs` their actions;
 //! - `stage.rs` performs the steps;
 //! - `peer.rs` has the raw peers, and `trace.rs` the record that is printed.
 
 mod actor;
+mod channel;
 #[path = "../common/mod.rs"]
 mod common;
+mod node;
 mod peer;
+mod performer;
 mod scenario;
 mod stage;
 mod trace;

@@ -12,7 +12,8 @@ use std::time::Duration;
 use fdloop::{Address, Backend, Error, EventLoop, FileDispatcher, Result, Socket, SocketType};
 use serde_json::{Value, json};
 
-use crate::actor::{Actor, Channel, Id, SharedCast};
+use crate::actor::{Actor, SharedCast};
+use crate::channel::{Channel, Id};
 use crate::peer::{End, Peer, new_address};
 use crate::scenario::{Scenario, Step};
 use crate::trace::Data;

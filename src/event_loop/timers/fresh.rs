@@ -10,8 +10,6 @@ use super::{FRESH, KEPT, NEVER, Place, Slot, Timers};
 /// Entries whose `at` is a delay, in the order in which they were made.
 #[derive(Debug, Default)]
 pub(super) struct Fresh {
-    /// True if there are entries, perhaps.
-    any: bool,
     entries: Vec<Entry>,
     stale: usize,
 }
@@ -19,7 +17,6 @@ pub(super) struct Fresh {
 impl Fresh {
     #[inline]
     pub(super) fn push(&mut self, entry: Entry) {
-        self.any = true;
         self.entries.push(entry);
     }
 
@@ -39,7 +36,6 @@ impl Fresh {
 
     #[inline]
     pub(super) fn clear(&mut self) {
-        self.any = false;
         self.entries.clear();
         self.stale = 0;
         if self.entries.capacity() > KEPT {
@@ -49,10 +45,10 @@ impl Fresh {
 }
 
 impl Timers {
-    /// Checks whether there are timers without a time, perhaps.
+    /// Checks whether there are timers without a time, perhaps all cancelled.
     #[inline]
     pub(in crate::event_loop) fn has_fresh(&self) -> bool {
-        self.fresh.any
+        !self.fresh.entries.is_empty()
     }
 
     /// Returns the shortest delay of the timers without a time.

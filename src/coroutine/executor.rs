@@ -219,6 +219,7 @@ impl Executor {
     }
 
     /// Takes the panic of a task or an operation, which is logged instead if the loop catches it.
+    #[inline]
     fn take_panic(&self, catches: bool) -> Option<Box<dyn Any + Send>> {
         let payload = self.panic.take()?;
         if catches {
@@ -286,12 +287,18 @@ impl Executor {
         }
     }
 
-    /// Performs the requested operations. One may drop a value of the program's, whose destructor
-    /// may panic: the other operations are performed nevertheless.
+    /// Performs the requested operations.
+    #[inline]
     fn perform_all(&self) {
-        if self.operations.borrow().is_empty() {
-            return;
+        if !self.operations.borrow().is_empty() {
+            self.perform_some();
         }
+    }
+
+    /// Performs operations, of which there are some. One may drop a value of the program's, whose
+    /// destructor may panic: the other operations are performed nevertheless.
+    #[inline(never)]
+    fn perform_some(&self) {
         let operations = mem::take(&mut *self.operations.borrow_mut());
         for operation in operations {
             match catch_unwind(AssertUnwindSafe(|| self.with(operation))) {

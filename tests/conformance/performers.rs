@@ -17,7 +17,8 @@ use super::notice;
 /// The number of scenarios that are performed at once, for each performer. Most of the time they
 /// wait.
 const AT_ONCE: usize = 24;
-/// The limit of the time of a program. Only a failing test waits that long.
+/// The limit of the time of a program, beside a second for each scenario. Only a failing test
+/// waits that long.
 const PATIENCE: Duration = Duration::from_secs(120);
 /// Performs scenarios on asyncore.
 const ORACLE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/conformance/oracle.py");
@@ -136,12 +137,13 @@ pub fn run<A: AsRef<std::ffi::OsStr>>(command: &[String], args: &[A], folder: &P
         .stderr(File::create(&err).unwrap())
         .spawn()
         .unwrap();
+    let patience = PATIENCE + Duration::from_secs(args.len() as u64);
     let start = Instant::now();
     let status = loop {
         if let Some(status) = child.try_wait().unwrap() {
             break Some(status);
         }
-        if start.elapsed() > PATIENCE {
+        if start.elapsed() > patience {
             child.kill().unwrap();
             child.wait().unwrap();
             break None;
@@ -155,7 +157,7 @@ pub fn run<A: AsRef<std::ffi::OsStr>>(command: &[String], args: &[A], folder: &P
         stdout: read(&out),
         stderr: match status {
             Some(_) => read(&err),
-            None => format!("did not end within {PATIENCE:?}; {}", read(&err)),
+            None => format!("did not end within {patience:?}; {}", read(&err)),
         },
     }
 }

@@ -189,6 +189,10 @@ pub(crate) fn join<H: Handler + BorrowMut<Half> + 'static>(
 }
 
 impl Handler for Forwarder {
+    fn predicates(&self) -> Predicates {
+        Predicates::OnChange
+    }
+
     // An error here costs one connection and is logged: there are too many descriptors. The
     // client's connection is closed by then.
     fn handle_accepted(&mut self, io: &mut Io<'_>, client: Socket, _: Address) -> Result<()> {

@@ -151,7 +151,7 @@ impl EventLoop {
         let mut served = 0;
         let mut next = 0;
         while let Some(&event) = self.ready.get(next) {
-            if next % AHEAD == 0 {
+            if next % AHEAD == 0 && self.ready.len() > 1 {
                 self.fetch_ahead(next);
             }
             next += 1;

@@ -239,7 +239,6 @@ impl EventLoop {
             Err(error) => return Err(AddError { channel, error }),
         };
         let asked = channel.predicates() == Predicates::EveryPass;
-        self.asking.add(asked);
         let background = kind != Kind::Program;
         let own = kind == Kind::Own;
         self.background += usize::from(background);
@@ -253,6 +252,9 @@ impl EventLoop {
         self.channels.insert(fd, Box::new(channel));
         // It may have things to settle, such as a connection that is made already.
         let key = Key { fd, serial };
+        if asked {
+            self.asking.add(key, &self.watches);
+        }
         self.touch(key);
         Ok(ChannelId::new(key))
     }

@@ -33,6 +33,9 @@ const TIME: Duration = Duration::from_millis(1);
 /// Below this number all channels are asked in each pass: it costs next to nothing.
 const MANY: usize = 64;
 
+/// Fewer than one in so many channels are looked up to be asked.
+const FEW: usize = 4;
+
 /// The number of askings of all for which a channel counts as active after it was ready.
 const WARM: u8 = 2;
 
@@ -41,6 +44,8 @@ const WARM: u8 = 2;
 pub(super) struct Asking {
     /// The number of channels whose predicates may look at anything.
     count: usize,
+    /// Those channels, and some that are gone.
+    keys: Vec<Key>,
     /// Those that were recently ready. Each has a watch that is warm, unless it is gone.
     active: Vec<Key>,
     /// The pass that is being made has asked all.
@@ -57,6 +62,7 @@ impl Asking {
     pub(super) fn new() -> Self {
         Self {
             count: 0,
+            keys: Vec::new(),
             active: Vec::new(),
             all: true,
             passes: 0,
@@ -65,9 +71,18 @@ impl Asking {
         }
     }
 
-    /// Counts a channel that was added.
-    pub(super) fn add(&mut self, asked: bool) {
-        self.count += usize::from(asked);
+    /// Notes a channel that was added and must be asked.
+    pub(super) fn add(&mut self, key: Key, watches: &Watches) {
+        if self.keys.len() > 2 * self.count + FEW {
+            self.forget_gone(watches);
+        }
+        self.count += 1;
+        self.keys.push(key);
+    }
+
+    /// Forgets the channels that are gone.
+    fn forget_gone(&mut self, watches: &Watches) {
+        self.keys.retain(|key| watches.current(*key).is_some());
     }
 
     /// Counts a channel that was removed.
@@ -75,9 +90,11 @@ impl Asking {
         self.count -= usize::from(asked);
     }
 
+    /// Returns the channels to ask, and some that are gone, after a check of their number.
     #[cfg(test)]
-    pub(super) fn count(&self) -> usize {
-        self.count
+    pub(super) fn keys(&self) -> &[Key] {
+        assert!(self.keys.len() >= self.count);
+        &self.keys
     }
 
     /// Checks whether there is any channel to ask.
@@ -119,6 +136,9 @@ impl Asking {
         self.all = true;
         self.passes = 0;
         self.all_asked = (self.is_costly() && self.trial.is_due_next()).then(now);
+        if self.keys.len() > self.count {
+            self.forget_gone(watches);
+        }
         self.active.retain(|key| {
             watches.current_mut(*key).is_some_and(|watch| {
                 watch.warmth -= 1;
@@ -135,9 +155,16 @@ impl EventLoop {
     pub(super) fn ask_channels(&mut self) -> Result<()> {
         let poller = &self.poller;
         self.asking.begin_all(&mut self.watches, || poller.now());
+        // Looking a channel up takes longer than going on to the next one in the map.
+        let few = self.asking.count < self.channels.len() / FEW;
         self.ask_each(|event_loop, asking, changes| {
-            let all = event_loop.channels.iter();
-            event_loop.find_changes(all, asking, changes);
+            if few {
+                event_loop.find_changes_of(&event_loop.asking.keys, asking, changes);
+            }
+            // A debug build checks the claims of the others.
+            if !few || cfg!(debug_assertions) {
+                event_loop.find_changes(event_loop.channels.iter(), asking, changes);
+            }
         })
     }
 
@@ -145,9 +172,7 @@ impl EventLoop {
     fn ask_active(&mut self) -> Result<()> {
         self.asking.begin_active();
         self.ask_each(|event_loop, asking, changes| {
-            let active = event_loop.asking.active.iter();
-            let active = active.filter_map(|key| event_loop.channels.get_key_value(&key.fd));
-            event_loop.find_changes(active, asking, changes);
+            event_loop.find_changes_of(&event_loop.asking.active, asking, changes);
         })
     }
 
@@ -171,6 +196,19 @@ impl EventLoop {
             Err(panic) => self.predicate_panicked(asking.get(), panic),
             Ok(()) => Ok(()),
         }
+    }
+
+    /// Finds those channels of `keys` whose interest has changed: see
+    /// [`find_changes`](EventLoop::find_changes).
+    fn find_changes_of(
+        &self,
+        keys: &[Key],
+        asking: &Cell<RawFd>,
+        changes: &mut Vec<(Key, Option<Interest>)>,
+    ) {
+        let channels = keys.iter();
+        let channels = channels.filter_map(|key| self.channels.get_key_value(&key.fd));
+        self.find_changes(channels, asking, changes);
     }
 
     /// Finds those `channels` whose interest has changed. `asking` is the number of the one

@@ -10,7 +10,8 @@
 //! is ready. So asking all takes a tenth of the time at most, however many there are and however
 //! seldom something happens, unless that puts off an idle descriptor for more than [`LONGEST`]. A
 //! loop in which nothing happens sleeps. A period in which no hot one was ready is a failed
-//! [`Trial`]: the next wait asks all, and more waits do so if the next periods fail, too.
+//! [`Trial`]: the next wait asks all, and more waits do so if the next periods fail, too; in the
+//! end for [`REST`] times as long as such a period, since others may have been ready in it.
 
 use std::io;
 use std::time::{Duration, Instant};
@@ -24,6 +25,13 @@ const SHARE: u32 = 10;
 
 /// Upper bound on the time for which asking all is put off, however long it takes.
 const LONGEST: Duration = Duration::from_millis(2);
+
+/// After several periods in a row in which no hot descriptor was ready, none begins for so many
+/// times the length of the last one.
+const REST: u32 = 32;
+
+/// Of the periods that are over when the next wait begins, one in so many is measured.
+const UNUSED: u8 = 16;
 
 /// Below this number all descriptors are asked in each wait: it costs no more.
 const MANY: usize = 64;
@@ -147,7 +155,11 @@ fn wait_for_hot<A: Asks>(
             return Ok(false);
         }
         let now = asks.now();
+        if asks.pace().rests(now) {
+            return Ok(false);
+        }
         if let Some(end) = asks.pace().all_due.filter(|due| now < *due) {
+            asks.pace().unused = u8::MAX;
             if ask_hot(asks, deadline.or_at(end), ready)? {
                 asks.pace().hot_found();
                 return Ok(true);
@@ -155,10 +167,13 @@ fn wait_for_hot<A: Asks>(
             if has_passed(asks, deadline) {
                 return Ok(true);
             }
-            asks.pace().period_ended();
+            let now = asks.now();
+            asks.pace().period_ended(now, end);
         }
-        let began = asks.processor_time();
-        asks.pace().began = Some(began);
+        if asks.pace().is_to_be_measured() {
+            let began = asks.processor_time();
+            asks.pace().began = Some(began);
+        }
         asks.cool_down();
         if !asks.pace().busy {
             return Ok(false);
@@ -238,6 +253,12 @@ pub(super) struct Pace {
     began: Option<Duration>,
     /// The length of the next period.
     pause: Duration,
+    /// No period begins before this time: for `rest` times the length of the last failed one.
+    rest_until: Option<Instant>,
+    rest: u32,
+    /// The number of periods, one after the other, that were over when a wait began; more than
+    /// [`UNUSED`] if the last one was not.
+    unused: u8,
 }
 
 impl Pace {
@@ -250,6 +271,9 @@ impl Pace {
             busy: false,
             began: None,
             pause: Duration::ZERO,
+            rest_until: None,
+            rest: 0,
+            unused: u8::MAX,
         }
     }
 
@@ -281,13 +305,39 @@ impl Pace {
 
     fn hot_found(&mut self) {
         self.hot.tried(true);
+        self.rest = 0;
         self.busy = true;
     }
 
-    fn period_ended(&mut self) {
+    /// Notes that the period which was to last until `end` has ended.
+    fn period_ended(&mut self, now: Instant, end: Instant) {
         if !self.busy {
             self.hot.tried(false);
+            // The others were not asked for so long, and one of them may have been ready.
+            let begin = end.checked_sub(self.pause).unwrap_or(end);
+            self.rest_until = Some(now + now.saturating_duration_since(begin) * self.rest);
+            self.rest = (2 * self.rest).clamp(1, REST);
         }
+    }
+
+    /// Checks whether a period that has failed was too short a time ago for another one.
+    fn rests(&self, now: Instant) -> bool {
+        self.rest_until.is_some_and(|until| now < until)
+    }
+
+    /// Checks whether to measure the next asking of all. Reading the clock takes as long as some ten
+    /// descriptors. So where the periods are over before the next wait begins, one in so many is
+    /// measured, and that counts as a failed one: the hot ones need not be known.
+    fn is_to_be_measured(&mut self) -> bool {
+        if self.unused < UNUSED {
+            self.unused += 1;
+            return false;
+        }
+        if self.unused == UNUSED {
+            self.hot.tried(false);
+        }
+        self.unused = 0;
+        true
     }
 
     /// Checks whether to ask without sleeping first.

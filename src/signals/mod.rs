@@ -52,6 +52,9 @@ impl EventLoop {
     /// ignored the signal. A handler that was there before is called as well. System calls of other
     /// threads are restarted where the system supports that (SA_RESTART), and errno is kept.
     ///
+    /// A program may be started with blocked signals, which never arrive. So the first callback of
+    /// a signal in a loop unblocks it in the loop's thread. Other threads keep their masks.
+    ///
     /// The handler stays: after the last callback was cancelled or its loop dropped, **the signal
     /// does nothing**, and its default action does not come back. A program that still wants to be
     /// ended by SIGTERM then keeps a callback, which may call [`SignalInfo::perform_default`].

@@ -208,8 +208,8 @@ impl Drop for Caught {
     }
 }
 
-/// Has `signal` put into `mailbox` whenever it arrives. It must not be one of
-/// [`signal_hook_registry::FORBIDDEN`].
+/// Has `signal` put into `mailbox` whenever it arrives, and unblocks it in this thread. It must not
+/// be one of [`signal_hook_registry::FORBIDDEN`].
 pub(crate) fn catch(signal: c_int, mailbox: Arc<Mailbox>) -> io::Result<Caught> {
     let number = match usize::try_from(signal) {
         Ok(number @ 1..SIGNALS) => number,
@@ -223,7 +223,26 @@ pub(crate) fn catch(signal: c_int, mailbox: Arc<Mailbox>) -> io::Result<Caught> 
             mailbox.note(number, Origin::of(info));
         })
     };
-    Ok(Caught(caught?))
+    let caught = Caught(caught?);
+    unblock(signal)?;
+    Ok(caught)
+}
+
+/// Unblocks `signal` in this thread. Returns the mask that the thread had before.
+fn unblock(signal: c_int) -> io::Result<libc::sigset_t> {
+    let mut alone = MaybeUninit::<libc::sigset_t>::uninit();
+    // SAFETY: it writes one set to the pointer, which is to one that is exclusively borrowed.
+    check(unsafe { libc::sigemptyset(alone.as_mut_ptr()) })?;
+    // SAFETY: the set was initialized by sigemptyset; the call changes it.
+    check(unsafe { libc::sigaddset(alone.as_mut_ptr(), signal) })?;
+    let mut mask = MaybeUninit::<libc::sigset_t>::uninit();
+    // SAFETY: it reads one set, which is initialized, and writes another to exclusively borrowed
+    // memory.
+    match unsafe { libc::pthread_sigmask(libc::SIG_UNBLOCK, alone.as_ptr(), mask.as_mut_ptr()) } {
+        // SAFETY: the call has succeeded, and so has written the set.
+        0 => Ok(unsafe { mask.assume_init() }),
+        errno => Err(io::Error::from_raw_os_error(errno)),
+    }
 }
 
 /// Performs the default action of `signal`: ends this process, stops it, or does nothing. Returns
@@ -237,25 +256,13 @@ pub(crate) fn perform_default(signal: c_int) -> io::Result<()> {
     // SAFETY: the kernel reads one structure and writes another, each exclusively borrowed for the
     // call. The default action runs no code of the program's.
     check(unsafe { libc::sigaction(signal, action, caught.as_mut_ptr()) })?;
-    let mut alone = MaybeUninit::<libc::sigset_t>::uninit();
-    // SAFETY: it writes one set to the pointer, which is to one that is exclusively borrowed.
-    check(unsafe { libc::sigemptyset(alone.as_mut_ptr()) })?;
-    // SAFETY: the set was initialized by sigemptyset; the call changes it.
-    check(unsafe { libc::sigaddset(alone.as_mut_ptr(), signal) })?;
-    let mut mask = MaybeUninit::<libc::sigset_t>::uninit();
-    // SAFETY: it reads one set, which is initialized, and writes another to exclusively borrowed
-    // memory.
-    let unblocked =
-        unsafe { libc::pthread_sigmask(libc::SIG_UNBLOCK, alone.as_ptr(), mask.as_mut_ptr()) };
-    let raised = if unblocked == 0 {
+    let raised = unblock(signal).and_then(|mask| {
         // SAFETY: the call takes a number. The disposition is the default one.
         let raised = check(unsafe { libc::raise(signal) }).map(drop);
-        // SAFETY: the set was written by the first call; no other is to be returned.
-        unsafe { libc::pthread_sigmask(libc::SIG_SETMASK, mask.as_ptr(), ptr::null_mut()) };
+        // SAFETY: it reads one set, which outlives the call; no other is to be returned.
+        unsafe { libc::pthread_sigmask(libc::SIG_SETMASK, &raw const mask, ptr::null_mut()) };
         raised
-    } else {
-        Err(io::Error::from_raw_os_error(unblocked))
-    };
+    });
     // SAFETY: this was the disposition before, as the kernel returned it.
     let restored = check(unsafe { libc::sigaction(signal, caught.as_ptr(), ptr::null_mut()) });
     raised.and(restored.map(drop))

@@ -47,6 +47,46 @@ fn catchable() -> Vec<i32> {
     signals.into_iter().chain(real_time).collect()
 }
 
+/// Blocks signals in this thread, as the program that starts a test may have. Returns those that
+/// were blocked before.
+fn block(signals: &[i32]) -> libc::sigset_t {
+    // SAFETY: all-zero is a valid value of a set, which is initialized before it is read.
+    let mut set: libc::sigset_t = unsafe { std::mem::zeroed() };
+    let mut before = set;
+    // SAFETY: the call gets a pointer to a set that outlives it.
+    unsafe { libc::sigemptyset(&raw mut set) };
+    for signal in signals {
+        // SAFETY: as above.
+        unsafe { libc::sigaddset(&raw mut set, *signal) };
+    }
+    // SAFETY: as above, with two sets.
+    unsafe { libc::pthread_sigmask(libc::SIG_BLOCK, &raw const set, &raw mut before) };
+    before
+}
+
+fn is_blocked(signal: i32) -> bool {
+    let mask = block(&[]);
+    // SAFETY: the set was written by pthread_sigmask.
+    unsafe { libc::sigismember(&raw const mask, signal) == 1 }
+}
+
+#[test]
+fn a_signal_that_the_program_was_started_with_blocked_arrives_nevertheless() {
+    in_own_process(this_test!(), || {
+        with_every_loop(|event_loop| {
+            block(&[libc::SIGWINCH, libc::SIGUSR1]);
+            let calls = Calls::default();
+            let recorder = calls.recorder("resized");
+            event_loop.on_signal(libc::SIGWINCH, recorder).unwrap();
+            assert!(!is_blocked(libc::SIGWINCH));
+            assert!(is_blocked(libc::SIGUSR1), "nobody asked for it");
+            raise(libc::SIGWINCH);
+            turn_once(event_loop);
+            assert_eq!(calls.names(), ["resized"]);
+        });
+    });
+}
+
 #[test]
 fn every_catchable_signal_calls_its_callbacks_in_order() {
     in_own_process(this_test!(), || {

@@ -223,6 +223,12 @@ impl EventLoop {
         asking: &Cell<RawFd>,
         changes: &mut Vec<(Key, Option<Interest>)>,
     ) {
+        if !self.asking.is_costly() {
+            for (fd, channel) in channels {
+                self.find_change(*fd, &**channel, asking, changes);
+            }
+            return;
+        }
         let mut some = [None; AHEAD];
         loop {
             let mut count = 0;
@@ -233,18 +239,30 @@ impl EventLoop {
                 count += 1;
             }
             for (fd, channel) in some[..count].iter().flatten() {
-                let Some(watch) = self.watches.to_ask(*fd) else {
-                    continue;
-                };
-                asking.set(*fd);
-                let interest = channel.interest(self);
-                if interest != Some(watch.interest) {
-                    changes.push((changed(*fd, watch, interest), interest));
-                }
+                self.find_change(*fd, *channel, asking, changes);
             }
             if count < AHEAD {
                 break;
             }
+        }
+    }
+
+    /// Asks the channel of `fd` for its interest, if it must be asked.
+    #[inline]
+    fn find_change(
+        &self,
+        fd: RawFd,
+        channel: &dyn Channel,
+        asking: &Cell<RawFd>,
+        changes: &mut Vec<(Key, Option<Interest>)>,
+    ) {
+        let Some(watch) = self.watches.to_ask(fd) else {
+            return;
+        };
+        asking.set(fd);
+        let interest = channel.interest(self);
+        if interest != Some(watch.interest) {
+            changes.push((changed(fd, watch, interest), interest));
         }
     }
 

@@ -30,7 +30,7 @@ use std::time::Instant;
 
 use contest::Contest;
 use effort::Effort;
-use report::Report;
+use report::{Goal, Report};
 
 const USAGE: &str = "\
 usage: cargo run --release -- COMMAND
@@ -153,12 +153,12 @@ fn measure(parts: &[(&str, Part)], effort: &Effort) -> Result<ExitCode, Box<dyn 
         }
         eprintln!("{name}: {} s", start.elapsed().as_secs());
     }
-    println!("{}", report::goals_to_markdown(&reports));
-    if parts.len() > 1 {
-        report::save_all(&directory, &about, &reports)?;
-        if !effort.short {
-            report::save_to_readme(&directory)?;
-        }
+    let goals = reports.iter().flat_map(|report| &report.goals);
+    println!("{}", report::goals_to_markdown(goals.map(Goal::to_json)));
+    let recorded: Vec<_> = PARTS.iter().map(|(name, _)| *name).collect();
+    report::save_all(&directory, &about, &recorded)?;
+    if !effort.short {
+        report::save_to_readme(&directory)?;
     }
     plots::draw(&directory)?;
     eprintln!(

@@ -76,17 +76,7 @@ impl Goal {
         }
     }
 
-    fn row(&self) -> Vec<String> {
-        let reached = self.reached.map_or("not measured".to_owned(), number);
-        let met = match self.is_met() {
-            Some(true) => "yes",
-            Some(false) => "**no**",
-            None => "",
-        };
-        vec![self.what.clone(), self.limit(), reached, met.to_owned()]
-    }
-
-    fn to_json(&self) -> Value {
+    pub fn to_json(&self) -> Value {
         json!({
             "goal": self.what,
             "limit": self.limit(),
@@ -94,6 +84,23 @@ impl Goal {
             "met": self.is_met(),
         })
     }
+}
+
+/// Returns the row of a goal, as [`Goal::to_json`] describes it.
+fn row_of_goal(goal: &Value) -> Vec<String> {
+    let text = |name: &str| goal[name].as_str().unwrap_or_default().to_owned();
+    let reached = goal["reached"].as_f64();
+    let met = match goal["met"].as_bool() {
+        Some(true) => "yes",
+        Some(false) => "**no**",
+        None => "",
+    };
+    vec![
+        text("goal"),
+        text("limit"),
+        reached.map_or("not measured".to_owned(), number),
+        met.to_owned(),
+    ]
 }
 
 impl Table {
@@ -167,12 +174,24 @@ impl Report {
     }
 }
 
-/// Writes everything into `tables.md`.
-pub fn save_all(directory: &Path, about: &About, reports: &[Report]) -> Result<(), Box<dyn Error>> {
-    let mut text = format!("{}\n{}", about.to_markdown(), goals_to_markdown(reports));
-    for report in reports {
-        text += &format!("\n{}", report.to_markdown());
+/// Writes the recorded results of `parts` into `tables.md`: those that were just measured, and the
+/// others as they were measured last.
+pub fn save_all(directory: &Path, about: &About, parts: &[&str]) -> Result<(), Box<dyn Error>> {
+    let (mut goals, mut tables) = (Vec::new(), String::new());
+    for part in parts {
+        let path = |end: &str| directory.join(format!("{part}.{end}"));
+        let Ok(json) = fs::read_to_string(path("json")) else {
+            continue; // It was left out.
+        };
+        let json: Value = serde_json::from_str(&json)?;
+        goals.extend(json["goals"].as_array().into_iter().flatten().cloned());
+        tables += &format!("\n{}", fs::read_to_string(path("md"))?);
     }
+    let text = format!(
+        "{}\n{}{tables}",
+        about.to_markdown(),
+        goals_to_markdown(goals)
+    );
     fs::write(directory.join("tables.md"), text)?;
     Ok(())
 }
@@ -197,11 +216,10 @@ pub fn save_to_readme(directory: &Path) -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// Goals beside what was reached.
-pub fn goals_to_markdown(reports: &[Report]) -> String {
+/// Goals, as [`Goal::to_json`] describes them, beside what was reached.
+pub fn goals_to_markdown(goals: impl IntoIterator<Item = Value>) -> String {
     let mut table = Table::new("", &["goal", "limit", "reached", "met"]);
-    let goals = reports.iter().flat_map(|report| &report.goals);
-    table.rows = goals.map(Goal::row).collect();
+    table.rows = goals.into_iter().map(|goal| row_of_goal(&goal)).collect();
     format!("## Goals\n\n{}", table.to_markdown())
 }
 

@@ -1,10 +1,6 @@
 //! The name with which the sink announces itself.
 
-use std::process::Command;
-
-use super::{CLIENT, with_each_sink};
-use crate::common::programs::{ANY_PORT, Program, example};
-use fdloop::Backend;
+use super::with_each_sink;
 
 /// Asserts that the sink announces the name in `sys.argv[2]`.
 const NAMED: &str = r#"
@@ -34,6 +30,12 @@ sys.argv[2] = host if domain and not host.split('.')[-1].isdigit() else 'localho
 #[test]
 #[cfg(target_os = "linux")]
 fn a_host_name_that_is_not_a_domain_name_is_not_announced() {
+    use std::process::Command;
+
+    use super::CLIENT;
+    use crate::common::programs::{ANY_PORT, Program, example};
+    use fdloop::Backend;
+
     let python = crate::common::programs::interpreter();
     let own = ["--user", "--map-root-user", "--uts", python, "-c"];
     let script = r#"

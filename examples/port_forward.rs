@@ -72,9 +72,9 @@ impl Handler for Half {
         other.is_none_or(|other| !other.is_congested())
     }
 
-    /// What `readable` looks at changes when this side sends, and when the other side drains or
-    /// ends. That side then reaches this one, so that it is asked again. So idle connections cost
-    /// nothing in a pass.
+    /// The result of `readable` changes when this side sends, and when the other side drains or
+    /// ends. In the latter cases the other side reaches this one, so that this one is asked again.
+    /// Idle connections then cost nothing in a pass.
     fn predicates(&self) -> Predicates {
         Predicates::OnChange
     }

@@ -203,7 +203,7 @@ fn receive(stream: &TcpStream, time: Duration) -> Result<f64, Box<dyn Error>> {
     Ok(received as f64 / start.elapsed().as_secs_f64())
 }
 
-/// Receives from a TCP socket, without copying what comes. Returns its length.
+/// Receives from a TCP socket without copying the data. Returns its length.
 pub fn discard(socket: RawFd) -> io::Result<usize> {
     // SAFETY: with MSG_TRUNC, TCP drops the bytes, and writes to no buffer.
     let received = unsafe { libc::recv(socket, ptr::null_mut(), 1 << 20, libc::MSG_TRUNC) };

@@ -194,7 +194,7 @@ fn listening(sink: Sink) -> Result<(Program, u16), Box<dyn Error>> {
 fn measure(source: &Path, sink: Sink, case: Case, effort: &Effort) -> Result<Cost, Box<dyn Error>> {
     let (server, port) = listening(sink)?;
     let messages = case.messages / if effort.short { 10 } else { 1 };
-    // What it allocates for its first messages is not that of later ones.
+    // The first messages allocate memory that later ones do not.
     send(source, case, port, messages / 10)?;
     let before = server.processor_time()?;
     let begin = Instant::now();

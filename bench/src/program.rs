@@ -45,7 +45,7 @@ impl Scratch {
 
 impl Drop for Scratch {
     fn drop(&mut self) {
-        // What is left in a directory for temporary files does no harm.
+        // A file that stays in the directory for temporary files does no harm.
         let _ = fs::remove_dir_all(&self.0);
     }
 }
@@ -61,7 +61,7 @@ pub struct Program {
 }
 
 impl Program {
-    /// Starts a program on the core of those who are measured.
+    /// Starts a program on the core of the programs that are measured.
     pub fn start(command: Command, scratch: Scratch) -> Result<Self, Box<dyn Error>> {
         // Its orphans become children of this process, so that their end can be waited for.
         // SAFETY: the call takes numbers.
@@ -154,7 +154,7 @@ impl Drop for Program {
     }
 }
 
-/// What `/proc/ID/stat` says of a process.
+/// The part of `/proc/ID/stat` that is used here.
 struct Stat {
     group: u32,
     /// The processor time of the children that it has waited for.
@@ -164,7 +164,7 @@ struct Stat {
 impl Stat {
     fn read(id: u32) -> Result<Self, Box<dyn Error>> {
         let text = fs::read_to_string(format!("/proc/{id}/stat"))?;
-        // The name of the program is in parentheses, and may have any.
+        // The name of the program is in parentheses, and may contain some.
         let (_, rest) = text.rsplit_once(')').ok_or("no name")?;
         let fields: Vec<_> = rest.split_whitespace().collect();
         let field = |index: usize| fields.get(index).ok_or("too few fields");

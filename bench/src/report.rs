@@ -216,7 +216,7 @@ pub fn save_to_readme(directory: &Path) -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// Goals, as [`Goal::to_json`] describes them, beside what was reached.
+/// Formats goals, as [`Goal::to_json`] describes them, with the values that were reached.
 pub fn goals_to_markdown(goals: impl IntoIterator<Item = Value>) -> String {
     let mut table = Table::new("", &["goal", "limit", "reached", "met"]);
     table.rows = goals.into_iter().map(|goal| row_of_goal(&goal)).collect();

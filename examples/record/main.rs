@@ -7,7 +7,7 @@
 //! - The command's output goes to the screen byte for byte. The recording is text: bytes that are
 //!   not UTF-8 become U+FFFD in it. A character that comes in two pieces is put together.
 //! - Everything that the command shows until it exits is on the screen and in the recording. Later
-//!   output of processes that it left behind is not.
+//!   output of processes that outlive it is not.
 //! - The terminal is as before on every way out, also if the program is killed by a signal (but
 //!   for SIGKILL) or stopped.
 //! - If the recording cannot be written, the command gets SIGHUP and the exit code is 1.

@@ -264,7 +264,8 @@ fn window_size() -> WindowSize {
     size.unwrap_or_default().or(SIZE)
 }
 
-/// Gives the command's terminal the size of the user's whenever that is no longer `known`.
+/// Sets the size of the command's terminal to that of the user's terminal, each time that it
+/// changes. `known` is the size that the command's terminal has.
 fn follow_size(
     event_loop: &mut EventLoop,
     command: CommandId,

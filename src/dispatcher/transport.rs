@@ -112,8 +112,8 @@ pub trait Transport: 'static {
     /// # Errors
     ///
     /// `Unsupported` by default: only a socket can end its output without closing. `WouldBlock` if
-    /// this needs a message for which there is no room: a channel with a buffer then tries again
-    /// when there is room.
+    /// the end is a message that does not fit into the send buffer: a channel with a buffer then
+    /// tries again when it fits.
     fn shutdown_write(&mut self) -> io::Result<()> {
         Err(io::Error::new(
             io::ErrorKind::Unsupported,

@@ -39,7 +39,7 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 ///
 /// [`Poller`](crate::Poller) and [`Transport`](crate::Transport), which programs implement
 /// over system calls, return [`io::Error`] as [`io::Read`] does. An `Error` passes through
-/// these unchanged: it turns into an `io::Error`, and back into what it was.
+/// these unchanged: it is converted into an `io::Error`, and back.
 ///
 /// The loop acts on the error that a handler returns:
 ///
@@ -91,8 +91,8 @@ impl Error {
     }
 
     /// Makes an error that leaves the loop: it passes through every handler unchanged, as
-    /// [`Error::ExitNow`] does, and [`run`](crate::EventLoop::run) returns it. For what the
-    /// whole program cannot go on without.
+    /// [`Error::ExitNow`] does, and [`run`](crate::EventLoop::run) returns it. For a failure
+    /// after which the whole program cannot go on.
     ///
     /// Its text, its [`kind`](Error::kind) and its source are those of `error`. An `Error`
     /// or an [`io::Error`] stays what it is within [`Error::Fatal`].

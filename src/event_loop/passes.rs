@@ -1,7 +1,7 @@
 //! The passes that a loop makes: one of a turn, or many of a run.
 //!
-//! Most passes of a run are *calm*: nothing is to be done before they ask and wait. Those are made
-//! in a loop of their own, which checks nothing else.
+//! Most passes of a run are *calm*: nothing is to be done before they ask and wait. A loop of their
+//! own makes those, without the checks of the others.
 
 use std::io;
 use std::time::Duration;
@@ -47,9 +47,9 @@ impl EventLoop {
         Ok(Pass(self))
     }
 
-    /// Makes at most `limit` passes, as long as the next one is [calm](EventLoop::is_calm), there
-    /// are channels to ask or not, as `ASKS` says, and some channel keeps `run` going. Returns how
-    /// many it made.
+    /// Makes at most `limit` passes. Stops before one that is not [calm](EventLoop::is_calm), or
+    /// when no channel keeps `run` going. If `ASKS`, also stops when no channel is to be asked, and
+    /// otherwise when one is. Returns the number of passes.
     #[inline(never)]
     pub(super) fn calm_passes<const ASKS: bool>(
         &mut self,
@@ -86,7 +86,7 @@ impl EventLoop {
 
     /// Makes a pass from top to bottom.
     pub(super) fn whole_pass(&mut self, mut deadline: Deadline) -> Result<usize> {
-        // The caller of a turn may wait for something that these calls did. (`run` has made them
+        // The caller of a turn may wait for an effect of these calls. (`run` has made them
         // already, and checked.)
         if self.deferred.are_needed() && self.call_deferred()? {
             deadline = Deadline::Now;
@@ -99,7 +99,7 @@ impl EventLoop {
         Ok(served)
     }
 
-    /// Does what a pass does after the events.
+    /// Ends a pass after its events: fires timers, and makes the calls of other threads.
     #[inline]
     fn end_pass(&mut self) -> Result<()> {
         if !self.timers.is_empty() {
@@ -111,7 +111,7 @@ impl EventLoop {
         Ok(())
     }
 
-    /// Does the part of a pass before its wait. Doing it twice is harmless.
+    /// Begins a pass: makes deferred calls, and settles channels. A second call is harmless.
     pub(super) fn prepare_pass(&mut self) -> Result<()> {
         if self.deferred.are_needed() {
             self.call_deferred()?;

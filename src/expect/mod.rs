@@ -82,7 +82,7 @@ impl Expect {
             if let Some(exit) = event_loop.state_mut(exit) {
                 *exit = Some(status);
             }
-            // Processes that the program has left behind are not waited for.
+            // Processes that outlive the program are not waited for.
             match event_loop.get_mut(program) {
                 Some(program) => program.end_input_when_empty(),
                 None => Ok(()),

@@ -196,8 +196,8 @@ impl State {
 
     // --- the way to the other side ------------------------------------------------
 
-    /// Schedules an action of a side on the other one, after everything that is under way. Behind
-    /// something that never arrives, nothing does.
+    /// Schedules an action of a side on the other one, after everything that is under way. After
+    /// an action that never arrives, no other one arrives.
     fn dispatch(&mut self, from: SideId, action: Action) {
         let (least, most) = self.paces[from / 2].delay;
         let delay = self.random.time(least, most);

@@ -21,7 +21,7 @@ use crate::poller::{Deadline, Poller};
 ///
 /// The clock moves only when a loop waits: to the next arrival, timer or [call](World::call_later).
 /// So nothing sleeps, and a run takes only the time of its work. The clock ends after 200 years:
-/// what is due later never happens.
+/// events that are due later never happen.
 ///
 /// Streams of different worlds may have the same number, by which loops know them. So put a stream
 /// into a loop of its own world.
@@ -250,7 +250,7 @@ impl World {
                 format!("cannot advance by {duration:?}: the clock of a world has 200 years");
             Error::misuse(io::ErrorKind::InvalidInput, message)
         })?;
-        // The last pass performs what is due at the end, and does not wait.
+        // The last pass performs the actions that are due at the end, and does not wait.
         while !event_loop.is_stopping()
             && (event_loop.turn_until(Deadline::At(end))? > 0 || self.now() < end)
         {}

@@ -53,8 +53,8 @@ impl<T> Lend<T> {
         Ok(act())
     }
 
-    /// Calls `act` with the value that is lent. Makes no call if there is none, or if this is
-    /// within another such call.
+    /// Calls `act` with the value that is lent. Makes no call if no value is lent, or within
+    /// another call of `reach`.
     #[inline]
     pub(crate) fn reach<R>(&self, act: impl FnOnce(&mut T) -> R) -> Result<R, Refusal> {
         let mut value = match self.0.get() {

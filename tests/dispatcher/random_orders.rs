@@ -39,7 +39,7 @@ impl Random {
 struct Case {
     random: Random,
     record: RefCell<Vec<String>>,
-    /// True once the handler does only what it must.
+    /// True once the handler makes only the necessary calls.
     calm: Cell<bool>,
     wants_read: Cell<bool>,
     wants_write: Cell<bool>,

@@ -44,7 +44,7 @@ impl Log {
     }
 }
 
-/// Has a callback make one pass's worth of changes.
+/// Calls `act` in a callback, within a pass.
 fn in_a_pass(
     event_loop: &mut EventLoop,
     act: impl FnOnce(&mut EventLoop) -> Result<()> + 'static,

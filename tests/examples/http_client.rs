@@ -109,7 +109,7 @@ fn http_client_writes_a_file_whole_or_not_at_all() {
     });
 }
 
-/// A server that sends the responses that it is told.
+/// A server that sends the responses that a test writes.
 struct Responses {
     server: Program,
     url: String,

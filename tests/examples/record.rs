@@ -240,7 +240,7 @@ fn the_session_ends_with_the_command_and_not_with_what_it_leaves_behind() {
         assert!(ended.status.success(), "{ended:?}");
         assert_eq!(ended.stdout, [b'y'; 3_000]);
         assert_eq!(shown(&cast).len(), 3_000);
-        // The process that was left behind still runs: it takes this line.
+        // The process that outlives the command still runs: it reads this line.
         drop(File::options().write(true).open(&fifo).unwrap());
     });
 }
@@ -468,7 +468,7 @@ fn a_screen_that_takes_nothing_ends_the_recording_with_an_error() {
             let said = String::from_utf8_lossy(&ended.stderr);
             assert!(said.contains("cannot show the output: "), "{said}");
             assert!(said.contains("No space left on device"), "{said}");
-            // What was recorded until then is there.
+            // The file has everything that was recorded until then.
             let recording = fs::read_to_string(&cast).unwrap();
             assert!(recording.contains("one"), "{recording}");
         }

@@ -139,7 +139,7 @@ fn a_descriptor_that_is_added_while_others_are_busy_is_served_in_the_next_wait()
             let fd = field.add();
             field.say(fd);
             assert!(field.wait().contains(&fd), "fd {fd}");
-            // And so is one that waits for something else from now on.
+            // So is a descriptor whose interest has changed.
             field.poller.set(fd, Interest::WRITABLE).unwrap();
             field.ready.clear();
             field

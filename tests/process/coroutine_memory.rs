@@ -1,4 +1,4 @@
-//! Tasks that are cancelled in any state leave no memory behind. Runs in a process of its own,
+//! Tasks that are cancelled in any state free their memory. Runs in a process of its own,
 //! whose peak of memory it reads.
 
 use std::future::pending;

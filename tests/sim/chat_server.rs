@@ -225,7 +225,7 @@ fn chat_server_tells_everybody_every_line_in_the_same_order() {
             },
         )?;
         for (index, member) in members.iter().enumerate() {
-            // What follows a farewell need not be handled.
+            // Input after a farewell need not be handled.
             let quits = words[index].contains("/quit\n");
             if member.speaker.manner == Manner::HalfCloses && !quits {
                 assert_eq!(model.handled[index], words[index].len());

@@ -71,7 +71,7 @@ impl Heard {
     fn end(&self, name: &'static str, result: &Result<()>, is_closed: bool) {
         self.within.set(None);
         match name {
-            // An error of it is the last that is handled.
+            // If it fails, `handle_error` follows.
             "handle_close" => self.over.set(result.is_ok()),
             _ if self.closes() > 0 => self.over.set(true),
             _ if is_closed => self.close(),
@@ -80,7 +80,7 @@ impl Heard {
     }
 }
 
-/// A call that a test may want to hear of, before the handler runs.
+/// A call that is passed to the test before the handler runs.
 pub enum Call<'c> {
     /// `found_terminator`, with the piece.
     Piece(&'c [u8]),

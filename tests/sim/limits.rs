@@ -63,7 +63,7 @@ fn what_is_due_after_the_end_of_the_clock_never_happens() {
         assert_eq!(error.kind(), ErrorKind::InvalidInput);
         assert!(error.to_string().contains("200 years"), "{error}");
     }
-    // A turn that would end then waits for what never comes.
+    // A turn whose timeout is after the end of the clock would never end.
     let error = event_loop.turn(Some(2 * YEAR)).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Deadlock);
     assert_eq!(world.elapsed(), 199 * YEAR);

@@ -144,7 +144,7 @@ fn multi_client_replies_to_every_number_in_order() {
             if client.speaker.manner == Manner::HalfCloses {
                 assert!(worker.numbers.is_empty(), "a number is lost");
             }
-            // The handler is gone, and with it what its worker waits for.
+            // The handler is gone, and with it the sender that its worker waits for.
             assert_eq!(worker.jobs.try_recv(), Err(TryRecvError::Disconnected));
         }
         Ok(())

@@ -20,7 +20,7 @@ pub enum Manner {
     Closes,
     /// It resets the connection at some time.
     Resets,
-    /// It says all it has to say, and then nothing.
+    /// It sends all its words, and then falls silent.
     FallsSilent,
 }
 

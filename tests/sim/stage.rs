@@ -13,7 +13,7 @@ pub struct Connection {
     pub speaker: Speaker,
     /// The handler's calls, and its channel. A coroutine has neither.
     handler: Option<(Rc<Heard>, AnyId)>,
-    /// The bytes that the handler must have sent so far, which the test's model says.
+    /// The bytes that the handler must have sent so far, according to the test's model.
     pub due: Vec<u8>,
     /// The channel has failed, which loses output that waits.
     pub has_failed: bool,
@@ -60,8 +60,8 @@ impl Connection {
         }
     }
 
-    /// Makes the connection of a coroutine. It takes its time: what it has received is due at the
-    /// end, and before that nothing else is.
+    /// Makes the connection of a coroutine. Its replies may be late: they are required at the end
+    /// only, and until then it must have sent nothing else.
     pub fn of_coroutine(speaker: Speaker) -> Self {
         Self {
             speaker,
@@ -73,13 +73,13 @@ impl Connection {
         }
     }
 
-    /// Makes due what the handler has received.
+    /// Makes due the input that the handler has received.
     pub fn echo(&mut self) {
         let next = self.due.len()..self.traffic.received;
         self.due.extend_from_slice(&self.speaker.words[next]);
     }
 
-    /// Appends to what is due, until that is the first `length` bytes of `all`.
+    /// Extends the output that is due to the first `length` bytes of `all`.
     pub fn owe(&mut self, all: &[u8], length: usize) {
         if let Some(next) = all.get(self.due.len()..length) {
             self.due.extend_from_slice(next);
@@ -193,7 +193,7 @@ impl Connection {
 }
 
 /// Runs a server until all is `done`, and then lets all that is under way arrive. After each step,
-/// `model` says what is due to each connection, and all rules are checked.
+/// `model` adds the output that is due to each connection, and all rules are checked.
 pub fn play(
     world: &World,
     event_loop: &mut EventLoop,

@@ -291,7 +291,7 @@ impl Picture {
     }
 }
 
-/// Returns the class of a peer's `kind` of element: fdloop stands out.
+/// Returns the class of a peer's element of this `kind`. That of fdloop highlights it.
 fn class(kind: &'static str, peer: &str) -> &'static str {
     match (kind, peer.starts_with("fdloop/")) {
         ("bar", true) => "bar ours",

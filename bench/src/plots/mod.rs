@@ -1,4 +1,4 @@
-//! Plots of what was measured last, drawn from the recorded JSON.
+//! Plots of the latest measurements, drawn from the recorded JSON.
 
 mod chart;
 mod scale;

@@ -12,7 +12,7 @@ use super::load::{Pair, Way};
 use crate::forward::{PAGES, discard, pages};
 use crate::program::{Cost, PATIENCE};
 
-/// The most that a stream is given before it is another's turn.
+/// Upper bound on the bytes sent over a stream before the next has its turn.
 const TURN: usize = 256 * 1024;
 
 /// Sends over all streams for some time. A unit of the work is a byte.
@@ -42,7 +42,7 @@ pub fn run(way: &mut Way, streams: usize, time: Duration) -> Result<Cost, Box<dy
 }
 
 fn measure(way: &Way, pairs: &[Pair], time: Duration) -> Result<Cost, Box<dyn Error>> {
-    // The buffers fill, the windows grow: of each of many streams.
+    // Warms up: the buffers of all streams fill, and their windows grow.
     receive(pairs, time)?;
     // Found now, since the forwarder goes on while they are looked for.
     let processes = way.program.processes()?;

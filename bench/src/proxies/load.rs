@@ -11,7 +11,7 @@ use crate::program::{self, Cost, Program};
 /// Bytes of a request, and of its reply.
 const MESSAGE: usize = 64;
 
-/// Units of work in a turn, at least: fewer would be measured with what is done once.
+/// The least units of work in a turn. With fewer, work that is done once would count.
 const LEAST: u32 = 20;
 
 /// A forwarder, and the listener that it connects to.

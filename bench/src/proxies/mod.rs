@@ -115,7 +115,7 @@ fn measure(proxy: Proxy, case: Case, effort: &Effort) -> Result<Turn, Box<dyn Er
         Case::Bulk(streams) => bulk::run(&mut way, streams, time * 2)?,
         Case::PingPong(idle) => {
             let mut pair = way.connect()?;
-            // What it allocates for its first connection is not that of an idle one.
+            // The first connection allocates memory that further ones do not.
             pair.exchange()?;
             let before = way.program.memory()?;
             let others = way.connect_idle(idle)?;

@@ -1,7 +1,7 @@
 //! Timers: nanoseconds for making, cancelling and firing one, among few and among many.
 //!
-//! Programs make timers in callbacks, where fdloop's wait for the end of the pass for their time.
-//! What that puts off is in the measurement of a pass.
+//! Timers are made in a callback, as in most programs. fdloop gives them their times at the end of
+//! the pass, so the measurement of a pass includes that work.
 
 mod peers;
 
@@ -24,7 +24,7 @@ pub trait Timers {
     fn pass(&mut self) -> usize;
 }
 
-/// What a callback can do.
+/// The operations of a callback.
 pub trait Acts {
     /// Makes a timer for each delay.
     fn make(&mut self, delays: &[Duration]);

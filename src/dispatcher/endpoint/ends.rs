@@ -142,7 +142,7 @@ impl Endpoint {
         self.close_now();
     }
 
-    /// Makes the end of the channel reset the connection, whatever ends it. Before
+    /// Makes closing the channel reset the connection, also if an error closes it. Before
     /// [`close_when_done`](Endpoint::close_when_done), the peer gets the pending output and then
     /// ECONNRESET, as far as the system still delivers output before a reset. A transport that
     /// cannot [reset](crate::Transport::reset_on_close) the connection is only closed. See

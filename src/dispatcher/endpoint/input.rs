@@ -215,8 +215,8 @@ impl Endpoint {
         Ok(())
     }
 
-    /// Ends the input as soon as nothing more can be read at once, as if the last writer had left:
-    /// what was written before this call is read, and `handle_eof` follows. Use it for the output
+    /// Ends the input as soon as nothing more can be read at once, as if the last writer had left.
+    /// Data written before this call is read, and `handle_eof` follows. Use it for the output
     /// of a program that has exited while another process, such as a daemon that the program has
     /// started, holds the other side of the pipe or terminal.
     ///
@@ -316,7 +316,7 @@ impl Endpoint {
     /// Counts a priority event that was not handled. It would be reported again for ever:
     /// after [`UNHANDLED_PRIORITY`] in a row, none is asked for until the next read event.
     pub(crate) fn note_unhandled_priority(&mut self) {
-        // A user's own poller may report what was not asked for.
+        // A poller of the program's may report readiness that is not of interest.
         self.unhandled_priority = self.unhandled_priority.saturating_add(1);
     }
 

@@ -640,7 +640,7 @@ mod tests {
         let within = |event_loop: &mut EventLoop| {
             let ids = make(event_loop, |number| number % 977);
             assert_eq!(event_loop.timers.queue.len(), 0);
-            // None is the last of those that are left, until half are.
+            // In this order, the timer to cancel is not the last one before half are cancelled.
             let (early, late) = ids.split_at(MANY / 2);
             for id in early.iter().chain(late) {
                 assert!(event_loop.cancel(*id));

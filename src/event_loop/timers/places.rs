@@ -1,4 +1,4 @@
-//! The places of timers: an array that grows without moving what it has.
+//! The places of timers: an array that grows without moving its elements.
 //!
 //! A vector of a million timers would be copied, by each growth, into memory that the process has
 //! not touched before. Touching it takes longer than all the rest of making a timer.

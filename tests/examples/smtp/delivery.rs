@@ -74,8 +74,8 @@ assert not names('tmp')
 
 #[test]
 fn fifty_connections_that_pipeline_have_their_messages_stored_byte_for_byte() {
-    // smtplib waits for each reply; these clients for none, not even that to DATA,
-    // and read apart from that.
+    // smtplib waits for each reply. These clients wait for none, not even that to DATA, and read
+    // the replies independently.
     let script = r#"
 MESSAGES = 20
 
@@ -132,7 +132,7 @@ cases = [
     (b'.a line\r\n.\r\n', b'a line\r\n'),
     (b'a.\r\n.\r\n', b'a.\r\n'),
     (b'a\r\n\r\n\r\n.\r\n', b'a\r\n\r\n\r\n'),
-    # What other servers take for an end, and nobody should.
+    # Bytes that other servers mistake for the end of a message.
     (b'a\n.\nb\n.\r\n.\r\n', b'a\n.\nb\n.\r\n'),
     (b'a\r.\rb\r.\r\n.\r\n', b'a\r.\rb\r.\r\n'),
     (b'.\r.\r\n.\r\n', b'\r.\r\n'),
@@ -172,7 +172,7 @@ line = b'x' * 65536
 client = Client()
 assert client.mail(sent + b'.\r\n') == 250
 check(mails()[0], text, 'the message')
-# One that is refused: twice what is allowed, in one line.
+# A message that is refused: twice the limit, in one line.
 client.envelope()
 assert client('DATA') == 354
 for _ in range(1024):

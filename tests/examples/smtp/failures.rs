@@ -22,12 +22,12 @@ def gone():
 
 client = begin(); client.s.shutdown(socket.SHUT_RDWR); gone()
 client = begin(); client.replies.close(); reset(client.s); gone()
-# An end that lacks its last byte is none.
+# An end of a message without its last byte does not end it.
 client = begin(); client.send(b'.\r'); client.s.shutdown(socket.SHUT_WR); gone()
 assert client.s.recv(1) == b''
-# Half a command is none either.
+# Half a command is not a command.
 client = Client(); client.send(b'NOOP'); assert client.all_replies() == []
-# Who connects and leaves, in every way.
+# Clients that connect and leave, in every way.
 for leave in socket.socket.close, reset:
     for _ in range(20):
         leave(connect(address))

@@ -51,7 +51,7 @@ impl Sink {
         Program::python(&format!("{CLIENT}\n{script}"), &arguments).succeed();
     }
 
-    /// Ends it, and looks that it leaves nothing half done.
+    /// Ends the sink, and checks that it leaves no draft.
     #[track_caller]
     fn end(self, signal: &str) {
         self.program.end_with(signal);
@@ -66,7 +66,7 @@ fn sinks() -> impl Iterator<Item = &'static str> {
     ["smtp_sink"].into_iter().chain(coroutines)
 }
 
-/// Does the same with each sink on each backend, and ends that.
+/// Runs `test` with each sink on each backend, and ends the sink.
 #[track_caller]
 fn with_each_sink(options: &[&str], test: impl Fn(&mut Sink)) {
     for (backend, signal) in Backend::ALL.iter().zip(["TERM", "INT"]) {

@@ -14,7 +14,7 @@ for number in range(20):
     assert [client.reply() for _ in range(4)] == codes[:4]
     client.send(b'message %d\r\n.\r\nNOOP\r\n' % number)
     assert [client.reply() for _ in range(2)] == [250, 250]
-# And all of it at once, which no client may do; at its end the half of a close.
+# Everything at once, which clients must not do, and then a half-close.
 whole = transaction + b'all at once\r\n.\r\n'
 client.send(whole * 20 + b'QUIT\r\nNOOP\r\n')
 assert client.all_replies() == codes * 20 + [221]
@@ -112,7 +112,7 @@ assert client(mail + ' SIZE=1 BODY=8BITMIME') == 250
 assert client('RSET') == 250
 assert client('x' * (1 << 20)) == 500
 assert client('NOOP') == 250
-# In one packet with what comes behind.
+# In one packet with the commands after it.
 client.send('x' * 1000 + '\r\nNOOP\r\n' + 'y' * 600 + '\r\nHELP\r\n')
 assert [client.reply() for _ in range(4)] == [500, 250, 500, 214]
 # The end of a line is CR LF and nothing else.
@@ -125,7 +125,7 @@ assert client('x' * 1000) == 500
 assert client('QUIT') == 221
 assert mails() == [b'still here\r\n']
 
-# Who never ends a line gets one reply.
+# A client that never ends a line gets one reply.
 client = Client()
 client.send(b'x' * (3 << 20))
 assert client.all_replies() == [500]
@@ -141,7 +141,7 @@ assert 'SIZE 1000' in (client('EHLO client'), client.text)[1]
 assert client('MAIL FROM:<a@b.c> SIZE=1001') == 552
 line = b'x' * 98 + b'\r\n'
 assert client.mail(line * 10 + b'.\r\n') == 250
-# The dots that are only there for the way do not count.
+# The dots that are doubled for the transfer do not count.
 assert client.mail(b'.' + b'.' * 98 + b'\r\n' + line * 9 + b'.\r\n') == 250
 assert client.mail(line * 10 + b'\r\n.\r\n') == 552
 assert client('RCPT TO:<a@b.c>') == 503

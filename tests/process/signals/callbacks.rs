@@ -79,7 +79,7 @@ fn a_signal_that_the_program_was_started_with_blocked_arrives_nevertheless() {
             let recorder = calls.recorder("resized");
             event_loop.on_signal(libc::SIGWINCH, recorder).unwrap();
             assert!(!is_blocked(libc::SIGWINCH));
-            assert!(is_blocked(libc::SIGUSR1), "nobody asked for it");
+            assert!(is_blocked(libc::SIGUSR1), "it has no callback");
             raise(libc::SIGWINCH);
             turn_once(event_loop);
             assert_eq!(calls.names(), ["resized"]);

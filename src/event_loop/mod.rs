@@ -6,11 +6,13 @@ mod builder;
 mod calls;
 mod cancel;
 mod channel;
+mod clock;
 mod deferred;
 mod error;
 mod extensions;
 mod fork;
 mod id;
+mod interest;
 mod map;
 mod panics;
 mod pass;
@@ -19,6 +21,7 @@ mod reach;
 mod remote;
 mod removal;
 mod run;
+mod settling;
 mod state;
 mod timeouts;
 mod timers;
@@ -49,7 +52,7 @@ use crate::error::Result;
 use crate::poller::{Backend, Deadline, Event, Interest, Poller};
 use calls::Call;
 use extensions::Extensions;
-use id::{Key, Serial};
+use id::{Key, SPARE_BITS, Serial};
 use map::ChannelMap;
 use remote::Receiver;
 use run::{Awaited, Stop};
@@ -412,8 +415,8 @@ impl fmt::Debug for EventLoop {
 /// nothing in a loop that did not return it.
 fn first_serial() -> Serial {
     use std::hash::{BuildHasher, RandomState};
-    // The low half is left to count in; bit 63 stays clear, so it never overflows.
-    Serial::MIN | ((RandomState::new().hash_one(0) >> 1) & !0xFFFF_FFFF)
+    // The low half is left to count in.
+    Serial::MIN | ((RandomState::new().hash_one(0) >> SPARE_BITS) & !0xFFFF_FFFF)
 }
 
 #[cfg(test)]

@@ -47,35 +47,6 @@ pub(super) struct Visited {
 }
 
 impl EventLoop {
-    // --- settle -------------------------------------------------------------------
-
-    /// Notes that a channel must be settled and asked before the next wait.
-    pub(super) fn touch(&mut self, key: Key) {
-        let Some(watch) = self.watches.current_mut(key) else {
-            return;
-        };
-        if !watch.touched {
-            watch.touched = true;
-            self.touched.push_back(key);
-        }
-    }
-
-    /// Settles and asks every touched channel. Settling may touch others: those are
-    /// settled in the next pass, for which this one does not wait. (Two that fill
-    /// each other's output could go on for ever.)
-    pub(super) fn settle_touched(&mut self) -> Result<()> {
-        for _ in 0..self.touched.len() {
-            let Some(key) = self.touched.pop_front() else {
-                break;
-            };
-            if let Some(watch) = self.watches.current_mut(key) {
-                watch.touched = false;
-                self.visit(key, Errand::Settle)?;
-            }
-        }
-        Ok(())
-    }
-
     // --- ask ----------------------------------------------------------------------
 
     /// Asks, waits once and delivers.
@@ -111,7 +82,7 @@ impl EventLoop {
     /// Waits until `deadline`, or until a channel is to be settled.
     #[inline]
     pub(super) fn wait(&mut self, mut deadline: Deadline) -> Result<()> {
-        if !self.timers.is_empty() {
+        if !self.timers.are_at_rest() {
             deadline = self.deadline_with_timers(deadline);
         }
         self.ready.clear();
@@ -499,29 +470,6 @@ impl EventLoop {
             Some(_) if unchanged => Ok(()),
             interest => self.heed_interest(key, interest),
         }
-    }
-
-    /// Passes a changed interest to the poller; removes a channel that has none any more.
-    pub(super) fn heed_interest(&mut self, key: Key, interest: Option<Interest>) -> Result<()> {
-        match interest {
-            Some(interest) => self.watch_for(key, interest),
-            None => {
-                self.remove_key(key);
-                Ok(())
-            }
-        }
-    }
-
-    /// Passes a channel's interest to the poller.
-    pub(super) fn watch_for(&mut self, key: Key, interest: Interest) -> Result<()> {
-        let Some(watch) = self.watches.current_mut(key) else {
-            return Ok(());
-        };
-        // It took the descriptor before, so this fails only if the poller is broken.
-        let set = self.poller.set(key.fd, interest);
-        set.map_err(|e| Error::system("watch a descriptor", Some(key.fd), e))?;
-        watch.interest = interest;
-        Ok(())
     }
 }
 

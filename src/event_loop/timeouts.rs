@@ -1,12 +1,12 @@
 //! Timeouts of channels.
 
 use std::os::fd::RawFd;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use super::EventLoop;
 use super::id::Key;
-use super::timers::{Action, TimerId};
-use crate::poller::Deadline;
+use super::pass::Errand;
+use super::timers::TimerId;
 
 /// The timer of each channel that has a timeout, by number. As long as the highest such number.
 #[derive(Default)]
@@ -32,18 +32,6 @@ impl Timeouts {
 }
 
 impl EventLoop {
-    /// Returns the time by which timers fire and waits end: the monotonic clock's, or the
-    /// [poller](crate::Poller::now)'s.
-    #[must_use]
-    pub fn now(&self) -> Instant {
-        self.poller.now()
-    }
-
-    /// Returns the deadline `timeout` from now.
-    pub(super) fn deadline_after(&self, timeout: Option<Duration>) -> Deadline {
-        Deadline::from_now(timeout, || self.poller.now())
-    }
-
     /// Sets the time after which [`Channel::handle_timeout`](crate::Channel::handle_timeout) is
     /// called once, for the channel whose method runs. `None` means never. A later call replaces
     /// an earlier one. Does nothing outside a channel's methods. The time counts as that of
@@ -96,7 +84,10 @@ impl EventLoop {
             }
         }
         if self.watches.current(key).is_some() {
-            let timer = self.add_timer_after(delay, Action::Timeout(key));
+            let timer = self.add_timer(delay, move |event_loop| {
+                event_loop.timeouts.take(key.fd);
+                event_loop.visit(key, Errand::Timeout)
+            });
             self.timeouts.insert(key.fd, timer);
         }
     }

@@ -16,7 +16,6 @@ pub(crate) mod epoll;
 pub(crate) mod fd;
 #[cfg(feature = "coroutines")]
 pub(crate) mod lend;
-pub(crate) mod once;
 pub(crate) mod poll;
 pub(crate) mod prefetch;
 #[cfg(feature = "tty")]
@@ -28,6 +27,7 @@ pub(crate) mod select;
 pub(crate) mod signal;
 pub(crate) mod socket;
 pub(crate) mod splice;
+pub(crate) mod stored;
 #[cfg(feature = "tty")]
 pub(crate) mod terminal;
 pub(crate) mod wake;

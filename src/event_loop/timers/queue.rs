@@ -11,12 +11,16 @@
 //!   new entries     taken from its end       new entries
 //! ```
 //!
-//! When `near` and `run` are empty, the earliest part of `far` is sorted and becomes `run`. When
-//! `near` becomes long, its later half moves to `far`. So adding an entry takes constant time
+//! At first all entries are in `far`, and the first of them is known. When that one is taken, and
+//! again whenever `near` and `run` are empty, the earliest part of `far` is sorted and becomes `run`.
+//! When `near` becomes long, its later half moves to `far`. So adding an entry takes constant time
 //! on average, and taking one about the time of sorting it once. No pause grows with the number
 //! of entries beyond one look at each.
 
 use std::cmp::Ordering;
+use std::mem;
+
+use super::generation::Generation;
 
 /// The length of `near` at which its later half moves to `far`.
 const LONG: usize = 4096;
@@ -36,7 +40,7 @@ pub(super) struct Entry {
     /// Nanoseconds since the epoch of the timers.
     pub(super) at: u64,
     /// The order of entries of the same time. Unique.
-    pub(super) seq: u64,
+    pub(super) generation: Generation,
     /// The place of the timer.
     pub(super) slot: u32,
 }
@@ -44,32 +48,25 @@ pub(super) struct Entry {
 impl Entry {
     #[inline]
     fn is_before(&self, other: &Self) -> bool {
-        (self.at, self.seq) < (other.at, other.seq)
+        (self.at, self.generation) < (other.at, other.generation)
     }
 
+    #[inline]
     fn compare(&self, other: &Self) -> Ordering {
-        (self.at, self.seq).cmp(&(other.at, other.seq))
+        (self.at, self.generation).cmp(&(other.at, other.generation))
     }
 }
 
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) struct Queue {
     near: Vec<Entry>,
     /// In descending order.
     run: Vec<Entry>,
     far: Vec<Entry>,
+    /// 0 exactly if `near` and `run` are empty.
     horizon: u64,
-}
-
-impl Default for Queue {
-    fn default() -> Self {
-        Self {
-            near: Vec::new(),
-            run: Vec::new(),
-            far: Vec::new(),
-            horizon: u64::MAX,
-        }
-    }
+    /// The first entry of `far`, if `near` and `run` are empty.
+    least: Option<Entry>,
 }
 
 impl Queue {
@@ -92,37 +89,39 @@ impl Queue {
     #[inline]
     pub(super) fn push(&mut self, entry: Entry) {
         if entry.at >= self.horizon {
-            self.far.push(entry);
-            return;
+            return self.push_far(entry);
         }
         self.near.push(entry);
         rise(&mut self.near);
-        if self.near.len() >= LONG && self.near.len() > self.run.len() {
-            self.shorten();
+        self.shorten_near();
+    }
+
+    #[inline]
+    fn push_far(&mut self, entry: Entry) {
+        self.far.push(entry);
+        if self.horizon == 0 && self.least.is_none_or(|least| entry.is_before(&least)) {
+            self.least = Some(entry);
         }
     }
 
-    /// Adds many entries.
-    pub(super) fn push_all(&mut self, entries: &[Entry]) {
-        if entries.len() < FEW || entries.len() < self.near.len() / PART {
-            for entry in entries {
-                self.push(*entry);
-            }
-            return;
-        }
+    /// Adds entries, perhaps many.
+    pub(super) fn push_all(&mut self, entries: impl Iterator<Item = Entry>) {
+        let before = self.near.len();
         for entry in entries {
-            let part = if entry.at >= self.horizon {
-                &mut self.far
+            if entry.at >= self.horizon {
+                self.push_far(entry);
             } else {
-                &mut self.near
-            };
-            part.push(*entry);
+                self.near.push(entry);
+            }
         }
-        if self.near.len() >= LONG && self.near.len() > self.run.len() {
-            self.sort_anew();
-        } else {
+        if self.near.len() - before > FEW.max(before / PART) {
             self.order_near();
+        } else {
+            for last in before..self.near.len() {
+                rise(&mut self.near[..=last]);
+            }
         }
+        self.shorten_near();
     }
 
     /// Removes all entries.
@@ -130,7 +129,8 @@ impl Queue {
         for part in [&mut self.near, &mut self.run, &mut self.far] {
             part.clear();
         }
-        self.horizon = u64::MAX;
+        self.horizon = 0;
+        self.least = None;
     }
 
     /// Returns the first entry.
@@ -138,15 +138,18 @@ impl Queue {
     pub(super) fn first(&self) -> Option<Entry> {
         match (self.near.first(), self.run.last()) {
             (Some(near), Some(run)) if run.is_before(near) => Some(*run),
-            (None, run) => run.copied(),
-            (near, _) => near.copied(),
+            (Some(near), _) => Some(*near),
+            (None, Some(run)) => Some(*run),
+            (None, None) => self.least,
         }
     }
 
-    /// Removes the first entry. `first` returns the next one only after
-    /// [`refill`](Self::refill).
+    /// Removes the first entry.
     #[inline]
     pub(super) fn remove_first(&mut self) {
+        if self.horizon == 0 {
+            self.sort_some();
+        }
         match (self.near.first(), self.run.last()) {
             (Some(near), Some(run)) if run.is_before(near) => drop(self.run.pop()),
             (None, _) => drop(self.run.pop()),
@@ -155,108 +158,117 @@ impl Queue {
                 sink(&mut self.near, 0);
             }
         }
+        self.find_least();
     }
 
-    /// Moves the entries up to time `now` to `due`, in their order.
+    /// Appends the entries up to time `now` to `due`, in their order.
     pub(super) fn take_until(&mut self, now: u64, due: &mut Vec<Entry>) {
-        for _ in 0..FEW {
-            match self.first() {
-                Some(first) if first.at <= now => {
-                    due.push(first);
-                    self.remove_first();
-                    self.refill();
+        let is_due = |entry: &Entry| entry.at <= now;
+        let are_unsorted = self.least.as_ref().is_some_and(is_due);
+        if !are_unsorted || self.far.iter().filter(|entry| is_due(entry)).count() <= FEW {
+            for _ in 0..FEW {
+                match self.first() {
+                    Some(first) if is_due(&first) => {
+                        due.push(first);
+                        self.remove_first();
+                    }
+                    _ => return,
                 }
-                _ => return,
             }
         }
-        // Many are due: sorting them together is faster than taking one after the other.
-        while self.first().is_some_and(|first| first.at <= now) {
-            let mut some = take_if(&mut self.near, |entry| entry.at <= now);
-            self.order_near();
-            let left = self.run.partition_point(|entry| entry.at > now);
-            some.extend(self.run.drain(left..));
-            some.sort_unstable_by(Entry::compare);
-            due.append(&mut some);
-            self.refill();
+        // Many are due, perhaps: sorting them together is faster than taking one after the other.
+        let begin = due.len();
+        let left = self.run.partition_point(|entry| !is_due(entry));
+        due.extend(self.run.drain(left..));
+        move_if(&mut self.near, due, is_due);
+        self.order_near();
+        if self.horizon <= now {
+            move_if(&mut self.far, due, is_due);
         }
+        due[begin..].sort_unstable_by(Entry::compare);
+        self.find_least();
     }
 
-    /// Moves entries from `far` if there are no earlier ones. Returns whether it did.
+    /// Finds the first entry of `far` if there are no earlier ones.
     #[inline]
-    pub(super) fn refill(&mut self) -> bool {
-        if !self.near.is_empty() || !self.run.is_empty() {
-            return false;
+    fn find_least(&mut self) {
+        if self.near.is_empty() && self.run.is_empty() {
+            self.horizon = 0;
+            self.least = self.far.iter().copied().min_by(Entry::compare);
         }
-        if self.far.is_empty() {
-            self.horizon = u64::MAX;
-            return false;
-        }
-        self.sort_some();
-        true
     }
 
-    /// Makes the earliest part of `far` the new `run`.
+    /// Makes the earliest part of `far` the new `run`. `near` and `run` are empty.
     #[cold]
     fn sort_some(&mut self) {
         let part = (self.far.len() / PART).max(LONG);
         if part >= self.far.len() {
-            self.run = std::mem::take(&mut self.far);
-            self.horizon = u64::MAX;
+            mem::swap(&mut self.run, &mut self.far);
         } else {
             let (_, pivot, _) = self.far.select_nth_unstable_by_key(part, |entry| entry.at);
-            self.horizon = pivot.at.saturating_add(1);
-            self.run = take_if(&mut self.far, |entry| entry.at < self.horizon);
+            let last = pivot.at;
+            move_if(&mut self.far, &mut self.run, |entry| entry.at <= last);
         }
         self.run.sort_unstable_by(|a, b| b.compare(a));
-        // The next horizon is that of the run's last entry, so that new entries between it and
-        // the first of `far` are in no order either.
+        // New entries between the last one of the run and the first one of `far` are in no order
+        // either.
         if let Some(last) = self.run.first() {
             self.horizon = last.at.saturating_add(1);
+            self.least = None;
         }
     }
 
-    /// Moves the later half of `near` to `far`. If there is a run, everything moves there, and
-    /// the earliest part becomes the new run.
-    #[cold]
-    fn shorten(&mut self) {
-        if !self.run.is_empty() {
-            return self.sort_anew();
+    /// Moves the later half of `near` to `far` if it is long. If there is a run, everything moves
+    /// there, and the earliest part becomes the new run.
+    #[inline]
+    fn shorten_near(&mut self) {
+        if self.near.len() < LONG || self.near.len() <= self.run.len() {
+            return;
         }
+        self.divide_near();
+    }
+
+    #[cold]
+    fn divide_near(&mut self) {
         let half = self.near.len() / 2;
         let (_, pivot, _) = self.near.select_nth_unstable_by_key(half, |entry| entry.at);
         let horizon = pivot.at;
-        let early = take_if(&mut self.near, |entry| entry.at < horizon);
-        if early.is_empty() {
-            // All are of one time.
-            return self.sort_anew();
+        let mut early = Vec::new();
+        if self.run.is_empty() {
+            move_if(&mut self.near, &mut early, |entry| entry.at < horizon);
         }
         self.far.append(&mut self.near);
+        if early.is_empty() {
+            // There is a run, or the half is of one time.
+            self.far.append(&mut self.run);
+            return self.sort_some();
+        }
         self.near = early;
         self.horizon = horizon;
         self.order_near();
     }
 
-    /// Makes the earliest part of all entries the new `run`.
-    fn sort_anew(&mut self) {
-        self.far.append(&mut self.near);
-        self.far.append(&mut self.run);
-        self.sort_some();
-    }
-
     /// Makes `near` a heap.
     fn order_near(&mut self) {
-        for node in (0..self.near.len()).rev() {
+        for node in (0..self.near.len().div_ceil(ARITY)).rev() {
             sink(&mut self.near, node);
         }
     }
 
-    /// Keeps the entries for which `keep` returns true, and frees memory.
+    /// Frees memory for more than twice the entries.
+    pub(super) fn shrink(&mut self) {
+        for part in [&mut self.near, &mut self.run, &mut self.far] {
+            part.shrink_to(2 * part.len());
+        }
+    }
+
+    /// Keeps the entries for which `keep` returns true.
     pub(super) fn retain(&mut self, mut keep: impl FnMut(&Entry) -> bool) {
         for part in [&mut self.near, &mut self.run, &mut self.far] {
             part.retain(&mut keep);
-            part.shrink_to(2 * part.len());
         }
         self.order_near();
+        self.find_least();
     }
 
     /// Checks that the parts are in order, and that the horizon separates them.
@@ -270,20 +282,22 @@ impl Queue {
         assert!(early.map(|entry| entry.at).max() < Some(self.horizon));
         let far = self.far.iter().map(|entry| entry.at);
         assert!(far.min().is_none_or(|at| at >= self.horizon));
+        let is_far = self.near.is_empty() && self.run.is_empty();
+        assert_eq!(self.horizon == 0, is_far);
+        let least = self.far.iter().copied().min_by(Entry::compare);
+        assert_eq!(self.least, least.filter(|_| is_far));
     }
 }
 
-/// Removes the entries for which `wanted` returns true, and returns them.
-fn take_if(entries: &mut Vec<Entry>, wanted: impl Fn(&Entry) -> bool) -> Vec<Entry> {
-    let mut taken = Vec::new();
-    entries.retain(|entry| {
+/// Moves the entries for which `wanted` returns true to the end of `to`.
+fn move_if(from: &mut Vec<Entry>, to: &mut Vec<Entry>, wanted: impl Fn(&Entry) -> bool) {
+    from.retain(|entry| {
         let take = wanted(entry);
         if take {
-            taken.push(*entry);
+            to.push(*entry);
         }
         !take
     });
-    taken
 }
 
 /// Moves the last node of a heap up to its place.
@@ -322,6 +336,19 @@ fn sink(heap: &mut [Entry], mut node: usize) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::event_loop::id::Serial;
+    use crate::event_loop::timers::generation::Kind;
+
+    /// Makes the entry of that number.
+    fn entry(at: u64, number: u64) -> Entry {
+        let generation = Generation::new(Serial::MIN.saturating_add(number), Kind::OneShot);
+        let slot = 0;
+        Entry {
+            at,
+            generation,
+            slot,
+        }
+    }
 
     /// Adds and removes entries in a random order, beside a sorted list.
     fn compare_with_a_list(rounds: u32, times: u64, removals: u32) {
@@ -333,7 +360,7 @@ mod tests {
                 .wrapping_mul(6_364_136_223_846_793_005)
                 .wrapping_add(1_442_695_040_888_963_407);
             let at = (seed >> 33) % times;
-            let entry = Entry { at, seq, slot: 0 };
+            let entry = entry(at, seq);
             queue.push(entry);
             let place = list.partition_point(|other| entry.is_before(other));
             list.insert(place, entry);
@@ -341,12 +368,10 @@ mod tests {
                 let now = list.last().map_or(0, |first| first.at + times / 10);
                 let left = list.partition_point(|entry| entry.at > now);
                 let mut due = Vec::new();
-                queue.refill();
                 queue.take_until(now, &mut due);
                 assert!(list.drain(left..).rev().eq(due));
             }
             if (seed >> 20) % 100 < u64::from(removals) {
-                queue.refill();
                 assert_eq!(queue.first(), list.pop());
                 queue.remove_first();
             }
@@ -357,11 +382,10 @@ mod tests {
             }
         }
         while let Some(expected) = list.pop() {
-            queue.refill();
             assert_eq!(queue.first(), Some(expected));
             queue.remove_first();
         }
-        assert!(!queue.refill() && queue.len() == 0);
+        assert!(queue.first().is_none() && queue.len() == 0);
     }
 
     #[test]
@@ -381,16 +405,11 @@ mod tests {
     fn rising_times_leave_in_order() {
         let mut queue = Queue::default();
         for seq in 0..30_000 {
-            queue.push(Entry {
-                at: seq / 2,
-                seq,
-                slot: 0,
-            });
+            queue.push(entry(seq / 2, seq));
         }
         queue.check();
         for seq in 0..30_000 {
-            queue.refill();
-            assert_eq!(queue.first().map(|entry| entry.seq), Some(seq));
+            assert_eq!(queue.first(), Some(entry(seq / 2, seq)));
             queue.remove_first();
         }
     }

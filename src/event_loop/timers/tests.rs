@@ -1,0 +1,80 @@
+//! Memory of timers.
+
+use std::time::Duration;
+
+use super::{FEW, KEPT, TimerId};
+use crate::event_loop::EventLoop;
+
+const MANY: usize = 1_000_000;
+
+fn make(event_loop: &mut EventLoop, seconds: impl Fn(u64) -> u64) -> Vec<TimerId> {
+    let delays = (0..MANY as u64).map(|number| Duration::from_secs(seconds(number)));
+    let make = |delay| event_loop.call_later(delay, |_| Ok(()));
+    delays.map(make).collect()
+}
+
+#[track_caller]
+fn check_memory(event_loop: &EventLoop) {
+    let timers = &event_loop.timers;
+    assert!(timers.is_empty() && !timers.has_one_shots());
+    assert!(timers.places.capacity() <= KEPT && timers.due.capacity() <= KEPT);
+    assert!(timers.fresh.capacity() <= KEPT);
+    assert!(
+        timers.queue.capacity() <= 4 * KEPT,
+        "{}",
+        timers.queue.capacity()
+    );
+}
+
+#[test]
+fn a_million_timers_made_and_cancelled_leave_no_memory() {
+    let mut event_loop = EventLoop::new().unwrap();
+    for id in make(&mut event_loop, |number| number % 977) {
+        assert!(event_loop.cancel(id));
+    }
+    check_memory(&event_loop);
+    for id in make(&mut event_loop, |number| number).into_iter().rev() {
+        assert!(event_loop.cancel(id));
+    }
+    check_memory(&event_loop);
+}
+
+#[test]
+fn a_million_timers_made_in_a_pass_leave_no_memory() {
+    let mut event_loop = EventLoop::new().unwrap();
+    let within = |event_loop: &mut EventLoop| {
+        let ids = make(event_loop, |number| number % 977);
+        assert_eq!(event_loop.timers.queue.len(), 0);
+        // In this order, the timer to cancel is not the last one before half are cancelled.
+        let (early, late) = ids.split_at(MANY / 2);
+        for id in early.iter().chain(late) {
+            assert!(event_loop.cancel(*id));
+        }
+        make(event_loop, |_| 0);
+        true
+    };
+    assert!(event_loop.run_until(within).unwrap());
+    assert_eq!(event_loop.timers.queue.len(), MANY);
+    assert!(!event_loop.timers.has_fresh());
+    event_loop.run().unwrap();
+    check_memory(&event_loop);
+}
+
+#[test]
+fn a_million_timers_that_fired_leave_no_memory() {
+    let mut event_loop = EventLoop::new().unwrap();
+    make(&mut event_loop, |_| 0);
+    event_loop.run().unwrap();
+    check_memory(&event_loop);
+}
+
+#[test]
+fn a_timer_that_is_reset_a_million_times_takes_the_room_of_one() {
+    let mut event_loop = EventLoop::new().unwrap();
+    let id = event_loop.call_later(Duration::from_secs(1), |_| Ok(()));
+    for number in 0..MANY as u64 {
+        assert!(event_loop.reset(id, Duration::from_secs(60 + number % 7)));
+    }
+    assert!(event_loop.timers.queue.len() <= 2 * FEW);
+    assert!(event_loop.cancel(id));
+}

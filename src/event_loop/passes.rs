@@ -25,7 +25,7 @@ impl EventLoop {
     /// Ends passes, so that others can be made.
     pub(super) fn end_passes(&mut self) {
         self.in_pass = false;
-        if self.timers.has_fresh() {
+        if self.timers.are_unsettled() {
             self.date_timers();
         }
     }

@@ -57,7 +57,6 @@ impl Timers {
                 let counts = &mut self.counts;
                 let note = |timer: &Place| counts.remove(timer);
                 self.places.remove(entry.slot, serial, note);
-                self.clean_up();
             }
             return Some(DueTimer { entry, kind, act });
         }
@@ -113,10 +112,14 @@ impl EventLoop {
         earlier(deadline, self.timers.deadline())
     }
 
-    /// Gives the timers that were made since the last reading of the clock their times.
+    /// Gives the timers that were made since the last reading of the clock their times. Without any
+    /// timer, does not read the clock.
     #[cold]
     #[inline(never)]
     pub(in crate::event_loop) fn date_timers(&mut self) {
+        if self.timers.is_empty() {
+            return self.timers.clear();
+        }
         let now = self.timers.epoch.nanos(self.poller.now());
         self.timers.date(now);
         self.timers.skip_stale();

@@ -19,7 +19,7 @@ use super::{KEPT, Timers};
 impl Timers {
     /// Checks whether there are timers without a time, perhaps all cancelled.
     #[inline]
-    pub(in crate::event_loop) fn has_fresh(&self) -> bool {
+    pub(super) fn has_fresh(&self) -> bool {
         !self.fresh.is_empty()
     }
 

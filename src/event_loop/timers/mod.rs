@@ -98,6 +98,9 @@ impl Counts {
 /// Fewer stale entries than this are left alone.
 const FEW: usize = 1024;
 
+/// As many stale entries for each timer are removed.
+const MANY: usize = 3;
+
 /// The number of timers whose memory is kept for later ones.
 const KEPT: usize = 16 * 1024;
 
@@ -113,6 +116,12 @@ impl Timers {
         self.is_empty() && !self.is_oversized
     }
 
+    /// Checks whether timers were made that have no time yet, or the last one has gone.
+    #[inline]
+    pub(super) fn are_unsettled(&self) -> bool {
+        self.has_fresh() || (self.is_empty() && self.places.used() > 0)
+    }
+
     /// Checks whether a timer keeps `run` going.
     #[inline]
     pub(super) fn has_one_shots(&self) -> bool {
@@ -121,6 +130,9 @@ impl Timers {
 
     /// Returns the time of the first timer.
     pub(super) fn deadline(&self) -> Deadline {
+        if self.is_empty() {
+            return Deadline::Never;
+        }
         if !self.due.is_empty() {
             return Deadline::Now;
         }
@@ -181,7 +193,7 @@ impl Timers {
             generation,
             slot,
         });
-        self.clean_up();
+        self.tidy_if_stale();
     }
 
     /// Gives a timer another delay, which counts from when it gets its time.
@@ -195,7 +207,7 @@ impl Timers {
         if !mem::replace(&mut place.delay, delay).is_listed() {
             self.fresh.push(slot);
         }
-        self.clean_up();
+        self.tidy_if_stale();
     }
 
     /// Returns the place of the timer that an id names.
@@ -221,35 +233,26 @@ impl Timers {
             counts.note_stale(timer);
             counts.remove(timer);
         });
-        self.clean_up();
+        self.tidy_if_stale();
         cancelled
     }
 
-    /// Removes stale entries if most are, and all entries after the last timer.
+    /// Removes the stale entries if there are many for each timer.
     #[inline]
-    fn clean_up(&mut self) {
-        if self.is_empty() {
-            self.clear();
-        } else if self.counts.stale > FEW && self.counts.stale > self.counts.timers() {
+    fn tidy_if_stale(&mut self) {
+        if self.counts.stale > FEW && self.counts.stale / MANY > self.counts.timers() {
             self.tidy();
         }
     }
 
-    /// Removes all entries. No timer is left.
-    #[inline]
+    /// Removes all entries after the last timer.
     fn clear(&mut self) {
         self.is_oversized |= self.places.used() > KEPT;
         self.places.reset();
         self.fresh.clear();
-        if self.counts.stale > 0 {
-            self.clear_entries();
-        }
-    }
-
-    fn clear_entries(&mut self) {
-        self.counts.stale = 0;
         self.queue.clear();
         self.due.clear(KEPT);
+        self.counts.stale = 0;
     }
 
     /// Frees the memory of timers that are gone. Not as soon as they are: what a pass makes and
@@ -272,6 +275,9 @@ impl Timers {
     /// Prepares the timers for a wait: the first entry is then live, and no memory is left that is
     /// not needed.
     fn settle(&mut self) {
+        if self.is_empty() {
+            self.clear();
+        }
         self.skip_stale();
         if self.is_oversized {
             self.free();

@@ -3,8 +3,6 @@
 mod backend;
 mod bits;
 #[cfg(with_epoll)]
-mod checks;
-#[cfg(with_epoll)]
 mod epoll;
 mod flags;
 #[cfg(feature = "select")]

@@ -1,0 +1,163 @@
+//! The way to ask: all descriptors or only the recently active ones, blocking or not.
+//!
+//! select(2) and poll(2) look at every descriptor that they get, and a call that sleeps also
+//! registers with each of them. Of many descriptors, mostly the same few are active: the *hot*
+//! ones, which were ready, or whose interest was set, lately. So a call for all is followed by a
+//! *period*, which is nine times as long as the processor time that the call took, but at most
+//! [`LONGEST`]. The waits of a period ask the hot ones alone, and sleep on those alone. At its end,
+//! all are asked again. If a hot one was ready in the period, the loop is busy, and this call does
+//! not sleep: if it finds nothing, the next period begins. Otherwise it sleeps until any descriptor
+//! is ready. So asking all takes a tenth of the time at most, however many there are and however
+//! seldom something happens, unless that puts off an idle descriptor for more than [`LONGEST`]. A
+//! loop in which nothing happens sleeps. A period in which no hot one was ready is a failed
+//! [`Trial`]: the next wait asks all, and more waits do so if the next periods fail, too; in the
+//! end for [`REST`] times as long as such a period, since others may have been ready in it.
+
+mod asks;
+#[cfg(test)]
+mod tests;
+
+use std::time::{Duration, Instant};
+
+pub(super) use asks::{Asks, wait};
+
+use super::trial::Trial;
+
+/// While other waits ask only the hot descriptors, asking all takes 1/`SHARE` of the time.
+const SHARE: u32 = 10;
+
+/// Upper bound on the time for which asking all is put off, however long it takes.
+const LONGEST: Duration = Duration::from_millis(2);
+
+/// After several periods in a row in which no hot descriptor was ready, none begins for so many
+/// times the length of the last one.
+const REST: u32 = 32;
+
+/// Of the periods that are over when the next wait begins, one in so many is measured.
+const UNUSED: u8 = 16;
+
+/// Below this number all descriptors are asked in each wait: it costs no more.
+const MANY: usize = 64;
+
+/// The results of the two shortcuts so far: to ask without sleeping first, since under load
+/// something is almost always ready, and to ask the hot descriptors alone.
+///
+/// A shortcut that fails is given up and tried again later, so that it costs next to nothing
+/// where it does not pay.
+#[derive(Debug)]
+pub(super) struct Pace {
+    adaptive: bool,
+    probe: Trial,
+    hot: Trial,
+    /// The end of the period in which the hot ones are asked alone. `None` if they are not tried.
+    all_due: Option<Instant>,
+    /// A hot one was ready in this period.
+    busy: bool,
+    /// The thread's processor time when the current asking of all began, if it is measured.
+    began: Option<Duration>,
+    /// The length of the next period.
+    pause: Duration,
+    /// No period begins before this time: for `rest` times the length of the last failed one.
+    rest_until: Option<Instant>,
+    rest: u32,
+    /// The number of periods, one after the other, that were over when a wait began; more than
+    /// [`UNUSED`] if the last one was not.
+    unused: u8,
+}
+
+impl Pace {
+    pub(super) fn new() -> Self {
+        Self {
+            adaptive: true,
+            probe: Trial::new(),
+            hot: Trial::new(),
+            all_due: None,
+            busy: false,
+            began: None,
+            pause: Duration::ZERO,
+            rest_until: None,
+            rest: 0,
+            unused: u8::MAX,
+        }
+    }
+
+    pub(super) fn set_adaptive(&mut self, adaptive: bool) {
+        *self = Self {
+            adaptive,
+            ..Self::new()
+        };
+    }
+
+    /// Checks whether the poller should record which of `all` descriptors are hot: whether they
+    /// may be asked alone soon.
+    #[inline]
+    pub(super) fn tells_hot(&self, all: usize) -> bool {
+        self.adaptive && all >= MANY && self.hot.is_due_next()
+    }
+
+    /// Checks whether the `hot` ones of `all` descriptors may be asked alone now.
+    fn tries_hot(&mut self, hot: usize, all: usize) -> bool {
+        if hot == 0 || !self.tells_hot(all) || !self.hot.is_due() {
+            return false;
+        }
+        let few = hot <= all / 2;
+        if !few {
+            self.hot.tried(false);
+        }
+        few
+    }
+
+    fn hot_found(&mut self) {
+        self.hot.tried(true);
+        self.rest = 0;
+        self.busy = true;
+    }
+
+    /// Notes that the period which was to last until `end` has ended.
+    fn period_ended(&mut self, now: Instant, end: Instant) {
+        if !self.busy {
+            self.hot.tried(false);
+            // The others were not asked for so long, and one of them may have been ready.
+            let begin = end.checked_sub(self.pause).unwrap_or(end);
+            self.rest_until = Some(now + now.saturating_duration_since(begin) * self.rest);
+            self.rest = (2 * self.rest).clamp(1, REST);
+        }
+    }
+
+    /// Checks whether a period that has failed was too short a time ago for another one.
+    fn rests(&self, now: Instant) -> bool {
+        self.rest_until.is_some_and(|until| now < until)
+    }
+
+    /// Checks whether to measure the next asking of all. Reading the clock takes as long as some ten
+    /// descriptors. So where the periods are over before the next wait begins, one in so many is
+    /// measured, and that counts as a failed one: the hot ones need not be known.
+    fn is_to_be_measured(&mut self) -> bool {
+        if self.unused < UNUSED {
+            self.unused += 1;
+            return false;
+        }
+        if self.unused == UNUSED {
+            self.hot.tried(false);
+        }
+        self.unused = 0;
+        true
+    }
+
+    /// Checks whether to ask without sleeping first.
+    #[inline]
+    fn try_probe(&mut self) -> bool {
+        self.adaptive && self.probe.is_due()
+    }
+
+    /// Notes that a call for all that may sleep has found something, or else timed out.
+    #[inline]
+    fn slept(&mut self, found: bool) {
+        if found {
+            self.probe.pass();
+        } else {
+            self.probe.rest();
+            self.hot.rest();
+        }
+    }
+}

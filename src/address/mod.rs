@@ -1,6 +1,7 @@
 //! Socket addresses of the supported families.
 
 mod parse;
+mod raw;
 mod resolve;
 #[cfg(test)]
 mod tests;

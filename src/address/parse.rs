@@ -6,6 +6,7 @@ use std::str::FromStr;
 
 use super::Address;
 use crate::error::{Error, Result};
+use crate::sys;
 
 impl FromStr for Address {
     type Err = Error;
@@ -134,8 +135,8 @@ fn parse_scoped(text: &str) -> io::Result<Option<SocketAddr>> {
     let (Ok(ip), Some(port)) = (ip.parse::<Ipv6Addr>(), parse_port(port)) else {
         return Ok(None);
     };
-    let scope = nix::net::if_::if_nametoindex(scope).map_err(|errno| {
-        let why = format!("cannot find the interface {scope:?}: {errno}");
+    let scope = sys::address::interface_index(scope).map_err(|e| {
+        let why = format!("cannot find the interface {scope:?}: {e}");
         not_an_address(text, &why)
     })?;
     Ok(Some(SocketAddrV6::new(ip, port, 0, scope).into()))

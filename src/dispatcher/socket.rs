@@ -59,7 +59,7 @@ impl Socket {
     /// descriptors, EAFNOSUPPORT if the system does not have the family.
     pub fn new(family: Family, socket_type: SocketType) -> Result<Self> {
         let stream = socket_type == SocketType::Stream;
-        let fd = sys::socket::socket(family, stream)
+        let fd = sys::socket::socket(family.to_raw(), stream)
             .map_err(|e| Error::system(format!("create a socket of family {family:?}"), None, e))?;
         let socket = Self {
             fd,
@@ -167,7 +167,7 @@ impl Socket {
     ///
     /// The errors of getsockname(2).
     pub fn local_addr(&self) -> Result<Address> {
-        let result = sys::socket::local_address(self.as_fd());
+        let result = sys::socket::local_address(self.as_fd()).map(Address::from);
         self.context("ask for the socket's address", result)
     }
 
@@ -180,7 +180,7 @@ impl Socket {
         if let Some(peer) = &self.peer {
             return Ok(Address::clone(peer));
         }
-        let result = sys::socket::peer_address(self.as_fd());
+        let result = sys::socket::peer_address(self.as_fd()).map(Address::from);
         self.context("ask for the peer's address", result)
     }
 
@@ -244,7 +244,8 @@ impl Socket {
     }
 
     pub(crate) fn bind(&self, address: &Address) -> Result<()> {
-        let result = sys::socket::bind(self.as_fd(), address);
+        let raw = address.to_raw();
+        let result = raw.and_then(|raw| sys::socket::bind(self.as_fd(), &raw));
         let result = self.context(&format!("bind to {address}"), result);
         result.map_err(|error| match address {
             // The file of a Unix socket outlives the process that made it.
@@ -265,11 +266,12 @@ impl Socket {
     }
 
     pub(crate) fn connect(&self, address: &Address) -> io::Result<bool> {
-        sys::socket::connect(self.as_fd(), address)
+        sys::socket::connect(self.as_fd(), &address.to_raw()?)
     }
 
     pub(crate) fn accept(&self) -> io::Result<(Self, Address)> {
         let (fd, peer) = sys::socket::accept(self.as_fd())?;
+        let peer = Address::from(peer);
         let socket = Self {
             fd,
             socket_type: SocketType::Stream,
@@ -326,7 +328,8 @@ impl Socket {
     }
 
     pub(crate) fn recv_from(&self, buf: &mut [u8]) -> io::Result<(usize, Address)> {
-        sys::socket::recv_from(self.as_fd(), buf)
+        let (n, sender) = sys::socket::recv_from(self.as_fd(), buf)?;
+        Ok((n, sender.into()))
     }
 
     #[inline]
@@ -339,7 +342,7 @@ impl Socket {
     }
 
     pub(crate) fn send_to(&self, data: &[u8], to: &Address) -> io::Result<usize> {
-        sys::socket::send_to(self.as_fd(), data, to)
+        sys::socket::send_to(self.as_fd(), data, &to.to_raw()?)
     }
 
     pub(super) fn send_vectored(&self, bufs: &[IoSlice<'_>]) -> io::Result<usize> {

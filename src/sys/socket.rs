@@ -1,43 +1,35 @@
 //! Sockets: the calls of the Berkeley interface.
 
 use std::io::{self, IoSlice};
-use std::mem::{self, MaybeUninit};
+use std::mem;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+use std::ptr;
 
-use nix::sys::socket::{
-    self as nix_socket, AddressFamily, SockFlag, SockType, SockaddrLike, SockaddrStorage, sockopt,
-};
+use nix::errno::Errno;
 
-use super::{address, check, check_size, fd};
-use crate::address::{Address, Family};
+use super::address::{RawAddress, Written};
+use super::{check, check_size, fd};
 
 #[cfg(has_msg_nosignal)]
 const NO_SIGNAL: libc::c_int = libc::MSG_NOSIGNAL;
 #[cfg(not(has_msg_nosignal))]
 const NO_SIGNAL: libc::c_int = 0; // SO_NOSIGPIPE is set when the socket is adopted.
 
-fn raw_family(family: Family) -> AddressFamily {
-    match family {
-        Family::Inet => AddressFamily::Inet,
-        Family::Inet6 => AddressFamily::Inet6,
-        Family::Unix => AddressFamily::Unix,
-    }
-}
+#[cfg(has_sock_flags)]
+const FLAGS: libc::c_int = libc::SOCK_CLOEXEC | libc::SOCK_NONBLOCK;
 
-fn raw_type(stream: bool) -> SockType {
-    if stream {
-        SockType::Stream
+/// Returns the type for socket(2), with the flags of new sockets: close-on-exec and non-blocking,
+/// where the call takes flags.
+fn raw_type(stream: bool) -> libc::c_int {
+    let raw = if stream {
+        libc::SOCK_STREAM
     } else {
-        SockType::Datagram
-    }
-}
-
-/// The flags of new sockets: close-on-exec and non-blocking, where the call takes flags.
-fn flags() -> SockFlag {
+        libc::SOCK_DGRAM
+    };
     #[cfg(has_sock_flags)]
-    return SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
+    return raw | FLAGS;
     #[cfg(not(has_sock_flags))]
-    return SockFlag::empty();
+    return raw;
 }
 
 /// Sets the flags of a socket that was made without them.
@@ -52,28 +44,20 @@ pub(crate) fn adopt(socket: BorrowedFd<'_>) -> io::Result<()> {
 /// Makes a send on a broken connection fail with EPIPE, without SIGPIPE.
 #[cfg(not(has_msg_nosignal))]
 fn silence_sigpipe(socket: BorrowedFd<'_>) -> io::Result<()> {
-    let on: libc::c_int = 1;
-    // SAFETY: the option takes an int, and its address and size are given.
-    let result = unsafe {
-        libc::setsockopt(
-            socket.as_raw_fd(),
-            libc::SOL_SOCKET,
-            libc::SO_NOSIGPIPE,
-            (&raw const on).cast(),
-            mem::size_of_val(&on) as libc::socklen_t,
-        )
-    };
-    match check(result) {
+    match set_option::<libc::c_int>(socket, libc::SOL_SOCKET, libc::SO_NOSIGPIPE, &1) {
         // An accepted socket whose peer is already gone takes no options. A read from it
         // reports the end.
         Err(error) if error.raw_os_error() == Some(libc::EINVAL) => Ok(()),
-        result => result.map(drop),
+        result => result,
     }
 }
 
-/// Makes a socket.
-pub(crate) fn socket(family: Family, stream: bool) -> io::Result<OwnedFd> {
-    let socket = nix_socket::socket(raw_family(family), raw_type(stream), flags(), None)?;
+/// Makes a socket of an address family (`AF_INET` and so on).
+pub(crate) fn socket(family: libc::c_int, stream: bool) -> io::Result<OwnedFd> {
+    // SAFETY: the call takes no pointer.
+    let number = check(unsafe { libc::socket(family, raw_type(stream), 0) })?;
+    // SAFETY: socket has just made this descriptor, and no other code knows it.
+    let socket = unsafe { OwnedFd::from_raw_fd(number) };
     #[cfg(not(has_sock_flags))]
     adopt(std::os::fd::AsFd::as_fd(&socket))?;
     Ok(socket)
@@ -81,7 +65,11 @@ pub(crate) fn socket(family: Family, stream: bool) -> io::Result<OwnedFd> {
 
 /// Makes two connected, unnamed Unix sockets.
 pub(crate) fn pair(stream: bool) -> io::Result<(OwnedFd, OwnedFd)> {
-    let (a, b) = nix_socket::socketpair(AddressFamily::Unix, raw_type(stream), None, flags())?;
+    let mut numbers = [-1; 2];
+    // SAFETY: the call writes two numbers, and the array has room for them.
+    check(unsafe { libc::socketpair(libc::AF_UNIX, raw_type(stream), 0, numbers.as_mut_ptr()) })?;
+    // SAFETY: socketpair has just made these descriptors, and no other code knows them.
+    let [a, b] = numbers.map(|number| unsafe { OwnedFd::from_raw_fd(number) });
     #[cfg(not(has_sock_flags))]
     {
         adopt(std::os::fd::AsFd::as_fd(&a))?;
@@ -91,9 +79,9 @@ pub(crate) fn pair(stream: bool) -> io::Result<(OwnedFd, OwnedFd)> {
 }
 
 /// bind(2).
-pub(crate) fn bind(socket: BorrowedFd<'_>, address: &Address) -> io::Result<()> {
-    let raw = address::to_raw(address)?;
-    Ok(nix_socket::bind(socket.as_raw_fd(), &*raw)?)
+pub(crate) fn bind(socket: BorrowedFd<'_>, address: &RawAddress) -> io::Result<()> {
+    // SAFETY: the kernel reads `len` bytes of the address, which is borrowed for the call.
+    check(unsafe { libc::bind(socket.as_raw_fd(), address.as_ptr(), address.len()) }).map(drop)
 }
 
 /// listen(2). A backlog beyond what the system allows is cut to that.
@@ -106,15 +94,16 @@ pub(crate) fn listen(socket: BorrowedFd<'_>, backlog: u32) -> io::Result<()> {
 
 /// Calls connect(2). Returns true if the connection is established, and false if it is in
 /// progress.
-pub(crate) fn connect(socket: BorrowedFd<'_>, address: &Address) -> io::Result<bool> {
-    let raw = address::to_raw(address)?;
-    match nix_socket::connect(socket.as_raw_fd(), &*raw) {
-        Ok(()) | Err(nix::Error::EISCONN) => Ok(true),
+pub(crate) fn connect(socket: BorrowedFd<'_>, address: &RawAddress) -> io::Result<bool> {
+    // SAFETY: the kernel reads `len` bytes of the address, which is borrowed for the call.
+    let result = unsafe { libc::connect(socket.as_raw_fd(), address.as_ptr(), address.len()) };
+    match Errno::result(result) {
+        Ok(_) | Err(Errno::EISCONN) => Ok(true),
         // EINTR: the connection goes on in the background, says POSIX.
-        Err(nix::Error::EINPROGRESS | nix::Error::EALREADY | nix::Error::EINTR) => Ok(false),
+        Err(Errno::EINPROGRESS | Errno::EALREADY | Errno::EINTR) => Ok(false),
         // A Unix listener whose queue is full fails with EAGAIN, and no connect is in progress.
         // Waiting for one would never end.
-        Err(nix::Error::EAGAIN) => Err(io::Error::new(
+        Err(Errno::EAGAIN) => Err(io::Error::new(
             io::ErrorKind::ConnectionRefused,
             "the listener's queue of connections is full",
         )),
@@ -123,12 +112,12 @@ pub(crate) fn connect(socket: BorrowedFd<'_>, address: &Address) -> io::Result<b
 }
 
 /// Calls accept4(2), or accept(2) and sets the flags.
-pub(crate) fn accept(socket: BorrowedFd<'_>) -> io::Result<(OwnedFd, Address)> {
-    let (result, peer) = with_address(|storage, len| {
+pub(crate) fn accept(socket: BorrowedFd<'_>) -> io::Result<(OwnedFd, Written)> {
+    let (result, peer) = Written::by(|storage, len| {
         #[cfg(has_accept4)]
-        // SAFETY: `storage` and `len` come from `with_address`: exclusive
+        // SAFETY: `storage` and `len` come from `Written::by`: exclusive
         // pointers to an address buffer and to its size in bytes.
-        let fd = unsafe { libc::accept4(socket.as_raw_fd(), storage, len, flags().bits()) };
+        let fd = unsafe { libc::accept4(socket.as_raw_fd(), storage, len, FLAGS) };
         #[cfg(not(has_accept4))]
         // SAFETY: as above.
         let fd = unsafe { libc::accept(socket.as_raw_fd(), storage, len) };
@@ -140,22 +129,6 @@ pub(crate) fn accept(socket: BorrowedFd<'_>) -> io::Result<(OwnedFd, Address)> {
     #[cfg(not(has_accept4))]
     adopt(std::os::fd::AsFd::as_fd(&accepted))?;
     Ok((accepted, peer))
-}
-
-/// Makes a call that writes an address. Returns its result and the address.
-fn with_address<R>(
-    call: impl FnOnce(*mut libc::sockaddr, *mut libc::socklen_t) -> R,
-) -> (R, Address) {
-    let mut storage = MaybeUninit::<libc::sockaddr_storage>::zeroed();
-    let mut len = mem::size_of::<libc::sockaddr_storage>() as libc::socklen_t;
-    let result = call(storage.as_mut_ptr().cast(), &raw mut len);
-    // A truncated address reports its full length; no family here is that long.
-    let len = len.min(mem::size_of::<libc::sockaddr_storage>() as libc::socklen_t);
-    // SAFETY: the buffer was zeroed, so all of it is initialised, and `len` is at
-    // most its size; the family is read from it and decides how it is taken.
-    let raw = unsafe { SockaddrStorage::from_raw(storage.as_ptr().cast(), Some(len)) };
-    let address = raw.map_or(Address::Unnamed, |raw| address::from_raw(&raw));
-    (result, address)
 }
 
 /// recv(2) of at most `buf.len()` bytes.
@@ -255,10 +228,10 @@ fn send_vectored_with(
 }
 
 /// recvfrom(2) of one datagram, cut to `buf.len()` bytes, and its sender.
-pub(crate) fn recv_from(socket: BorrowedFd<'_>, buf: &mut [u8]) -> io::Result<(usize, Address)> {
-    let (result, from) = with_address(|storage, len| {
+pub(crate) fn recv_from(socket: BorrowedFd<'_>, buf: &mut [u8]) -> io::Result<(usize, Written)> {
+    let (result, from) = Written::by(|storage, len| {
         // SAFETY: the buffer is exclusively borrowed and `len` bytes long;
-        // `storage` and `len` come from `with_address`.
+        // `storage` and `len` come from `Written::by`.
         check_size(unsafe {
             libc::recvfrom(
                 socket.as_raw_fd(),
@@ -274,52 +247,94 @@ pub(crate) fn recv_from(socket: BorrowedFd<'_>, buf: &mut [u8]) -> io::Result<(u
 }
 
 /// sendto(2) of one datagram.
-pub(crate) fn send_to(socket: BorrowedFd<'_>, buf: &[u8], to: &Address) -> io::Result<usize> {
-    let raw = address::to_raw(to)?;
-    // SAFETY: the kernel reads `len` bytes of the borrowed buffer and `raw.len()`
-    // bytes of the address, which outlives the call.
+pub(crate) fn send_to(socket: BorrowedFd<'_>, buf: &[u8], to: &RawAddress) -> io::Result<usize> {
+    // SAFETY: the kernel reads `len` bytes of the borrowed buffer and `to.len()`
+    // bytes of the address, which is borrowed for the call.
     check_size(unsafe {
         libc::sendto(
             socket.as_raw_fd(),
             buf.as_ptr().cast(),
             buf.len(),
             NO_SIGNAL,
-            raw.as_ptr(),
-            raw.len(),
+            to.as_ptr(),
+            to.len(),
         )
     })
 }
 
+/// getsockopt(2) of an option that is an int.
+fn option(
+    socket: BorrowedFd<'_>,
+    level: libc::c_int,
+    name: libc::c_int,
+) -> io::Result<libc::c_int> {
+    let mut value: libc::c_int = 0;
+    let mut len = mem::size_of_val(&value) as libc::socklen_t;
+    // SAFETY: the kernel writes at most `len` bytes into `value`, every value of which is valid.
+    // Both are exclusively borrowed for the call.
+    check(unsafe {
+        libc::getsockopt(
+            socket.as_raw_fd(),
+            level,
+            name,
+            (&raw mut value).cast(),
+            &raw mut len,
+        )
+    })?;
+    Ok(value)
+}
+
+/// Calls setsockopt(2). `value` is of the type that the option takes.
+fn set_option<T: Copy>(
+    socket: BorrowedFd<'_>,
+    level: libc::c_int,
+    name: libc::c_int,
+    value: &T,
+) -> io::Result<()> {
+    // SAFETY: the kernel reads at most the given number of bytes, which is the size of `value`, from
+    // its address. It is borrowed for the call.
+    check(unsafe {
+        libc::setsockopt(
+            socket.as_raw_fd(),
+            level,
+            name,
+            ptr::from_ref(value).cast(),
+            mem::size_of_val(value) as libc::socklen_t,
+        )
+    })
+    .map(drop)
+}
+
 /// Takes the pending error of the socket (SO_ERROR).
 pub(crate) fn take_error(socket: BorrowedFd<'_>) -> io::Result<Option<io::Error>> {
-    let errno = nix_socket::getsockopt(&socket, sockopt::SocketError)?;
+    let errno = option(socket, libc::SOL_SOCKET, libc::SO_ERROR)?;
     Ok((errno != 0).then(|| io::Error::from_raw_os_error(errno)))
 }
 
 /// Checks whether the socket listens (SO_ACCEPTCONN).
 pub(crate) fn is_listening(socket: BorrowedFd<'_>) -> io::Result<bool> {
-    Ok(nix_socket::getsockopt(&socket, sockopt::AcceptConn)?)
+    Ok(option(socket, libc::SOL_SOCKET, libc::SO_ACCEPTCONN)? != 0)
 }
 
 /// Checks whether the socket carries a stream of bytes, in which receiving 0 means end of file,
 /// and not datagrams (SO_TYPE).
 pub(crate) fn is_stream(socket: BorrowedFd<'_>) -> io::Result<bool> {
-    Ok(nix_socket::getsockopt(&socket, sockopt::SockType)? != SockType::Datagram)
+    Ok(option(socket, libc::SOL_SOCKET, libc::SO_TYPE)? != libc::SOCK_DGRAM)
 }
 
 /// SO_REUSEADDR.
 pub(crate) fn set_reuse_addr(socket: BorrowedFd<'_>) -> io::Result<()> {
-    Ok(nix_socket::setsockopt(&socket, sockopt::ReuseAddr, &true)?)
+    set_option::<libc::c_int>(socket, libc::SOL_SOCKET, libc::SO_REUSEADDR, &1)
 }
 
 /// SO_REUSEPORT, where the system distributes connections among the sockets that have it.
 #[cfg(distributes_port)]
 pub(crate) fn set_reuse_port(socket: BorrowedFd<'_>) -> io::Result<()> {
     #[cfg(not(has_reuseport_lb))]
-    use sockopt::ReusePort;
+    use libc::SO_REUSEPORT;
     #[cfg(has_reuseport_lb)]
-    use sockopt::ReusePortLb as ReusePort;
-    Ok(nix_socket::setsockopt(&socket, ReusePort, &true)?)
+    use libc::SO_REUSEPORT_LB as SO_REUSEPORT;
+    set_option::<libc::c_int>(socket, libc::SOL_SOCKET, SO_REUSEPORT, &1)
 }
 
 #[cfg(not(distributes_port))]
@@ -333,13 +348,13 @@ pub(crate) fn set_reuse_port(_: BorrowedFd<'_>) -> io::Result<()> {
 
 /// TCP_NODELAY.
 pub(crate) fn set_nodelay(socket: BorrowedFd<'_>, nodelay: bool) -> io::Result<()> {
-    let result = nix_socket::setsockopt(&socket, sockopt::TcpNoDelay, &nodelay);
-    Ok(result?)
+    let value = libc::c_int::from(nodelay);
+    set_option(socket, libc::IPPROTO_TCP, libc::TCP_NODELAY, &value)
 }
 
 /// Checks whether TCP_NODELAY is set.
 pub(crate) fn nodelay(socket: BorrowedFd<'_>) -> io::Result<bool> {
-    Ok(nix_socket::getsockopt(&socket, sockopt::TcpNoDelay)?)
+    Ok(option(socket, libc::IPPROTO_TCP, libc::TCP_NODELAY)? != 0)
 }
 
 /// SO_LINGER with a time of zero: closing the socket resets the connection.
@@ -348,21 +363,19 @@ pub(crate) fn set_reset_on_close(socket: BorrowedFd<'_>) -> io::Result<()> {
         l_onoff: 1,
         l_linger: 0,
     };
-    Ok(nix_socket::setsockopt(&socket, sockopt::Linger, &linger)?)
+    set_option(socket, libc::SOL_SOCKET, libc::SO_LINGER, &linger)
 }
 
 /// shutdown(2) of the sending side.
 pub(crate) fn shutdown_write(socket: BorrowedFd<'_>) -> io::Result<()> {
-    Ok(nix_socket::shutdown(
-        socket.as_raw_fd(),
-        nix_socket::Shutdown::Write,
-    )?)
+    // SAFETY: the call takes no pointer, and the descriptor is borrowed for it.
+    check(unsafe { libc::shutdown(socket.as_raw_fd(), libc::SHUT_WR) }).map(drop)
 }
 
 /// getsockname(2).
-pub(crate) fn local_address(socket: BorrowedFd<'_>) -> io::Result<Address> {
-    let (result, address) = with_address(|storage, len| {
-        // SAFETY: `storage` and `len` come from `with_address`.
+pub(crate) fn local_address(socket: BorrowedFd<'_>) -> io::Result<Written> {
+    let (result, address) = Written::by(|storage, len| {
+        // SAFETY: `storage` and `len` come from `Written::by`.
         check(unsafe { libc::getsockname(socket.as_raw_fd(), storage, len) })
     });
     result?;
@@ -370,9 +383,9 @@ pub(crate) fn local_address(socket: BorrowedFd<'_>) -> io::Result<Address> {
 }
 
 /// getpeername(2).
-pub(crate) fn peer_address(socket: BorrowedFd<'_>) -> io::Result<Address> {
-    let (result, address) = with_address(|storage, len| {
-        // SAFETY: `storage` and `len` come from `with_address`.
+pub(crate) fn peer_address(socket: BorrowedFd<'_>) -> io::Result<Written> {
+    let (result, address) = Written::by(|storage, len| {
+        // SAFETY: `storage` and `len` come from `Written::by`.
         check(unsafe { libc::getpeername(socket.as_raw_fd(), storage, len) })
     });
     result?;

@@ -1,6 +1,5 @@
 //! The children that a loop follows.
 
-use std::collections::BTreeMap;
 use std::io;
 use std::process::ExitStatus;
 
@@ -59,8 +58,8 @@ enum Way {
 
 #[derive(Default)]
 struct Children {
-    /// The children that were not reaped, by their pids.
-    followed: BTreeMap<pid_t, ChildId>,
+    /// The children that were not reaped, in the order of their pids.
+    followed: Vec<ChildId>,
     /// The children that were reaped and whose callbacks are still to be called. Their pids are
     /// free.
     due: Vec<ChildId>,
@@ -72,10 +71,17 @@ struct Children {
     forks: bool,
 }
 
+impl Children {
+    /// Returns the place of a child that was not reaped, or the place for it.
+    fn place(&self, pid: pid_t) -> Result<usize, usize> {
+        self.followed.binary_search_by_key(&pid, |id| id.pid)
+    }
+}
+
 /// Refuses a child that has a callback.
 pub(super) fn check_new(event_loop: &mut EventLoop, pid: pid_t) -> Result<()> {
     let children = event_loop.extension::<Children>();
-    if !children.followed.contains_key(&pid) {
+    if children.place(pid).is_err() {
         return Ok(());
     }
     let message = format!(
@@ -100,7 +106,10 @@ pub(super) fn add(
     let followed = event_loop.keep(followed);
     let id = ChildId { pid, followed };
     let children = event_loop.extension::<Children>();
-    children.followed.insert(pid, id);
+    match children.place(pid) {
+        Ok(place) => children.followed[place] = id,
+        Err(place) => children.followed.insert(place, id),
+    }
     if !std::mem::replace(&mut children.forks, true) {
         event_loop.at_fork(leave_to_parent);
     }
@@ -167,12 +176,7 @@ fn follow_by_signal(event_loop: &mut EventLoop, id: ChildId) -> Result<()> {
 /// Checks each child that has no descriptor. SIGCHLD does not tell which have exited: signals of
 /// several children are one.
 fn check_all(event_loop: &mut EventLoop) {
-    let all: Vec<_> = event_loop
-        .extension::<Children>()
-        .followed
-        .values()
-        .copied()
-        .collect();
+    let all = event_loop.extension::<Children>().followed.clone();
     for id in all {
         let followed = event_loop.state(id.followed);
         if followed.is_some_and(|followed| matches!(followed.way, Way::Signal)) {
@@ -238,8 +242,10 @@ fn finish(event_loop: &mut EventLoop, id: ChildId, exited: Result<ExitStatus>) {
 /// Gives up the pidfd or the SIGCHLD with which the loop follows a child.
 fn release(event_loop: &mut EventLoop, id: ChildId, way: Way) {
     let children = event_loop.extension::<Children>();
-    if children.followed.get(&id.pid) == Some(&id) {
-        children.followed.remove(&id.pid);
+    if let Ok(place) = children.place(id.pid) {
+        if children.followed[place] == id {
+            children.followed.remove(place);
+        }
     }
     match way {
         Way::Exited => {}
@@ -298,7 +304,7 @@ pub(super) fn send_signal(event_loop: &mut EventLoop, id: ChildId, signal: c_int
 fn leave_to_parent(event_loop: &mut EventLoop) {
     let children = event_loop.extension::<Children>();
     let mut all = std::mem::take(&mut children.due);
-    all.extend(children.followed.values());
+    all.extend_from_slice(&children.followed);
     for id in all {
         event_loop.cancel(id);
     }

@@ -1,13 +1,24 @@
 //! State of which a loop has one value for each type.
 
 use std::any::{Any, TypeId};
-use std::collections::HashMap;
 
 use super::EventLoop;
 
 /// Values of which a loop has one for each type. A program has a handful.
 #[derive(Default)]
-pub(super) struct Extensions(HashMap<TypeId, Box<dyn Any>>);
+pub(super) struct Extensions(Vec<(TypeId, Box<dyn Any>)>);
+
+impl Extensions {
+    /// Returns the value of a type, which `make` makes if there was none.
+    fn value(&mut self, of: TypeId, make: fn() -> Box<dyn Any>) -> &mut dyn Any {
+        let found = self.0.iter().position(|(other, _)| *other == of);
+        let place = found.unwrap_or_else(|| {
+            self.0.push((of, make()));
+            self.0.len() - 1
+        });
+        &mut *self.0[place].1
+    }
+}
 
 impl EventLoop {
     /// Returns the loop's only value of type `T`, which the first call makes: for a library over
@@ -34,8 +45,9 @@ impl EventLoop {
     /// # Ok::<(), fdloop::Error>(())
     /// ```
     pub fn extension<T: Default + 'static>(&mut self) -> &mut T {
-        let kept = self.extensions.0.entry(TypeId::of::<T>());
-        let value = kept.or_insert_with(|| Box::new(T::default()));
+        let value = self
+            .extensions
+            .value(TypeId::of::<T>(), || Box::<T>::default());
         match value.downcast_mut() {
             Some(value) => value,
             // Unreachable: the key belongs to the type.

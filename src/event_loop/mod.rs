@@ -3,6 +3,7 @@
 mod add;
 mod asking;
 mod builder;
+mod by_serial;
 mod calls;
 mod cancel;
 mod channel;
@@ -28,7 +29,7 @@ mod timers;
 mod upcast;
 mod watch;
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 use std::fmt;
 use std::mem;
 use std::os::fd::RawFd;
@@ -50,6 +51,7 @@ use asking::Asking;
 
 use crate::error::Result;
 use crate::poller::{Backend, Deadline, Event, Interest, Poller};
+use by_serial::BySerial;
 use calls::Call;
 use extensions::Extensions;
 use id::{Key, SPARE_BITS, Serial};
@@ -140,7 +142,7 @@ pub struct EventLoop {
     /// The number of channels that are the crate's own.
     own: usize,
     /// The numbers of the channels whose ids were given out before they were made.
-    reserved: BTreeMap<Serial, RawFd>,
+    reserved: BySerial<RawFd>,
     /// Channels to settle and ask before the next wait. Each is marked so in its watch, and is
     /// in here once.
     touched: VecDeque<Key>,
@@ -225,7 +227,7 @@ impl EventLoop {
             poller,
             background: 0,
             own: 0,
-            reserved: BTreeMap::new(),
+            reserved: BySerial::default(),
             touched: VecDeque::new(),
             timers: Timers::default(),
             timeouts: Timeouts::default(),

@@ -71,7 +71,7 @@ impl EventLoop {
     pub(super) fn resolve(&self, key: Key) -> Key {
         match key.is_reserved() {
             true => Key {
-                fd: self.reserved.get(&key.serial).map_or(key.fd, |fd| *fd),
+                fd: self.reserved.get(key.serial).map_or(key.fd, |fd| *fd),
                 serial: key.serial,
             },
             false => key,

@@ -221,7 +221,7 @@ impl EventLoop {
         self.own -= usize::from(watch.own);
         self.forget_timeout(key);
         if !self.reserved.is_empty() {
-            self.reserved.remove(&key.serial);
+            self.reserved.remove(key.serial);
         }
         if let Err(error) = self.poller.set(key.fd, Interest::empty()) {
             log::error!("the poller does not forget fd {}: {error}", key.fd);

@@ -1,12 +1,12 @@
 //! State that handlers and the program share.
 
 use std::any::Any;
-use std::collections::BTreeMap;
 use std::fmt;
 use std::hash::{Hash, Hasher};
 use std::marker::PhantomData;
 
 use super::EventLoop;
+use super::by_serial::BySerial;
 use super::id::Serial;
 
 /// The id of a value that a loop keeps, for its handlers and the program to share: small,
@@ -47,9 +47,9 @@ impl<T> fmt::Debug for StateId<T> {
     }
 }
 
-/// The values that a loop keeps. A program has a few, so a tree finds them in a few steps.
+/// The values that a loop keeps.
 #[derive(Default)]
-pub(super) struct States(BTreeMap<Serial, Box<dyn Any>>);
+pub(super) struct States(BySerial<Box<dyn Any>>);
 
 impl EventLoop {
     /// Keeps a value that several handlers and the program share, and returns its id.
@@ -100,7 +100,7 @@ impl EventLoop {
     /// the channel's own state (see [`Predicates`](crate::Predicates)).
     #[must_use]
     pub fn state<T: 'static>(&self, id: StateId<T>) -> Option<&T> {
-        self.states.0.get(&id.serial)?.downcast_ref()
+        self.states.0.get(id.serial)?.downcast_ref()
     }
 
     /// Returns a value that the loop keeps, to change it. `None` if it was taken.
@@ -109,13 +109,13 @@ impl EventLoop {
     /// move what is needed out of it.
     #[must_use]
     pub fn state_mut<T: 'static>(&mut self, id: StateId<T>) -> Option<&mut T> {
-        self.states.0.get_mut(&id.serial)?.downcast_mut()
+        self.states.0.get_mut(id.serial)?.downcast_mut()
     }
 
     /// Takes a value out of the loop. `None` if it was taken before. The id finds nothing
     /// from then on.
     pub fn take<T: 'static>(&mut self, id: StateId<T>) -> Option<T> {
-        let value = self.states.0.remove(&id.serial)?;
+        let value = self.states.0.remove(id.serial)?;
         value.downcast().ok().map(|value| *value)
     }
 }

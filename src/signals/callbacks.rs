@@ -1,6 +1,5 @@
 //! The callbacks of a loop's signals.
 
-use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::Arc;
 
@@ -26,12 +25,26 @@ pub struct SignalId {
 /// The signals that a loop follows. Each has a callback.
 #[derive(Default)]
 struct Signals {
-    followed: BTreeMap<c_int, Followed>,
+    /// In the order of their numbers.
+    followed: Vec<Followed>,
     /// `None` if no signal is followed, or the descriptor was lost and cannot be made anew.
     source: Option<Source>,
 }
 
+impl Signals {
+    /// Returns the place of a signal, or the place for it.
+    fn place(&self, signal: c_int) -> Result<usize, usize> {
+        self.followed.binary_search_by_key(&signal, |it| it.signal)
+    }
+
+    fn get_mut(&mut self, signal: c_int) -> Option<&mut Followed> {
+        let place = self.place(signal).ok()?;
+        self.followed.get_mut(place)
+    }
+}
+
 struct Followed {
+    signal: c_int,
     /// The callbacks, in the order in which they are called.
     callbacks: Vec<SignalId>,
     /// `None` if the loop has no source of signals.
@@ -57,8 +70,8 @@ fn connect(event_loop: &mut EventLoop) -> Result<Arc<Mailbox>> {
         mailbox: Arc::clone(&mailbox),
         channel,
     });
-    for (signal, followed) in &mut signals.followed {
-        followed.caught = Some(catch_into(*signal, &mailbox)?);
+    for followed in &mut signals.followed {
+        followed.caught = Some(catch_into(followed.signal, &mailbox)?);
     }
     Ok(mailbox)
 }
@@ -71,11 +84,7 @@ fn catch_into(signal: c_int, mailbox: &Arc<Mailbox>) -> Result<Caught> {
 /// Adds a callback, and the source if the loop has none.
 pub(super) fn add(event_loop: &mut EventLoop, signal: c_int, act: Callback) -> Result<SignalId> {
     let mailbox = connect(event_loop)?;
-    if !event_loop
-        .extension::<Signals>()
-        .followed
-        .contains_key(&signal)
-    {
+    if let Err(place) = event_loop.extension::<Signals>().place(signal) {
         let caught = match catch_into(signal, &mailbox) {
             Ok(caught) => Some(caught),
             Err(error) => {
@@ -84,14 +93,18 @@ pub(super) fn add(event_loop: &mut EventLoop, signal: c_int, act: Callback) -> R
             }
         };
         let callbacks = Vec::new();
-        let followed = Followed { callbacks, caught };
+        let followed = Followed {
+            signal,
+            callbacks,
+            caught,
+        };
         let signals = event_loop.extension::<Signals>();
-        signals.followed.insert(signal, followed);
+        signals.followed.insert(place, followed);
     }
     let callback = event_loop.keep(Some(act));
     let id = SignalId { signal, callback };
     let signals = event_loop.extension::<Signals>();
-    if let Some(followed) = signals.followed.get_mut(&signal) {
+    if let Some(followed) = signals.get_mut(signal) {
         followed.callbacks.push(id);
     }
     Ok(id)
@@ -103,10 +116,11 @@ impl Cancel for SignalId {
             return false;
         };
         let signals = event_loop.extension::<Signals>();
-        if let Some(followed) = signals.followed.get_mut(&self.signal) {
+        if let Ok(place) = signals.place(self.signal) {
+            let followed = &mut signals.followed[place];
             followed.callbacks.retain(|id| *id != self);
             if followed.callbacks.is_empty() {
-                signals.followed.remove(&self.signal);
+                signals.followed.remove(place);
             }
         }
         end_if_unused(event_loop);
@@ -130,9 +144,9 @@ fn end_if_unused(event_loop: &mut EventLoop) {
 /// Has the callbacks of the signals in `mailbox` called at the end of the pass.
 pub(super) fn schedule(event_loop: &mut EventLoop, mailbox: &Mailbox) {
     let mut calls = Vec::new();
-    for (signal, followed) in &event_loop.extension::<Signals>().followed {
-        if let Some(origin) = mailbox.take(*signal) {
-            let info = SignalInfo::new(*signal, origin);
+    for followed in &event_loop.extension::<Signals>().followed {
+        if let Some(origin) = mailbox.take(followed.signal) {
+            let info = SignalInfo::new(followed.signal, origin);
             calls.extend(followed.callbacks.iter().map(|id| (*id, info)));
         }
     }
@@ -174,7 +188,7 @@ pub(super) fn reconnect(event_loop: &mut EventLoop, old: &Arc<Mailbox>) -> Resul
     if current.is_none() {
         return Ok(());
     }
-    for followed in signals.followed.values_mut() {
+    for followed in &mut signals.followed {
         followed.caught = None;
     }
     // The signals that arrived while nothing woke the loop.

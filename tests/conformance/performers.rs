@@ -16,7 +16,7 @@ use super::notice;
 
 /// The number of scenarios that are performed at once, for each performer. Most of the time they
 /// wait.
-const AT_ONCE: usize = 24;
+const AT_ONCE: usize = 48;
 /// The limit of the time of a program, beside a second for each scenario. Only a failing test
 /// waits that long.
 const PATIENCE: Duration = Duration::from_secs(120);

@@ -1,14 +1,13 @@
 //! The chat room, run as a program, with Python's sockets as its members.
 
 // A test that cannot go on should say so and fail; these helpers are part of one.
-// Shown only where a test fails: with which backend.
-#![allow(clippy::print_stdout)]
 
 use std::process::Command;
 
 use crate::common::TempDir;
-use crate::common::programs::{ANY_PORT, Program, example};
-use fdloop::Backend;
+use crate::common::programs::{
+    ANY_PORT, Program, ending_signal, example, server, with_each_backend,
+};
 
 /// The beginning of the members' programs.
 const MEMBERS: &str = r#"
@@ -71,13 +70,11 @@ def everybody_hears(members, line):
 /// end in order.
 #[track_caller]
 fn with_members(script: &str) {
-    for (backend, signal) in Backend::ALL.iter().zip(["TERM", "INT"]) {
-        println!("with {backend}:");
-        let mut server = Program::example("chat_server", *backend, &[ANY_PORT]);
-        let address = server.address();
+    with_each_backend(|backend| {
+        let (server, address) = server("chat_server", backend, &[ANY_PORT]);
         Program::python(&format!("{MEMBERS}\n{script}"), &[&address]).succeed();
-        server.end_with(signal);
-    }
+        server.end_with(ending_signal(backend));
+    });
 }
 
 #[test]
@@ -279,7 +276,7 @@ for one in crowd:
 
 #[test]
 fn the_room_is_on_unix_sockets_too_and_ends_while_it_is_full() {
-    for &backend in Backend::ALL {
+    with_each_backend(|backend| {
         for signal in ["TERM", "INT"] {
             let directory = TempDir::new();
             let path = directory.file("room");
@@ -298,7 +295,7 @@ bob.hears_the_end()
             members.succeed();
             assert!(directory.names().is_empty(), "the socket is removed");
         }
-    }
+    });
 }
 
 #[test]

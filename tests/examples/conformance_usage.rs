@@ -4,8 +4,7 @@
 use std::path::Path;
 use std::process::Command;
 
-use crate::common::programs::{Ended, Program, example};
-use fdloop::Backend;
+use crate::common::programs::{Ended, Program, example, with_each_backend};
 
 fn command(arguments: &[&str]) -> Command {
     let mut command = Command::new(example("conformance"));
@@ -29,7 +28,7 @@ fn the_backend_may_be_left_out_and_joined_to_its_option() {
     let expected = conformance(&[&scenario]);
     assert_eq!(expected.code, Some(0), "{expected:?}");
     assert_eq!(expected.stderr, "");
-    for backend in Backend::ALL {
+    with_each_backend(|backend| {
         let joined = format!("--backend={backend}");
         let name = backend.to_string();
         for arguments in [
@@ -41,7 +40,7 @@ fn the_backend_may_be_left_out_and_joined_to_its_option() {
             assert_eq!(ended.code, Some(0), "{ended:?}");
             assert_eq!(ended.stdout, expected.stdout);
         }
-    }
+    });
 }
 
 #[test]

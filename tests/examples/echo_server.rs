@@ -11,7 +11,7 @@ use crate::common::programs::{
 
 /// Runs a test for each example that is an echo server, on each backend.
 #[track_caller]
-fn with_each_server(test: impl Fn(&str, Backend)) {
+fn with_each_server(test: impl Fn(&str, Backend) + Sync) {
     with_each_backend(|backend| {
         test("echo_server", backend);
         if cfg!(feature = "coroutines") {

@@ -77,11 +77,11 @@ fn the_exit_code_is_the_commands() {
 
 #[test]
 fn what_cannot_be_done_is_said() {
-    let dir = TempDir::new();
-    let (cast, plain) = (dir.file("cast"), dir.file("plain"));
-    fs::write(&plain, "").unwrap();
-    let nowhere = dir.file("nowhere/cast");
     with_each_backend(|backend| {
+        let dir = TempDir::new();
+        let (cast, plain) = (dir.file("cast"), dir.file("plain"));
+        fs::write(&plain, "").unwrap();
+        let nowhere = dir.file("nowhere/cast");
         let full = ["-o", "/dev/full", "--", "true"];
         for (arguments, code, said) in [
             (
@@ -192,10 +192,11 @@ with asciicast.open_from_url(sys.argv[1]) as recording:
 #[test]
 fn ten_megabytes_are_recorded_and_shown_byte_for_byte() {
     let dir = TempDir::new();
-    let (file, cast) = (dir.file("text"), dir.file("cast"));
+    let file = dir.file("text");
     let text = random_text(10_000_000);
     fs::write(&file, &text).unwrap();
     with_each_backend(|backend| {
+        let cast = dir.file(&backend.to_string());
         let script = format!("stty raw; cat {file}");
         let ended = record_script(backend, &cast, &[], &script);
         assert!(ended.status.success());

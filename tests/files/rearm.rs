@@ -39,7 +39,7 @@ fn assert_sleeps(event_loop: &mut EventLoop, heard: &Heard) {
     for _ in 0..3 {
         heard.waits.set(0);
         let begin = Instant::now();
-        let timeout = Duration::from_millis(30);
+        let timeout = Duration::from_millis(10);
         assert_eq!(event_loop.turn(Some(timeout)).unwrap(), 0);
         assert!(begin.elapsed() >= timeout);
         assert_eq!(heard.waits.get(), 1);

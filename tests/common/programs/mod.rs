@@ -6,7 +6,9 @@
 mod http_server;
 mod program;
 
+use std::panic::resume_unwind;
 use std::process::Command;
+use std::thread;
 
 pub use http_server::{HTTP_SERVER, directory_to_serve};
 pub use program::{Ended, Program, example, interpreter, memory};
@@ -15,12 +17,33 @@ use fdloop::Backend;
 
 pub const ANY_PORT: &str = "127.0.0.1:0";
 
-/// Calls `act` with each backend.
+/// Calls `test` with each backend, in a thread for each: the programs wait for each other most of
+/// the time.
 #[track_caller]
-pub fn with_each_backend(test: impl Fn(Backend)) {
-    for backend in Backend::ALL {
-        println!("with {backend}:");
-        test(*backend);
+pub fn with_each_backend(test: impl Fn(Backend) + Sync) {
+    thread::scope(|scope| {
+        let run = |backend: &'static Backend| {
+            let test = &test;
+            (backend, scope.spawn(move || test(*backend)))
+        };
+        // All of them start before the first is waited for.
+        let runs: Vec<_> = Backend::ALL.iter().map(run).collect();
+        for (backend, run) in runs {
+            if let Err(panic) = run.join() {
+                println!("with {backend}");
+                resume_unwind(panic);
+            }
+        }
+    });
+}
+
+/// Returns the signal that ends a server in its test: one with the default backend, and another one
+/// with the others.
+pub fn ending_signal(backend: Backend) -> &'static str {
+    if backend == Backend::default() {
+        "TERM"
+    } else {
+        "INT"
     }
 }
 

@@ -5,8 +5,7 @@ use std::process::Command;
 use std::thread;
 
 use super::{CLIENT, with_client, with_each_sink};
-use crate::common::programs::{ANY_PORT, Program};
-use fdloop::Backend;
+use crate::common::programs::{ANY_PORT, Program, with_each_backend};
 
 #[test]
 fn a_thousand_messages_over_fifty_connections_arrive_byte_for_byte() {
@@ -190,7 +189,7 @@ assert not names('tmp')
 
 #[test]
 fn without_a_maildir_a_line_tells_of_each_message() {
-    for &backend in Backend::ALL {
+    with_each_backend(|backend| {
         let mut sink = Program::example("smtp_sink", backend, &[ANY_PORT]);
         let address = sink.address();
         let script = r#"
@@ -217,7 +216,7 @@ assert client('QUIT') == 221
              message 2: 0 bytes from <> for 3 recipients\n\
              message 3: 0 bytes from <\"a\\tb\"@c.d> for 1 recipient\n"
         );
-    }
+    });
 }
 
 #[test]

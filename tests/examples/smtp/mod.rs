@@ -15,7 +15,7 @@ use std::path::Path;
 use std::process::Command;
 
 use crate::common::TempDir;
-use crate::common::programs::{ANY_PORT, Program, example};
+use crate::common::programs::{ANY_PORT, Program, ending_signal, example, with_each_backend};
 use fdloop::Backend;
 
 /// A sink that runs, with a maildir.
@@ -68,15 +68,15 @@ fn sinks() -> impl Iterator<Item = &'static str> {
 
 /// Runs `test` with each sink on each backend, and ends the sink.
 #[track_caller]
-fn with_each_sink(options: &[&str], test: impl Fn(&mut Sink)) {
-    for (backend, signal) in Backend::ALL.iter().zip(["TERM", "INT"]) {
+fn with_each_sink(options: &[&str], test: impl Fn(&mut Sink) + Sync) {
+    with_each_backend(|backend| {
         for name in sinks() {
-            println!("{name} with {backend}:");
-            let mut sink = Sink::start(name, *backend, options);
+            println!("{name}:");
+            let mut sink = Sink::start(name, backend, options);
             test(&mut sink);
-            sink.end(signal);
+            sink.end(ending_signal(backend));
         }
-    }
+    });
 }
 
 #[track_caller]

@@ -33,8 +33,7 @@ fn a_host_name_that_is_not_a_domain_name_is_not_announced() {
     use std::process::Command;
 
     use super::CLIENT;
-    use crate::common::programs::{ANY_PORT, Program, example};
-    use fdloop::Backend;
+    use crate::common::programs::{ANY_PORT, Program, example, with_each_backend};
 
     let python = crate::common::programs::interpreter();
     let own = ["--user", "--map-root-user", "--uts", python, "-c"];
@@ -49,7 +48,7 @@ os.execv(sys.argv[2], sys.argv[2:])
     }
     let sink = example("smtp_sink");
     let sink = sink.to_str().expect("a path in UTF-8");
-    for &backend in Backend::ALL {
+    with_each_backend(|backend| {
         for (host, name) in [
             ("mail.example.org", "mail.example.org"),
             ("a_b", "localhost"),
@@ -65,5 +64,5 @@ os.execv(sys.argv[2], sys.argv[2:])
             let address = sink.address();
             Program::python(&format!("{CLIENT}\n{NAMED}"), &[&address, name]).succeed();
         }
-    }
+    });
 }

@@ -12,8 +12,8 @@ use std::net::SocketAddr;
 use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 
+pub(crate) use parse::parse_unless_name;
 pub use resolve::ToAddresses;
-pub(crate) use resolve::parse_unless_name;
 
 /// The address of a socket: IPv4, IPv6 with its scope, or Unix.
 ///

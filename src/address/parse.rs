@@ -24,7 +24,7 @@ impl FromStr for Address {
 
 /// Parses `text`. Returns `None` if it does not have the form of an address, and an error for a
 /// known mistake that has a remedy.
-pub(super) fn parse(text: &str) -> io::Result<Option<Address>> {
+fn parse(text: &str) -> io::Result<Option<Address>> {
     if let Some(address) = parse_unix(text)? {
         return Ok(Some(address));
     }
@@ -35,8 +35,29 @@ pub(super) fn parse(text: &str) -> io::Result<Option<Address>> {
     Ok(parse_scoped(text)?.map(Address::Inet))
 }
 
+/// Parses `text` as an address. Returns `None` for a host name with a port, which only a resolver
+/// turns into addresses.
+///
+/// # Errors
+///
+/// `InvalidInput` if it is neither.
+pub(crate) fn parse_unless_name(text: &str) -> Result<Option<Address>> {
+    if let Some(address) = parse(text)? {
+        return Ok(Some(address));
+    }
+    match text.rsplit_once(':') {
+        // Text with brackets is a malformed IPv6 address, not a host name.
+        Some((host, port))
+            if !host.is_empty() && !host.starts_with('[') && parse_port(port).is_some() =>
+        {
+            Ok(None)
+        }
+        _ => Err(refuse(text, "HOST:PORT").into()),
+    }
+}
+
 /// Parses a port: digits alone, where `str::parse` accepts a sign as well.
-pub(super) fn parse_port(text: &str) -> Option<u16> {
+fn parse_port(text: &str) -> Option<u16> {
     let digits = text.bytes().all(|byte| byte.is_ascii_digit());
     text.parse().ok().filter(|_| digits)
 }
@@ -50,7 +71,7 @@ pub(super) fn is_plain_path(path: &[u8]) -> bool {
 }
 
 /// Returns the error for text that has none of the forms; `first` names the first form.
-pub(super) fn refuse(text: &str, first: &str) -> io::Error {
+fn refuse(text: &str, first: &str) -> io::Error {
     match text.rsplit_once(':') {
         Some((host, port))
             if host.starts_with('[') == host.ends_with(']') && parse_port(port).is_none() =>

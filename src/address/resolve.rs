@@ -5,7 +5,8 @@ use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4, SocketAddrV6, ToSocketAddrs};
 use std::path::{Path, PathBuf};
 
-use super::{Address, parse};
+use super::Address;
+use super::parse::parse_unless_name;
 use crate::error::Result;
 
 /// Types that can be turned into addresses to connect to or to listen on: the counterpart of the
@@ -61,27 +62,6 @@ pub(super) fn interleaved(addresses: Vec<SocketAddr>) -> Vec<Address> {
     }
     all.extend(other);
     all.into_iter().map(Address::Inet).collect()
-}
-
-/// Parses `text` as an address. Returns `None` for a host name with a port, which only a resolver
-/// turns into addresses.
-///
-/// # Errors
-///
-/// `InvalidInput` if it is neither.
-pub(crate) fn parse_unless_name(text: &str) -> Result<Option<Address>> {
-    if let Some(address) = parse::parse(text)? {
-        return Ok(Some(address));
-    }
-    match text.rsplit_once(':') {
-        // Text with brackets is a malformed IPv6 address, not a host name.
-        Some((host, port))
-            if !host.is_empty() && !host.starts_with('[') && parse::parse_port(port).is_some() =>
-        {
-            Ok(None)
-        }
-        _ => Err(parse::refuse(text, "HOST:PORT").into()),
-    }
 }
 
 impl ToAddresses for str {

@@ -4,6 +4,7 @@ mod async_chat;
 mod bytes;
 mod handler;
 mod io;
+mod pattern;
 mod pieces;
 mod scanner;
 mod state;

@@ -4,7 +4,8 @@ use std::borrow::Cow;
 use std::mem;
 use std::sync::Arc;
 
-use super::terminator::{Kind, Pattern, Terminator};
+use super::pattern::Pattern;
+use super::terminator::{Kind, Terminator};
 
 /// Cuts input into pieces at a terminator, whatever the chunks it comes in.
 ///

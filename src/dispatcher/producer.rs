@@ -4,6 +4,7 @@ use std::fmt;
 use std::io::{self, Read};
 
 use crate::error::Result;
+use crate::sys::fd::MAX_SLICES;
 
 /// A source of output that is pulled piece by piece, as fast as the peer takes it. asynchat's
 /// producers.
@@ -34,6 +35,33 @@ pub trait Producer: 'static {
     /// the rest is missing. If the channel goes on, the output sent after this producer
     /// follows. (A panic that the loop catches has the same effect.)
     fn more(&mut self) -> Result<Vec<u8>>;
+}
+
+/// The reason to stop pulling from a producer.
+pub(super) enum Pulled {
+    /// The pieces are enough for one write.
+    Enough,
+    /// The producer has ended.
+    End,
+}
+
+/// Pulls pieces from a producer until they have `bytes` bytes, the producer ends, or one write
+/// cannot take more pieces.
+pub(super) fn pull(
+    producer: &mut dyn Producer,
+    bytes: usize,
+    pieces: &mut Vec<Vec<u8>>,
+) -> Result<Pulled> {
+    let mut gathered = 0;
+    while gathered < bytes && pieces.len() < MAX_SLICES {
+        let piece = producer.more()?;
+        if piece.is_empty() {
+            return Ok(Pulled::End);
+        }
+        gathered += piece.len();
+        pieces.push(piece);
+    }
+    Ok(Pulled::Enough)
 }
 
 /// A producer of the pieces of a buffer. asynchat's `simple_producer`.

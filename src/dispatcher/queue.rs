@@ -6,7 +6,7 @@ use std::io::IoSlice;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 
 use super::link::{Link, uninterrupted};
-use super::producer::Producer;
+use super::producer::{Producer, Pulled, pull};
 use crate::error::{Error, Result};
 use crate::sys::fd::MAX_SLICES;
 
@@ -253,29 +253,6 @@ impl Queue {
             _ => None,
         }
     }
-}
-
-/// The reason to stop pulling from a producer.
-enum Pulled {
-    /// The pieces are enough for one write.
-    Enough,
-    /// The producer has ended.
-    End,
-}
-
-/// Pulls pieces from a producer until they have `bytes` bytes, the producer ends, or one write
-/// cannot take more pieces.
-fn pull(producer: &mut dyn Producer, bytes: usize, pieces: &mut Vec<Vec<u8>>) -> Result<Pulled> {
-    let mut gathered = 0;
-    while gathered < bytes && pieces.len() < MAX_SLICES {
-        let piece = producer.more()?;
-        if piece.is_empty() {
-            return Ok(Pulled::End);
-        }
-        gathered += piece.len();
-        pieces.push(piece);
-    }
-    Ok(Pulled::Enough)
 }
 
 #[cfg(test)]

@@ -18,6 +18,7 @@ mod map;
 mod panics;
 mod pass;
 mod passes;
+mod police;
 mod reach;
 mod remote;
 mod removal;

@@ -1,18 +1,19 @@
 //! Descriptors in futures.
 
+mod read_write;
+mod wait;
+
 use std::fmt;
-use std::future::{Future, poll_fn};
-use std::io::{self, IoSlice, IoSliceMut, Read, Write};
+use std::future::poll_fn;
+use std::io;
 use std::mem;
 use std::os::fd::{AsFd, AsRawFd, RawFd};
-use std::pin::Pin;
 use std::rc::Rc;
-use std::task::{Context, Poll, ready};
 
-use futures_io::{AsyncRead, AsyncWrite};
+use wait::{Event, Wait};
 
 use super::handle::Handle;
-use super::source::{Key, Side, Source};
+use super::source::{Side, Source};
 use crate::error::{Error, Result};
 use crate::event_loop::{AnyId, EventLoop};
 use crate::sys;
@@ -21,8 +22,8 @@ use crate::sys;
 /// [`FileWrapper`](crate::FileWrapper), a terminal or any other file. It is a channel of its loop
 /// that does not keep [`run`](EventLoop::run) going: tasks do.
 ///
-/// It implements [`AsyncRead`] and [`AsyncWrite`] if the value within implements [`Read`] and
-/// [`Write`]. A shared reference to it does if a reference to the value does, so that two tasks can
+/// It implements [`AsyncRead`](futures_io::AsyncRead) and [`AsyncWrite`](futures_io::AsyncWrite) if
+/// the value within implements [`Read`](io::Read) and [`Write`](io::Write). A shared reference to it does if a reference to the value does, so that two tasks can
 /// read and write one descriptor at once. The traits of crates such as `futures-lite` add methods
 /// like `read_line` and `copy`.
 ///
@@ -260,62 +261,6 @@ impl<T: 'static> Async<T> {
         let wait = Wait::new(&self.source, Side::Write);
         poll_fn(|cx| wait.poll_call(cx, || call(self.get_ref()))).await
     }
-
-    /// The value, and what its calls need beside it.
-    fn parts(&mut self) -> (Calls<'_>, &mut T) {
-        let calls = Calls {
-            source: &self.source,
-            direct: self.kind.direct,
-        };
-        match &mut self.value {
-            Some(value) => (calls, value),
-            None => unreachable!("the value is taken when the whole is consumed"),
-        }
-    }
-
-    fn shared_parts(&self) -> (Calls<'_>, &T) {
-        let calls = Calls {
-            source: &self.source,
-            direct: self.kind.direct,
-        };
-        (calls, self.get_ref())
-    }
-}
-
-/// The calls that `poll_read` and its kin make.
-struct Calls<'a> {
-    source: &'a Source,
-    direct: bool,
-}
-
-impl Calls<'_> {
-    /// Makes a call that moves at most `size` bytes. After one that moved less, the next would
-    /// block: waiting for the descriptor first saves that system call. The end of file is not
-    /// short.
-    #[inline(always)]
-    fn poll(
-        &self,
-        side: Side,
-        cx: &mut Context<'_>,
-        size: usize,
-        call: impl FnMut() -> io::Result<usize>,
-    ) -> Poll<io::Result<usize>> {
-        let moved = ready!(self.source.poll_call(side, Key::POLL, cx, call))?;
-        if self.direct && (1..size).contains(&moved) {
-            self.source.exhaust(side);
-        }
-        Poll::Ready(Ok(moved))
-    }
-
-    /// Makes a call whose result does not show if the next one would block.
-    fn poll_once<R>(
-        &self,
-        side: Side,
-        cx: &mut Context<'_>,
-        call: impl FnMut() -> io::Result<R>,
-    ) -> Poll<io::Result<R>> {
-        self.source.poll_call(side, Key::POLL, cx, call)
-    }
 }
 
 impl<T: 'static> Drop for Async<T> {
@@ -351,175 +296,5 @@ impl<T> fmt::Debug for Async<T> {
             .field("fd", &self.source.fd)
             .field("closed", &self.source.is_closed())
             .finish_non_exhaustive()
-    }
-}
-
-/// The place of a future among those that wait for a descriptor, which it gives up when dropped.
-struct Wait<'a> {
-    source: &'a Source,
-    side: Side,
-    key: Key,
-}
-
-impl<'a> Wait<'a> {
-    fn new(source: &'a Source, side: Side) -> Self {
-        let key = source.new_key();
-        Self { source, side, key }
-    }
-
-    fn poll_call<R>(
-        &self,
-        cx: &mut Context<'_>,
-        call: impl FnMut() -> io::Result<R>,
-    ) -> Poll<io::Result<R>> {
-        self.source.poll_call(self.side, self.key, cx, call)
-    }
-}
-
-impl Drop for Wait<'_> {
-    fn drop(&mut self) {
-        self.source.forget(self.side, self.key);
-    }
-}
-
-/// The next event of a descriptor.
-struct Event<'a> {
-    wait: Wait<'a>,
-    begun: bool,
-}
-
-impl<'a> Event<'a> {
-    fn new(source: &'a Source, side: Side) -> Self {
-        let wait = Wait::new(source, side);
-        let begun = false;
-        Self { wait, begun }
-    }
-}
-
-impl Future for Event<'_> {
-    type Output = io::Result<()>;
-
-    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let Wait { source, side, key } = self.wait;
-        if source.is_closed() {
-            return Poll::Ready(Err(source.closed_error()));
-        }
-        // An event removes all waiting futures from their places.
-        if self.begun && !source.is_waiting(side, key) {
-            return Poll::Ready(Ok(()));
-        }
-        self.begun = true;
-        source.wait_for(side, key, cx.waker());
-        Poll::Pending
-    }
-}
-
-impl<T: Read> AsyncRead for Async<T> {
-    #[inline]
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buf: &mut [u8],
-    ) -> Poll<io::Result<usize>> {
-        let (calls, value) = self.parts();
-        calls.poll(Side::Read, cx, buf.len(), || value.read(buf))
-    }
-
-    fn poll_read_vectored(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        bufs: &mut [IoSliceMut<'_>],
-    ) -> Poll<io::Result<usize>> {
-        let (calls, value) = self.parts();
-        calls.poll_once(Side::Read, cx, || value.read_vectored(bufs))
-    }
-}
-
-impl<T> AsyncRead for &Async<T>
-where
-    for<'a> &'a T: Read,
-{
-    fn poll_read(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buf: &mut [u8],
-    ) -> Poll<io::Result<usize>> {
-        let (calls, mut value) = self.shared_parts();
-        calls.poll(Side::Read, cx, buf.len(), || value.read(buf))
-    }
-
-    fn poll_read_vectored(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        bufs: &mut [IoSliceMut<'_>],
-    ) -> Poll<io::Result<usize>> {
-        let (calls, mut value) = self.shared_parts();
-        calls.poll_once(Side::Read, cx, || value.read_vectored(bufs))
-    }
-}
-
-impl<T: Write> AsyncWrite for Async<T> {
-    #[inline]
-    fn poll_write(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        data: &[u8],
-    ) -> Poll<io::Result<usize>> {
-        let (calls, value) = self.parts();
-        calls.poll(Side::Write, cx, data.len(), || value.write(data))
-    }
-
-    fn poll_write_vectored(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        bufs: &[IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        let (calls, value) = self.parts();
-        calls.poll_once(Side::Write, cx, || value.write_vectored(bufs))
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let (calls, value) = self.parts();
-        calls.poll_once(Side::Write, cx, || value.flush())
-    }
-
-    /// Flushes, and ends the output of a socket. The input stays open.
-    fn poll_close(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        ready!(self.as_mut().poll_flush(cx))?;
-        Poll::Ready((self.kind.end_output)(self.shared_parts().1))
-    }
-}
-
-impl<T> AsyncWrite for &Async<T>
-where
-    for<'a> &'a T: Write,
-{
-    fn poll_write(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        data: &[u8],
-    ) -> Poll<io::Result<usize>> {
-        let (calls, mut value) = self.shared_parts();
-        calls.poll(Side::Write, cx, data.len(), || value.write(data))
-    }
-
-    fn poll_write_vectored(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        bufs: &[IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        let (calls, mut value) = self.shared_parts();
-        calls.poll_once(Side::Write, cx, || value.write_vectored(bufs))
-    }
-
-    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let (calls, mut value) = self.shared_parts();
-        calls.poll_once(Side::Write, cx, || value.flush())
-    }
-
-    /// Flushes, and ends the output of a socket. The input stays open.
-    fn poll_close(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        ready!(self.as_mut().poll_flush(cx))?;
-        Poll::Ready((self.kind.end_output)(self.shared_parts().1))
     }
 }

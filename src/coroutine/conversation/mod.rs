@@ -1,26 +1,24 @@
 //! A chat that a coroutine drives: a protocol as one function.
 
-use std::cell::{Cell, RefCell};
-use std::collections::VecDeque;
+mod feeder;
+
 use std::fmt;
 use std::future::poll_fn;
 use std::io;
 use std::rc::Rc;
-use std::task::{Context, Poll, Waker};
+use std::task::{Context, Poll};
 
+use feeder::{AHEAD, Feeder, Shared};
 use memchr::memmem;
 
 use super::handle::Handle;
-use crate::chat::{AsyncChat, ChatHandler, ChatIo, IntoBytes, Terminator};
-use crate::dispatcher::{IntoSocket, Transport, View};
+use crate::chat::{AsyncChat, IntoBytes, Terminator};
+use crate::dispatcher::{IntoSocket, Transport};
 use crate::error::{Error, Result};
-use crate::event_loop::{ChannelId, EventLoop, Predicates};
+use crate::event_loop::{ChannelId, EventLoop};
 
 /// The longest piece that [`Conversation::read_until`] returns, unless set.
 const LIMIT: usize = 64 * 1024;
-
-/// Input that is kept before the peer must wait, beside what a piece needs.
-const AHEAD: usize = 64 * 1024;
 
 /// An [`AsyncChat`] that a coroutine drives, so that a protocol is one function. It is a channel of
 /// its loop. Output is queued and sent together before the loop waits.
@@ -75,94 +73,6 @@ pub struct Part {
     pub data: Vec<u8>,
     /// True if the piece ends here: its terminator follows.
     pub is_last: bool,
-}
-
-/// The state that the coroutine and its channel share.
-#[derive(Default)]
-struct Shared {
-    input: RefCell<VecDeque<u8>>,
-    ended: Cell<bool>,
-    closed: Cell<bool>,
-    failure: RefCell<Option<Error>>,
-    waker: RefCell<Option<Waker>>,
-}
-
-impl Shared {
-    fn wake(&self) {
-        let waker = self.waker.take();
-        if let Some(waker) = waker {
-            waker.wake();
-        }
-    }
-
-    fn wait(&self, cx: &Context<'_>) {
-        let before = self.waker.replace(Some(cx.waker().clone()));
-        drop(before);
-    }
-}
-
-/// The handler of the chat.
-struct Feeder {
-    shared: Rc<Shared>,
-    /// The length of kept input below which more is received.
-    wanted: usize,
-    has_room: bool,
-}
-
-impl ChatHandler for Feeder {
-    fn readable(&self, _: &View<'_>) -> bool {
-        self.has_room
-    }
-
-    fn predicates(&self) -> Predicates {
-        Predicates::OnChange
-    }
-
-    fn collect_incoming_data(&mut self, _: &mut ChatIo<'_>, data: &[u8]) -> Result<()> {
-        let mut input = self.shared.input.borrow_mut();
-        input.extend(data);
-        self.has_room = input.len() < self.wanted;
-        drop(input);
-        self.shared.wake();
-        Ok(())
-    }
-
-    fn found_terminator(&mut self, _: &mut ChatIo<'_>) -> Result<()> {
-        Ok(())
-    }
-
-    fn handle_drain(&mut self, _: &mut ChatIo<'_>) -> Result<()> {
-        self.shared.wake();
-        Ok(())
-    }
-
-    /// Leaves the chat open: the coroutine may still push.
-    fn handle_eof(&mut self, _: &mut ChatIo<'_>) -> Result<()> {
-        self.shared.ended.set(true);
-        self.shared.wake();
-        Ok(())
-    }
-
-    fn handle_close(&mut self, io: &mut ChatIo<'_>) -> Result<()> {
-        let reason = io.reason().map(|e| Error::other(e.to_string()));
-        if let Some(reason) = reason {
-            self.shared.failure.replace(Some(reason));
-        }
-        Ok(())
-    }
-
-    fn handle_error(&mut self, io: &mut ChatIo<'_>, error: Error) -> Result<()> {
-        io.fail(error);
-        Ok(())
-    }
-}
-
-impl Drop for Feeder {
-    fn drop(&mut self) {
-        self.shared.ended.set(true);
-        self.shared.closed.set(true);
-        self.shared.wake();
-    }
 }
 
 impl Conversation {
@@ -421,16 +331,6 @@ impl Conversation {
             let message = format!("the conversation on fd {} was closed", self.id.fd());
             Error::misuse(io::ErrorKind::BrokenPipe, message)
         })
-    }
-}
-
-impl Feeder {
-    fn new(shared: &Rc<Shared>) -> Self {
-        Self {
-            shared: Rc::clone(shared),
-            wanted: AHEAD,
-            has_room: true,
-        }
     }
 }
 

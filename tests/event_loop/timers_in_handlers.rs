@@ -123,6 +123,26 @@ fn one_that_is_made_and_cancelled_in_one_callback_leaves_nothing() {
 }
 
 #[test]
+fn a_timer_with_a_time_keeps_it_in_the_place_of_a_cancelled_one_with_a_delay() {
+    with_clocks(|event_loop, clock| {
+        let log = Log::new(clock);
+        let noted = log.clone();
+        in_a_pass(event_loop, move |event_loop| {
+            let early = event_loop.call_later(5 * MS, noted.note(9));
+            assert!(event_loop.cancel(early));
+            event_loop.call_at(noted.begin + 40 * MS, noted.note(1));
+            let late = event_loop.call_later(200 * MS, noted.note(9));
+            assert!(event_loop.cancel(late));
+            event_loop.call_every(30 * MS, noted.note(2));
+            Ok(())
+        })
+        .unwrap();
+        event_loop.call_later(70 * MS, |_| Ok(()));
+        log.check(event_loop, &[(2, 30), (1, 40), (2, 60)]);
+    });
+}
+
+#[test]
 fn delays_and_times_are_one_order_and_ties_are_in_that_of_their_making() {
     with_clocks(|event_loop, clock| {
         let log = Log::new(clock);

@@ -2,7 +2,8 @@
 
 use super::time::NEVER;
 
-/// The delay of a fresh timer in nanoseconds, or one of two states of other places.
+/// The delay of a fresh timer in nanoseconds, or one of two states of other places. A place whose
+/// fresh timer was cancelled keeps the delay, which has no meaning until the place is taken again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Delay(u64);
 
@@ -32,7 +33,7 @@ impl Delay {
         self != Self::NONE
     }
 
-    /// Returns the state of the place after its timer has got a time, or was removed.
+    /// Returns the state of the place once it has a timer with a time.
     #[inline]
     pub(super) fn ended(self) -> Self {
         if self.is_listed() {

@@ -160,6 +160,8 @@ impl Timers {
         self.counts.add(kind);
         let generation = Generation::new(serial, kind);
         let (slot, place) = self.places.insert(serial, generation);
+        // An earlier timer of the place may have been cancelled while it was fresh.
+        place.delay = place.delay.ended();
         self.queue.push(Entry {
             at,
             generation,

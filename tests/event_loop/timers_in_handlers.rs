@@ -224,6 +224,30 @@ fn the_next_deadline_is_exact_within_a_pass_and_after_it() {
 }
 
 #[test]
+fn the_next_deadline_is_that_of_the_timers_that_are_left() {
+    with_clocks(|event_loop, clock| {
+        let begin = clock.get();
+        event_loop.call_later(50 * MS, |_| Ok(()));
+        event_loop.call_later(Duration::ZERO, |_| Err(Error::ExitNow));
+        let left = event_loop.call_later(Duration::ZERO, |_| panic!("cancelled"));
+        assert!(matches!(event_loop.run(), Err(Error::ExitNow)));
+        assert_eq!(event_loop.next_deadline(), Deadline::Now);
+        assert!(event_loop.cancel(left));
+        assert_eq!(event_loop.next_deadline(), Deadline::At(begin + 50 * MS));
+        event_loop.turn(None).unwrap();
+        assert_eq!(clock.get(), begin + 50 * MS);
+        // In a pass, too, and if none is left that ever fires.
+        let made = in_a_pass(event_loop, |event_loop| {
+            event_loop.call_later(Duration::MAX, |_| Ok(()));
+            assert_eq!(event_loop.next_deadline(), Deadline::Never);
+            Ok(())
+        });
+        made.unwrap();
+        assert_eq!(event_loop.next_deadline(), Deadline::Never);
+    });
+}
+
+#[test]
 fn a_pass_that_an_error_or_a_panic_ends_gives_its_timers_their_times() {
     with_clocks(|event_loop, clock| {
         let begin = clock.get();

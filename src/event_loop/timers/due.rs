@@ -12,9 +12,10 @@ pub(super) struct Due {
 }
 
 impl Due {
+    /// Returns the entries that were not taken.
     #[inline]
-    pub(super) fn is_empty(&self) -> bool {
-        self.taken == self.entries.len()
+    pub(super) fn iter(&self) -> impl Iterator<Item = &Entry> {
+        self.entries.iter().skip(self.taken)
     }
 
     /// Moves the entries up to time `now` from the queue.

@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use super::delay::Delay;
 use super::queue::Entry;
-
+use super::time::NEVER;
 use super::{KEPT, Timers};
 
 impl Timers {
@@ -23,12 +23,12 @@ impl Timers {
         !self.fresh.is_empty()
     }
 
-    /// Returns the shortest delay of the timers without a time.
+    /// Returns the shortest delay of the timers without a time. `None` if none ever ends.
     pub(in crate::event_loop) fn first_delay(&self) -> Option<Duration> {
         let places = self.fresh.iter().filter_map(|slot| self.places.get(*slot));
         let taken = places.filter(|place| place.serial().is_some());
         let first = taken.filter_map(|place| place.delay.after(0)).min();
-        first.map(Duration::from_nanos)
+        first.filter(|at| *at < NEVER).map(Duration::from_nanos)
     }
 
     /// Gives all timers without a time theirs, as if they were made at `now`.

@@ -133,7 +133,7 @@ impl Timers {
         if self.is_empty() {
             return Deadline::Never;
         }
-        if !self.due.is_empty() {
+        if self.due.iter().any(|entry| self.is_live(entry)) {
             return Deadline::Now;
         }
         let first = match self.queue.first() {

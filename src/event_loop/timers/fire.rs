@@ -105,24 +105,20 @@ impl EventLoop {
     /// Brings a wait's deadline forward to the time of the first timer.
     #[cold]
     pub(in crate::event_loop) fn deadline_with_timers(&mut self, deadline: Deadline) -> Deadline {
-        if self.timers.has_fresh() {
-            self.date_timers();
-        }
-        self.timers.settle();
+        self.date_timers();
         earlier(deadline, self.timers.deadline())
     }
 
-    /// Gives the timers that were made since the last reading of the clock their times. Without any
-    /// timer, does not read the clock.
+    /// Gives the timers that were made since the last reading of the clock their times, and prepares
+    /// all for a wait. Reads the clock only if there are such timers.
     #[cold]
     #[inline(never)]
     pub(in crate::event_loop) fn date_timers(&mut self) {
-        if self.timers.is_empty() {
-            return self.timers.clear();
+        if self.timers.has_fresh() && !self.timers.is_empty() {
+            let now = self.timers.epoch.nanos(self.poller.now());
+            self.timers.date(now);
         }
-        let now = self.timers.epoch.nanos(self.poller.now());
-        self.timers.date(now);
-        self.timers.skip_stale();
+        self.timers.settle();
     }
 
     /// Calls the timers whose time has come. Those that become due meanwhile wait for the next

@@ -110,16 +110,17 @@ impl Timers {
         self.counts.one_shots | self.counts.others == 0
     }
 
-    /// Checks whether the loop may wait without a look at its timers.
+    /// Checks whether the loop may wait without a look at its timers: none is left, and there is no
+    /// memory to free.
     #[inline]
     pub(super) fn are_at_rest(&self) -> bool {
-        self.is_empty() && !self.is_oversized
+        self.is_empty() && !self.is_oversized && self.places.used() <= KEPT
     }
 
-    /// Checks whether timers were made that have no time yet, or the last one has gone.
+    /// Checks whether there may be something for [`settle`](Self::settle) to do.
     #[inline]
     pub(super) fn are_unsettled(&self) -> bool {
-        self.has_fresh() || (self.is_empty() && self.places.used() > 0)
+        self.has_fresh() || self.counts.stale > 0 || (self.is_empty() && self.places.used() > 0)
     }
 
     /// Checks whether a timer keeps `run` going.
@@ -138,7 +139,7 @@ impl Timers {
         }
         let first = match self.queue.first() {
             Some(first) if self.counts.stale == 0 || self.is_live(&first) => Some(first.at),
-            // The last pass has ended early, after timers were cancelled.
+            // Timers were cancelled in the present pass.
             _ => self.first_live(),
         };
         match first.and_then(|first| self.epoch.time(first)) {

@@ -61,6 +61,50 @@ fn a_million_timers_made_in_a_pass_leave_no_memory() {
 }
 
 #[test]
+fn a_run_waits_without_the_memory_of_a_million_timers_that_were_cancelled() {
+    let mut event_loop = EventLoop::new().unwrap();
+    let _hold = event_loop.hold();
+    let request = event_loop.defer(|_| Ok(()));
+    let mut passes = 0;
+    let within = |event_loop: &mut EventLoop| {
+        passes += 1;
+        if passes == 1 {
+            for id in make(event_loop, |number| number % 977) {
+                assert!(event_loop.cancel(id));
+            }
+            // So that the wait ends at once.
+            request.request();
+            return false;
+        }
+        check_memory(event_loop);
+        true
+    };
+    assert!(event_loop.run_until(within).unwrap());
+}
+
+#[test]
+fn a_turn_ends_without_the_memory_of_a_million_timers_that_were_cancelled() {
+    let mut event_loop = EventLoop::new().unwrap();
+    event_loop.call_later(Duration::ZERO, |event_loop| {
+        for id in make(event_loop, |number| number % 977) {
+            assert!(event_loop.cancel(id));
+        }
+        Ok(())
+    });
+    event_loop.turn(None).unwrap();
+    check_memory(&event_loop);
+    let cancels = event_loop.defer(|event_loop| {
+        for id in make(event_loop, |number| number % 977) {
+            assert!(event_loop.cancel(id));
+        }
+        Ok(())
+    });
+    cancels.request();
+    event_loop.turn(None).unwrap();
+    check_memory(&event_loop);
+}
+
+#[test]
 fn a_million_timers_that_fired_leave_no_memory() {
     let mut event_loop = EventLoop::new().unwrap();
     make(&mut event_loop, |_| 0);

@@ -28,7 +28,7 @@ const LONG: usize = 4096;
 /// The part of `far` that becomes `run`: one in so many.
 const PART: usize = 16;
 
-/// As many due entries as this are taken one after the other.
+/// As many due entries as this, or as one part of all, are taken one after the other.
 const FEW: usize = 16;
 
 /// The number of children of a node in the heap.
@@ -114,7 +114,7 @@ impl Queue {
                 self.near.push(entry);
             }
         }
-        if self.near.len() - before > FEW.max(before / PART) {
+        if self.near.len() - before > few(&self.near[..before]) {
             self.order_near();
         } else {
             for last in before..self.near.len() {
@@ -165,8 +165,10 @@ impl Queue {
     pub(super) fn take_until(&mut self, now: u64, due: &mut Vec<Entry>) {
         let is_due = |entry: &Entry| entry.at <= now;
         let are_unsorted = self.least.as_ref().is_some_and(is_due);
-        if !are_unsorted || self.far.iter().filter(|entry| is_due(entry)).count() <= FEW {
-            for _ in 0..FEW {
+        // A look at all entries of `far` must take many of them, or leave a run.
+        let are_few = || self.far.iter().filter(|entry| is_due(entry)).count() <= few(&self.far);
+        if !are_unsorted || are_few() {
+            for _ in 0..few(&self.near) {
                 match self.first() {
                     Some(first) if is_due(&first) => {
                         due.push(first);
@@ -289,6 +291,11 @@ impl Queue {
     }
 }
 
+/// Returns the number of entries that are few beside `all`.
+fn few(all: &[Entry]) -> usize {
+    FEW.max(all.len() / PART)
+}
+
 /// Moves the entries for which `wanted` returns true to the end of `to`.
 fn move_if(from: &mut Vec<Entry>, to: &mut Vec<Entry>, wanted: impl Fn(&Entry) -> bool) {
     from.retain(|entry| {
@@ -399,6 +406,31 @@ mod tests {
     fn entries_of_one_time_leave_in_the_order_they_came() {
         compare_with_a_list(20_000, 1, 10);
         compare_with_a_list(20_000, 3, 30);
+    }
+
+    /// Checks that a pass leaves the queue such that the next one need not look at all entries.
+    #[test]
+    fn a_few_due_entries_of_many_leave_a_run() {
+        let mut queue = Queue::default();
+        let count = 100_000;
+        for seq in 0..count {
+            queue.push(entry(1_000_000 + seq, seq));
+        }
+        for now in 0..100 {
+            for seq in 0..40 {
+                queue.push(entry(now, count + 40 * now + seq));
+            }
+            let mut due = Vec::new();
+            queue.take_until(now, &mut due);
+            assert_eq!(due.len(), 40);
+            assert!(due.is_sorted_by(Entry::is_before));
+            assert!(!queue.run.is_empty() && queue.least.is_none());
+        }
+        queue.check();
+        let mut due = Vec::new();
+        queue.take_until(u64::MAX, &mut due);
+        assert_eq!((due.len() as u64, queue.len()), (count, 0));
+        assert!(due.is_sorted_by(Entry::is_before));
     }
 
     #[test]

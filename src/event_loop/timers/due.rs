@@ -39,12 +39,15 @@ impl Due {
         self.entries.retain(keep);
     }
 
-    /// Removes all entries, and frees the memory of more than `kept`.
+    /// Removes all entries, and frees the memory of more than `kept`. Returns true if there was such
+    /// memory.
     #[inline]
-    pub(super) fn clear(&mut self, kept: usize) {
+    pub(super) fn clear(&mut self, kept: usize) -> bool {
+        let is_oversized = self.entries.capacity() > kept;
         self.entries.clear();
         self.entries.shrink_to(kept);
         self.taken = 0;
+        is_oversized
     }
 
     #[cfg(test)]

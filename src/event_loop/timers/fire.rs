@@ -60,7 +60,7 @@ impl Timers {
             }
             return Some(DueTimer { entry, kind, act });
         }
-        self.due.clear(KEPT);
+        self.is_oversized |= self.due.clear(KEPT);
         None
     }
 

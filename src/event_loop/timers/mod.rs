@@ -251,10 +251,10 @@ impl Timers {
     /// Removes all entries after the last timer.
     fn clear(&mut self) {
         self.is_oversized |= self.places.used() > KEPT;
+        self.is_oversized |= self.due.clear(KEPT);
         self.places.reset();
         self.fresh.clear();
         self.queue.clear();
-        self.due.clear(KEPT);
         self.counts.stale = 0;
     }
 

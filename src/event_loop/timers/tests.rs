@@ -17,6 +17,12 @@ fn make(event_loop: &mut EventLoop, seconds: impl Fn(u64) -> u64) -> Vec<TimerId
 fn check_memory(event_loop: &EventLoop) {
     let timers = &event_loop.timers;
     assert!(timers.is_empty() && !timers.has_one_shots());
+    check_capacity(event_loop);
+}
+
+#[track_caller]
+fn check_capacity(event_loop: &EventLoop) {
+    let timers = &event_loop.timers;
     assert!(timers.places.capacity() <= KEPT && timers.due.capacity() <= KEPT);
     assert!(timers.fresh.capacity() <= KEPT);
     assert!(
@@ -109,6 +115,17 @@ fn a_million_timers_that_fired_leave_no_memory() {
     let mut event_loop = EventLoop::new().unwrap();
     make(&mut event_loop, |_| 0);
     event_loop.run().unwrap();
+    check_memory(&event_loop);
+}
+
+#[test]
+fn a_million_timers_that_fired_leave_no_memory_beside_one_that_goes_on() {
+    let mut event_loop = EventLoop::new().unwrap();
+    let tick = event_loop.call_every(Duration::from_secs(3600), |_| Ok(()));
+    make(&mut event_loop, |_| 0);
+    event_loop.run().unwrap();
+    check_capacity(&event_loop);
+    assert!(event_loop.cancel(tick));
     check_memory(&event_loop);
 }
 

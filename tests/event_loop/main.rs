@@ -31,3 +31,4 @@ mod running;
 mod shared_state;
 mod timers;
 mod timers_in_handlers;
+mod timers_model;

@@ -270,6 +270,8 @@ impl Timers {
             self.fresh = Vec::new();
         } else {
             self.places.shorten();
+            // Places that are gone would be listed again when they are new.
+            self.fresh.retain(|slot| self.places.get(*slot).is_some());
             self.queue.shrink();
             self.fresh.shrink_to(KEPT);
         }

@@ -130,6 +130,31 @@ fn a_million_timers_that_fired_leave_no_memory_beside_one_that_goes_on() {
 }
 
 #[test]
+fn no_place_is_listed_twice_after_places_were_freed_in_a_pass() {
+    let mut event_loop = EventLoop::new().unwrap();
+    event_loop.call_every(Duration::from_secs(3600), |_| Ok(()));
+    let make_and_cancel = |event_loop: &mut EventLoop| {
+        for id in make(event_loop, |_| 1) {
+            assert!(event_loop.cancel(id));
+        }
+        Ok(())
+    };
+    // The pass fires many timers, and so frees memory afterwards, before its remote calls.
+    event_loop.call_later(Duration::ZERO, make_and_cancel);
+    make(&mut event_loop, |_| 0);
+    let remote = event_loop.remote().unwrap();
+    let call = remote.call(move |event_loop| {
+        let freed = event_loop.timers.places.capacity();
+        make_and_cancel(event_loop)?;
+        let timers = &event_loop.timers;
+        assert!(freed <= KEPT && timers.fresh.len() <= timers.places.used());
+        Ok(())
+    });
+    call.unwrap();
+    event_loop.turn(Some(Duration::ZERO)).unwrap();
+}
+
+#[test]
 fn a_timer_that_is_reset_a_million_times_takes_the_room_of_one() {
     let mut event_loop = EventLoop::new().unwrap();
     let id = event_loop.call_later(Duration::from_secs(1), |_| Ok(()));

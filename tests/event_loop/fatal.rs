@@ -1,12 +1,17 @@
 //! Errors that leave the loop, and those that handlers return with `?`.
 
-use std::io::{ErrorKind, Read, Write};
+use std::cell::Cell;
+use std::io::{self, ErrorKind, Read, Write};
 use std::net::TcpStream;
+use std::os::fd::{AsRawFd, RawFd};
 use std::os::unix::net::UnixStream;
+use std::rc::Rc;
+use std::time::Duration;
 
-use crate::common::{Probe, on_every_backend, turn_once, with_every_loop};
+use crate::common::{PATIENCE, Probe, on_every_backend, turn_once, with_every_loop};
 use fdloop::{
-    AsyncChat, ChatHandler, ChatIo, Dispatcher, DispatcherWithSend, Error, EventLoop, Result,
+    AsyncChat, Channel, ChatHandler, ChatIo, Deadline, Dispatcher, DispatcherWithSend, Error,
+    Event, EventLoop, Interest, Poller, Result,
 };
 
 /// A stream whose peer has sent a line, and the peer.
@@ -144,5 +149,79 @@ fn a_fatal_error_of_a_visit_is_returned_from_it() {
         assert!(visited.unwrap_err().is_exit());
         turn_once(event_loop);
         assert!(event_loop.contains(id));
+    });
+}
+
+/// A poller that sets no interest while it is broken.
+#[derive(Debug)]
+struct Breaking {
+    poller: Box<dyn Poller + Send>,
+    is_broken: Rc<Cell<bool>>,
+}
+
+impl Poller for Breaking {
+    fn set(&mut self, fd: RawFd, interest: Interest) -> io::Result<()> {
+        if self.is_broken.get() {
+            return Err(io::Error::from_raw_os_error(libc::ENOMEM));
+        }
+        self.poller.set(fd, interest)
+    }
+    fn wait(&mut self, deadline: Deadline, ready: &mut Vec<Event>) -> io::Result<()> {
+        self.poller.wait(deadline, ready)
+    }
+}
+
+/// Wants to read once its timeout is over, when the poller is broken.
+struct Late {
+    stream: UnixStream,
+    is_broken: Rc<Cell<bool>>,
+}
+
+impl AsRawFd for Late {
+    fn as_raw_fd(&self) -> RawFd {
+        self.stream.as_raw_fd()
+    }
+}
+
+impl Channel for Late {
+    fn interest(&self, _: &EventLoop) -> Option<Interest> {
+        let wants = self.is_broken.get();
+        Some(if wants {
+            Interest::READABLE
+        } else {
+            Interest::empty()
+        })
+    }
+    fn settle(&mut self, event_loop: &mut EventLoop) -> Result<()> {
+        event_loop.set_timeout(Some(Duration::from_millis(1)));
+        Ok(())
+    }
+    fn handle_timeout(&mut self, _: &mut EventLoop) -> Result<()> {
+        self.is_broken.set(true);
+        Ok(())
+    }
+}
+
+#[test]
+fn an_error_of_the_poller_leaves_the_loop_also_after_a_timeout() {
+    on_every_backend(|backend| {
+        let is_broken = Rc::new(Cell::new(false));
+        let mut event_loop = EventLoop::with_poller(Breaking {
+            poller: backend.poller(),
+            is_broken: Rc::clone(&is_broken),
+        });
+        let (stream, _theirs) = poked();
+        let channel = Late {
+            stream,
+            is_broken: Rc::clone(&is_broken),
+        };
+        event_loop.add(channel).unwrap();
+        let error = loop {
+            let passed = event_loop.turn(Some(PATIENCE));
+            if is_broken.get() {
+                break passed.unwrap_err();
+            }
+        };
+        assert_eq!(error.raw_os_error(), Some(libc::ENOMEM));
     });
 }

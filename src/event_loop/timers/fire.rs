@@ -129,13 +129,18 @@ impl EventLoop {
         self.timers.date(now);
         self.timers.due.fill(&mut self.timers.queue, now);
         while let Some(due) = self.timers.take_due() {
-            let what = match due.kind {
-                Kind::Periodic => "a periodic timer",
-                Kind::OneShot | Kind::Internal => "a timer",
-            };
             let fired = Fired {
                 entry: due.entry,
                 now,
+            };
+            let what = match due.kind {
+                Kind::OneShot => "a timer",
+                Kind::Periodic => "a periodic timer",
+                // The loop's own functions return only errors that leave it.
+                Kind::Internal => {
+                    due.act.call(self, fired).unwrap_or(Ok(()))?;
+                    continue;
+                }
             };
             self.call_free(what, |this| due.act.call(this, fired).unwrap_or(Ok(())))?;
         }

@@ -65,8 +65,8 @@ pub struct ChannelId<C> {
 /// Unique to a channel. Never 0, so that an `Option<Key>` is as small as a `Key`.
 pub(super) type Serial = NonZeroU64;
 
-/// The number of highest bits that are 0 in each serial number: one so that counting never
-/// overflows, and one more.
+/// The number of high bits that are 0 in each serial number. One keeps counting from overflowing. The
+/// timers keep a value of their own in the room of both.
 pub(super) const SPARE_BITS: u32 = 2;
 
 /// An id without its type.

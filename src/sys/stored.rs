@@ -2,8 +2,8 @@
 //!
 //! A box for each timer makes the allocator the largest part of its cost: of a million timers
 //! that are cancelled in no order, no two boxes share a cache line. A function is written to its
-//! place and dropped there: values that are moved directly after they were written, in pieces of
-//! another size, make the processor wait.
+//! place and dropped there: to move a value right after it was written, in pieces of another size,
+//! makes the processor wait.
 
 use std::marker::PhantomData;
 use std::mem::{ManuallyDrop, MaybeUninit, needs_drop};

@@ -88,7 +88,7 @@ struct Timer {
     /// The place of its number in the list of numbers.
     position: usize,
     period: Option<i64>,
-    /// Dropping its function panics.
+    /// True if its function panics when it is dropped.
     panics: bool,
 }
 
@@ -188,7 +188,7 @@ impl Model {
     }
 }
 
-/// How a pass waits.
+/// The way in which a pass waits.
 #[derive(Clone, Copy, PartialEq)]
 enum Wait {
     Not,
@@ -209,14 +209,14 @@ struct Case {
     /// The clock before the wait.
     last_now: Cell<i64>,
     model: RefCell<Model>,
-    /// How often the function of each timer was dropped.
+    /// The number of times that the function of each timer was dropped.
     drops: RefCell<Vec<u32>>,
     running: Cell<Option<usize>>,
     /// The timer that was called last.
     called: Cell<Option<usize>>,
-    /// How many operations the functions of a run may make, so that it ends.
+    /// The number of operations that functions may still make, so that a run ends.
     left: Cell<usize>,
-    /// An error or a panic leaves the pass.
+    /// True if an error or a panic leaves the pass.
     leaves: Cell<bool>,
     was_left: Cell<bool>,
     /// True while checks are made in a function, whose panic the loop may catch.
@@ -224,7 +224,7 @@ struct Case {
     is_over: Cell<bool>,
 }
 
-/// What a function holds.
+/// The value that a function holds.
 struct Held {
     case: Rc<Case>,
     number: usize,
@@ -293,7 +293,7 @@ impl Case {
         self.wait.get() == Wait::InRun || self.running.get().is_some()
     }
 
-    /// Returns when a timer is due that is made or moved now.
+    /// Returns the time of a timer that is made or moved now.
     fn after(&self, delay: u64) -> When {
         let delay = delay as i64;
         if self.in_pass() {
@@ -600,7 +600,7 @@ impl Case {
 }
 
 impl Held {
-    /// The function of a timer.
+    /// Checks that the timer of this function is next, and makes random operations.
     fn called(&self, event_loop: &mut EventLoop, number: usize) -> Result<()> {
         let case = &self.case;
         case.checks.set(true);

@@ -2,8 +2,8 @@
 
 use super::queue::{Entry, Queue};
 
-/// Entries in the order in which they fire. Those that a pass did not reach, since it was left with
-/// an error, are the first of the next one.
+/// Entries in the order in which they fire. Entries that a pass did not reach, because an error ended
+/// it, come first in the next pass.
 #[derive(Debug, Default)]
 pub(super) struct Due {
     entries: Vec<Entry>,

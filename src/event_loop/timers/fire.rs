@@ -64,13 +64,14 @@ impl Timers {
         None
     }
 
-    /// Returns the place of a periodic timer whose function was called, unless that has cancelled it.
+    /// Returns the place of a periodic timer whose function was called, unless the function has
+    /// cancelled the timer.
     fn running(&mut self, fired: Fired) -> Option<&mut Place> {
         let place = self.places.get_mut(fired.entry.slot);
         place.filter(|place| place.is_running())
     }
 
-    /// Removes a periodic timer whose function has panicked, unless that had cancelled it.
+    /// Removes a periodic timer whose function has panicked, unless the function had cancelled it.
     fn end_running(&mut self, fired: Fired) {
         let Some(place) = self.running(fired) else {
             return;
@@ -81,8 +82,8 @@ impl Timers {
         }
     }
 
-    /// Gives a periodic timer its function back, unless that has cancelled it, and schedules its
-    /// next call, unless that has.
+    /// Gives a periodic timer its function back, unless the function has cancelled the timer.
+    /// Schedules the next call, unless the function has.
     fn resume(&mut self, fired: Fired, every: Every, serial: Serial) {
         let Some(place) = self.running(fired) else {
             return;

@@ -4,9 +4,9 @@
 //! only note the delays of their timers, and when they have returned, one reading of the clock gives
 //! all these timers their times. A timer that is cancelled before is never in the queue.
 //!
-//! The list of fresh timers has places. A place that is vacated stays there, and its next timer has
-//! no need to enter it. So the list is never longer than the places are many, however many timers
-//! a pass makes and cancels.
+//! The list of fresh timers has the numbers of their places. The place of a timer that is cancelled
+//! stays in the list, and is not added again for its next timer. So each place is in the list at most
+//! once, however many timers a pass makes and cancels.
 
 use std::mem;
 use std::time::Duration;

@@ -1,15 +1,15 @@
-//! The generation of a timer: what its entries are recognized by.
+//! Generations of timers, by which their entries are recognized.
 
 use crate::event_loop::id::{SPARE_BITS, Serial};
 
-/// A timer gets a generation each time it is scheduled. Later ones are higher. Entries of its other
-/// generations are stale.
+/// A number that a timer gets each time it is scheduled. Later numbers are higher. An entry whose
+/// generation is not that of its timer is stale.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Generation(u64);
 
 impl Generation {
-    /// No entry has this one. A periodic timer has it while its function runs and has not scheduled
-    /// it anew.
+    /// A generation that no entry has. A periodic timer has it while its function runs, until that
+    /// function schedules the timer anew.
     pub(super) const NONE: Self = Self(Kind::Periodic as u64);
 
     /// Makes a generation of a number that is unique in the loop.

@@ -50,7 +50,7 @@ pub(super) struct Timers {
     queue: Queue,
     /// Timers whose time has come and which the pass has not reached.
     due: Due,
-    /// There is memory to free before the loop waits.
+    /// True if there is memory to free before the loop waits.
     is_oversized: bool,
 }
 
@@ -98,7 +98,7 @@ impl Counts {
 /// Fewer stale entries than this are left alone.
 const FEW: usize = 1024;
 
-/// As many stale entries for each timer are removed.
+/// The number of stale entries for each timer at which all of those are removed.
 const MANY: usize = 3;
 
 /// The number of timers whose memory is kept for later ones.
@@ -227,7 +227,7 @@ impl Timers {
         place.is_some_and(|place| place.is_at(entry))
     }
 
-    /// Cancels a timer and drops its function. Returns false if there is no such timer. The timers
+    /// Cancels a timer and drops its function. Returns false if no timer has that id. The timers
     /// must be [settled](Self::settle) before the loop waits.
     #[inline]
     fn cancel(&mut self, id: TimerId) -> bool {
@@ -248,7 +248,7 @@ impl Timers {
         }
     }
 
-    /// Removes all entries after the last timer.
+    /// Removes all entries. No timer is left.
     fn clear(&mut self) {
         self.is_oversized |= self.places.used() > KEPT;
         self.is_oversized |= self.due.clear(KEPT);
@@ -258,9 +258,9 @@ impl Timers {
         self.counts.stale = 0;
     }
 
-    /// Frees the memory of timers that are gone. Not as soon as they are: what a pass makes and
-    /// cancels, the next one often makes again, and memory that is new to the process takes longer
-    /// than all the rest of making a timer.
+    /// Frees the memory of timers that are gone. That waits until the end of the pass: the next pass
+    /// often makes as many timers again, and touching memory that is new to the process takes longer
+    /// than all the rest of making them.
     #[cold]
     fn free(&mut self) {
         self.is_oversized = false;
@@ -277,8 +277,8 @@ impl Timers {
         }
     }
 
-    /// Prepares the timers for a wait: the first entry is then live, and no memory is left that is
-    /// not needed.
+    /// Prepares the timers for a wait: makes sure that the first entry is live, and frees memory that
+    /// is not needed.
     fn settle(&mut self) {
         if self.is_empty() {
             self.clear();

@@ -13,10 +13,10 @@ use crate::event_loop::id::Serial;
 // both have left the processor's store buffer.
 const NO_PLACE: u32 = u32::MAX;
 
-/// The place of a timer. As long as a cache line: timers are cancelled in any order, and each line
-/// is in no cache then.
-// Not aligned like a line: an allocator can then make an array longer without copying it. What is
-// needed to cancel a timer comes first, and is rarely in two lines.
+/// The place of a timer. As long as a cache line, since timers are cancelled in any order, and most
+/// lines are then not in a cache.
+// Not aligned to lines, so that an allocator can extend the array without copying it. The fields that
+// cancelling needs come first, and are rarely in two lines.
 #[repr(C)]
 pub(super) struct Place {
     owner: Owner,
@@ -158,7 +158,7 @@ impl Places {
     }
 
     /// Removes the timer of that number from its place, and drops its function. `note` is called
-    /// before, since a function may panic when it is dropped. Returns false if there is no such timer.
+    /// before, since a function may panic when it is dropped. Returns false if the timer is gone.
     #[inline]
     pub(super) fn remove(
         &mut self,
@@ -183,15 +183,15 @@ impl Places {
         self.used as usize
     }
 
-    /// Makes all places as if they had never been taken. They must be vacant, and the list of fresh
-    /// timers empty. The next timers are then side by side in memory.
+    /// Returns all places to the state before they were first taken, so that the next timers are side
+    /// by side in memory. All must be vacant, and the list of fresh timers is to be cleared.
     #[inline]
     pub(super) fn reset(&mut self) {
         self.used = 0;
         self.vacant = NO_PLACE;
     }
 
-    /// Frees the places after the last one that is taken, if these are the later half.
+    /// Frees the places after the last one that is taken, if at least half of all are after it.
     pub(super) fn shorten(&mut self) {
         let is_taken = |number: &u32| {
             self.get(*number)

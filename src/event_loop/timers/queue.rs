@@ -13,9 +13,10 @@
 //!
 //! At first all entries are in `far`, and the first of them is known. When that one is taken, and
 //! again whenever `near` and `run` are empty, the earliest part of `far` is sorted and becomes `run`.
-//! When `near` becomes long, its later half moves to `far`. So adding an entry takes constant time
-//! on average, and taking one about the time of sorting it once. No pause grows with the number
-//! of entries beyond one look at each.
+//! When `near` becomes long, its later half moves to `far`. All entries of `far` are looked at only
+//! to sort a part of them, or to take as many. So adding an entry takes constant time on average, and
+//! taking one about the time of sorting it once. No pause grows with the number of entries beyond a
+//! few looks at each.
 
 use std::cmp::Ordering;
 use std::mem;
@@ -28,7 +29,7 @@ const LONG: usize = 4096;
 /// The part of `far` that becomes `run`: one in so many.
 const PART: usize = 16;
 
-/// As many due entries as this, or as one part of all, are taken one after the other.
+/// The number of due entries that are taken one after the other, if that is more than one [`PART`].
 const FEW: usize = 16;
 
 /// The number of children of a node in the heap.
@@ -257,7 +258,7 @@ impl Queue {
         }
     }
 
-    /// Frees memory for more than twice the entries.
+    /// Frees the memory beyond that of twice the entries.
     pub(super) fn shrink(&mut self) {
         for part in [&mut self.near, &mut self.run, &mut self.far] {
             part.shrink_to(2 * part.len());

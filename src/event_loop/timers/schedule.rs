@@ -1,4 +1,4 @@
-//! The timers of a program: how they are made, changed and asked for.
+//! The methods that make timers and change their times.
 
 use std::time::{Duration, Instant};
 

@@ -14,7 +14,8 @@ const PAST: Duration = Duration::from_secs(365 * 24 * 60 * 60);
 pub(super) struct Epoch(Option<Instant>);
 
 impl Epoch {
-    /// Converts a time to nanoseconds. The first such time is not long before the present.
+    /// Converts a time to nanoseconds. The first call begins the epoch: its time must be near the
+    /// present.
     #[inline]
     pub(super) fn nanos(&mut self, at: Instant) -> u64 {
         let epoch = *self.0.get_or_insert_with(|| {

@@ -45,7 +45,7 @@ fn echo_server_speaks_ipv4_ipv6_and_unix() {
 fn echo_server_keeps_a_thousand_connections_apart() {
     // All connections are established before the first byte is sent.
     let script = r#"
-import resource
+import resource, selectors
 soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
 wanted = 4096 if hard == resource.RLIM_INFINITY else min(hard, 4096)
 resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, wanted), hard))

@@ -311,7 +311,7 @@ pub fn example(name: &str) -> PathBuf {
 /// The beginning of the Python programs. `say` and `hear` are for talking to the test. The alarm ends
 /// a program that hangs.
 const PRELUDE: &str = r#"
-import os, random, selectors, signal, socket, struct, sys, threading
+import os, signal, socket, struct, sys, threading
 signal.alarm(110)
 
 def split(text):
@@ -369,6 +369,7 @@ def reset(s):
     s.close()
 
 def noise(n, seed):
+    import random
     return random.Random(seed).randbytes(n)
 
 def check(got, expected, what):

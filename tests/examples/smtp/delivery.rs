@@ -11,7 +11,7 @@ use crate::common::programs::{ANY_PORT, Program, with_each_backend};
 fn a_thousand_messages_over_fifty_connections_arrive_byte_for_byte() {
     // Every file that can be seen must be complete at once.
     let script = r#"
-import base64, smtplib
+import base64, random, smtplib
 host, port = address.rsplit(':', 1)
 attachment = base64.encodebytes(noise(5 << 20, 1)).replace(b'\n', b'\r\n')
 expected = set()
@@ -76,6 +76,7 @@ fn fifty_connections_that_pipeline_have_their_messages_stored_byte_for_byte() {
     // smtplib waits for each reply. These clients wait for none, not even that to DATA, and read
     // the replies independently.
     let script = r#"
+import random
 MESSAGES = 20
 
 def message(connection, number):

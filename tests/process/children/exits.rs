@@ -6,7 +6,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
 use std::time::Duration;
 
-use super::ways::in_each_way;
+use super::ways::{in_both_ways, in_each_way};
 use super::{End, Exits, open_descriptors, shell, waiting};
 use crate::common::{on_every_backend, this_test, turn_until, with_every_loop};
 use fdloop::{Ended, Error, EventLoop, IntoChild};
@@ -124,7 +124,7 @@ fn children_that_exit_at_once_are_all_reported() {
 #[test]
 fn a_thousand_short_children_are_all_reported() {
     const CHILDREN: usize = 1_000;
-    in_each_way(this_test!(), || {
+    in_both_ways(this_test!(), || {
         with_every_loop(|event_loop| {
             let before = open_descriptors();
             let exits = Exits::default();

@@ -6,10 +6,25 @@ use crate::common::in_own_process;
 /// kernels that refuse them.
 #[track_caller]
 pub fn in_each_way(test: &str, act: impl Fn()) {
+    with_refusals(test, &[libc::ENOSYS, libc::EPERM], act);
+}
+
+/// Like [`in_each_way`], for a test that takes long: refuses pidfds with one `errno` alone.
+#[track_caller]
+pub fn in_both_ways(test: &str, act: impl Fn()) {
+    with_refusals(test, &[libc::ENOSYS], act);
+}
+
+#[track_caller]
+#[cfg_attr(
+    not(all(target_os = "linux", target_pointer_width = "64")),
+    allow(unused_variables, reason = "pidfds are not refused")
+)]
+fn with_refusals(test: &str, refusals: &[i32], act: impl Fn()) {
     in_own_process(test, || {
         act();
         #[cfg(all(target_os = "linux", target_pointer_width = "64"))]
-        for errno in [libc::ENOSYS, libc::EPERM] {
+        for &errno in refusals {
             refuse_pidfds(errno);
             act();
         }

@@ -107,11 +107,12 @@ impl EventLoop {
     #[cold]
     pub(in crate::event_loop) fn deadline_with_timers(&mut self, deadline: Deadline) -> Deadline {
         self.date_timers();
+        self.timers.free_unused();
         earlier(deadline, self.timers.deadline())
     }
 
-    /// Gives the timers that were made since the last reading of the clock their times, and prepares
-    /// all for a wait. Reads the clock only if there are such timers.
+    /// Gives the timers that were made since the last reading of the clock their times, and makes sure
+    /// that the first entry is live. Reads the clock only if there are such timers.
     #[cold]
     #[inline(never)]
     pub(in crate::event_loop) fn date_timers(&mut self) {
@@ -119,7 +120,7 @@ impl EventLoop {
             let now = self.timers.epoch.nanos(self.poller.now());
             self.timers.date(now);
         }
-        self.timers.settle();
+        self.timers.skip_stale();
     }
 
     /// Calls the timers whose time has come. Those that become due meanwhile wait for the next
@@ -145,7 +146,8 @@ impl EventLoop {
             };
             self.call_free(what, |this| due.act.call(this, fired).unwrap_or(Ok(())))?;
         }
-        self.timers.settle();
+        self.timers.skip_stale();
+        self.timers.free_unused();
         Ok(())
     }
 

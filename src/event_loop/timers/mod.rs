@@ -110,14 +110,14 @@ impl Timers {
         self.counts.one_shots | self.counts.others == 0
     }
 
-    /// Checks whether the loop may wait without a look at its timers: none is left, and there is no
-    /// memory to free.
+    /// Checks whether the loop may wait without a look at its timers: none was made since the last
+    /// one was gone, and there is no memory to free.
     #[inline]
     pub(super) fn are_at_rest(&self) -> bool {
-        self.is_empty() && !self.is_oversized && self.places.used() <= KEPT
+        self.places.used() | usize::from(self.is_oversized) == 0
     }
 
-    /// Checks whether there may be something for [`settle`](Self::settle) to do.
+    /// Checks whether timers are to get their times, or stale entries are left.
     #[inline]
     pub(super) fn are_unsettled(&self) -> bool {
         self.has_fresh() || self.counts.stale > 0 || (self.is_empty() && self.places.used() > 0)
@@ -228,7 +228,7 @@ impl Timers {
     }
 
     /// Cancels a timer and drops its function. Returns false if no timer has that id. The timers
-    /// must be [settled](Self::settle) before the loop waits.
+    /// must [skip the stale entries](Self::skip_stale) before the loop waits.
     #[inline]
     fn cancel(&mut self, id: TimerId) -> bool {
         let counts = &mut self.counts;
@@ -258,12 +258,13 @@ impl Timers {
         self.counts.stale = 0;
     }
 
-    /// Frees the memory of timers that are gone. That waits until the end of the pass: the next pass
-    /// often makes as many timers again, and touching memory that is new to the process takes longer
-    /// than all the rest of making them.
-    #[cold]
-    fn free(&mut self) {
-        self.is_oversized = false;
+    /// Frees the memory of timers that are gone, if it is much. A callback often makes as many timers
+    /// again, and touching memory that is new to the process takes longer than all the rest of making
+    /// them: so this is called before a wait, and after timers have fired.
+    fn free_unused(&mut self) {
+        if !mem::take(&mut self.is_oversized) {
+            return;
+        }
         if self.is_empty() {
             self.places = Places::default();
             self.queue = Queue::default();
@@ -277,21 +278,12 @@ impl Timers {
         }
     }
 
-    /// Prepares the timers for a wait: makes sure that the first entry is live, and frees memory that
-    /// is not needed.
-    fn settle(&mut self) {
-        if self.is_empty() {
-            self.clear();
-        }
-        self.skip_stale();
-        if self.is_oversized {
-            self.free();
-        }
-    }
-
     /// Removes stale entries from the front of the queue, so that the first one is live.
     #[inline]
     fn skip_stale(&mut self) {
+        if self.is_empty() {
+            return self.clear();
+        }
         while self.counts.stale > 0 {
             match self.queue.first() {
                 Some(first) if !self.is_live(&first) => {

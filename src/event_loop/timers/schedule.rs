@@ -176,7 +176,8 @@ impl EventLoop {
     #[inline]
     pub(super) fn settle_timers(&mut self) {
         if !self.in_pass {
-            self.timers.settle();
+            self.timers.skip_stale();
+            self.timers.free_unused();
         }
     }
 }

@@ -222,12 +222,11 @@ impl Places {
     }
 }
 
-#[cfg(test)]
+#[cfg(all(test, target_pointer_width = "64"))]
 mod tests {
     use super::*;
 
     #[test]
-    #[cfg(target_pointer_width = "64")]
     fn a_timer_is_as_long_as_a_cache_line() {
         assert_eq!(size_of::<Place>(), 64);
     }

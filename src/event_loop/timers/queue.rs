@@ -188,7 +188,7 @@ impl Queue {
         if self.horizon <= now {
             move_if(&mut self.far, due, is_due);
         }
-        due[begin..].sort_unstable_by(Entry::compare);
+        sort(&mut due[begin..]);
         self.find_least();
     }
 
@@ -208,11 +208,11 @@ impl Queue {
         if part >= self.far.len() {
             mem::swap(&mut self.run, &mut self.far);
         } else {
-            let (_, pivot, _) = self.far.select_nth_unstable_by_key(part, |entry| entry.at);
-            let last = pivot.at;
+            let last = nth_time(&mut self.far, part);
             move_if(&mut self.far, &mut self.run, |entry| entry.at <= last);
         }
-        self.run.sort_unstable_by(|a, b| b.compare(a));
+        sort(&mut self.run);
+        self.run.reverse();
         // New entries between the last one of the run and the first one of `far` are in no order
         // either.
         if let Some(last) = self.run.first() {
@@ -234,8 +234,7 @@ impl Queue {
     #[cold]
     fn divide_near(&mut self) {
         let half = self.near.len() / 2;
-        let (_, pivot, _) = self.near.select_nth_unstable_by_key(half, |entry| entry.at);
-        let horizon = pivot.at;
+        let horizon = nth_time(&mut self.near, half);
         let mut early = Vec::new();
         if self.run.is_empty() {
             move_if(&mut self.near, &mut early, |entry| entry.at < horizon);
@@ -295,6 +294,23 @@ impl Queue {
 /// Returns the number of entries that are few beside `all`.
 fn few(all: &[Entry]) -> usize {
     FEW.max(all.len() / PART)
+}
+
+/// Sorts entries into their order.
+// One copy for all callers: sorting is much machine code to compile.
+#[inline(never)]
+fn sort(entries: &mut [Entry]) {
+    entries.sort_unstable_by(Entry::compare);
+}
+
+/// Returns the time that the entry at `place` would have if `entries`, which it reorders, were
+/// sorted.
+#[inline(never)]
+fn nth_time(entries: &mut [Entry], place: usize) -> u64 {
+    entries
+        .select_nth_unstable_by_key(place, |entry| entry.at)
+        .1
+        .at
 }
 
 /// Moves the entries for which `wanted` returns true to the end of `to`.

@@ -48,16 +48,20 @@ impl EventLoop {
         } else {
             act(self)
         };
-        let Err(error) = result else {
-            return Ok(());
-        };
-        match error.effect(|_| false) {
-            Effect::Exit => Err(error),
-            Effect::Nothing => Ok(()),
-            Effect::End | Effect::Failure => {
-                log::error!("uncaptured error of {what}: {error}");
-                Ok(())
-            }
+        result.or_else(|error| police_free(&what, error))
+    }
+}
+
+/// Returns an error that leaves the loop, and logs any other.
+// Apart from `call_free`, which is compiled for each kind of call.
+#[cold]
+fn police_free(what: &dyn fmt::Display, error: Error) -> Result<()> {
+    match error.effect(|_| false) {
+        Effect::Exit => Err(error),
+        Effect::Nothing => Ok(()),
+        Effect::End | Effect::Failure => {
+            log::error!("uncaptured error of {what}: {error}");
+            Ok(())
         }
     }
 }

@@ -119,8 +119,13 @@ impl EventLoop {
             return close();
         }
         if let Err(panic) = catch_unwind(AssertUnwindSafe(close)) {
-            let error = Error::panicked(&*panic);
-            log::error!("while the channel of fd {fd} was closed: {error}");
+            log_panic(fd, &*panic);
         }
     }
+}
+
+#[cold]
+fn log_panic(fd: RawFd, panic: &(dyn Any + Send)) {
+    let error = Error::panicked(panic);
+    log::error!("while the channel of fd {fd} was closed: {error}");
 }

@@ -67,16 +67,18 @@ impl<A, B, R> Stored<A, B, R> {
     unsafe fn store<F: FnOnce(&mut A, B) -> R + 'static>(&mut self, function: F) {
         // SAFETY: the caller vouches that the space is as large as an `F`, and aligned for one.
         unsafe { self.space.as_mut_ptr().cast::<F>().write(function) };
-        self.table = const {
-            Some(&Table {
-                call: call::<F, A, B, R>,
-                drop: if needs_drop::<F>() {
-                    Some(drop_in::<F>)
-                } else {
-                    None
-                },
-            })
-        };
+        self.table = Some(
+            const {
+                &Table {
+                    call: call::<F, A, B, R>,
+                    drop: if needs_drop::<F>() {
+                        Some(drop_in::<F>)
+                    } else {
+                        None
+                    },
+                }
+            },
+        );
     }
 
     #[inline]

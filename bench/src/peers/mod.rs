@@ -6,6 +6,7 @@ mod calloop;
 mod libev;
 #[cfg(have_libevent)]
 mod libevent;
+mod mapped;
 mod mio;
 mod own;
 mod polling;
@@ -80,6 +81,7 @@ pub fn all() -> Vec<Peer> {
     let mut peers = Vec::new();
     peers.extend_from_slice(raw::PEERS);
     peers.extend_from_slice(own::PEERS);
+    peers.push(mapped::PEER);
     #[cfg(have_libevent)]
     peers.extend_from_slice(libevent::PEERS);
     #[cfg(have_libev)]

@@ -306,6 +306,7 @@ fn label(peer: &str) -> String {
     let mut parts = peer.split('/');
     let library = match parts.next() {
         Some("raw") => "by hand",
+        Some("mapped") => "by hand with a map",
         library => library.unwrap_or_default(),
     };
     let is_call = |part: &str| Call::ALL.iter().any(|call| call.name() == part);

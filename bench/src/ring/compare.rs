@@ -171,13 +171,18 @@ fn to_raw(case: Case, times: &[Times], call: Call, limit: f64) -> Goal {
     Goal::at_most(what, limit, reached)
 }
 
+/// Checks whether a peer is a library, and not a loop written for the comparison.
+fn is_other_library(name: &str) -> bool {
+    let by_hand = name.starts_with("raw/") || name.starts_with("mapped/");
+    !by_hand && !is_ours(name)
+}
+
 /// In times of the fastest other library over the same system call, which fdloop shall
 /// not be slower than beyond the noise.
 fn to_peers(case: Case, times: &[Times], call: Call) -> Goal {
     let ours = find(times, "fdloop", call);
-    let others = times.iter().filter(|times| {
-        times.call == call && !is_ours(&times.name) && !times.name.starts_with("raw/")
-    });
+    let is_other = |times: &&Times| times.call == call && is_other_library(&times.name);
+    let others = times.iter().filter(is_other);
     let ratios = others.filter_map(|other| Some((ours?.ratio(other)?, &other.name)));
     let worst = ratios.max_by(|a, b| a.0.total_cmp(&b.0));
     let name = worst.map_or("the fastest peer", |worst| worst.1);

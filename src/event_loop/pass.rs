@@ -19,6 +19,10 @@ use crate::sys::prefetch::prefetch;
 /// The number of events whose channels are fetched together.
 pub(super) const AHEAD: usize = 16;
 
+/// The number of channels from which on they are fetched. The memory of fewer stays in the caches of
+/// the processor, and fetching it takes 1 to 2 % of the time of an event.
+const MANY: usize = 1024;
+
 /// The reason for which a channel is visited.
 pub(super) enum Errand<'a> {
     /// It is ready.
@@ -118,10 +122,11 @@ impl EventLoop {
         // their numbers was another channel's.
         let watched_until = self.next_serial;
         let asks = self.asking.is_costly();
+        let fetches = self.ready.len() > 1 && self.channels.len() >= MANY;
         let mut served = 0;
         let mut next = 0;
         while let Some(&event) = self.ready.get(next) {
-            if next % AHEAD == 0 && self.ready.len() > 1 {
+            if fetches && next % AHEAD == 0 {
                 self.fetch_ahead(next);
             }
             next += 1;

@@ -6,7 +6,7 @@
 //! makes the processor wait.
 
 use std::marker::PhantomData;
-use std::mem::{ManuallyDrop, MaybeUninit, needs_drop};
+use std::mem::{ManuallyDrop, MaybeUninit};
 
 /// The space for the values that a function holds: enough for two ids of channels.
 type Space = [usize; 4];
@@ -29,8 +29,8 @@ type Boxed<A, B, R> = Box<dyn FnOnce(&mut A, B) -> R>;
 struct Table<A, B, R> {
     /// Takes the function out of the space, and calls it.
     call: unsafe fn(*const Space, &mut A, B) -> R,
-    /// Drops the function in the space. `None` if that has no effect.
-    drop: Option<unsafe fn(*mut Space)>,
+    /// Drops the function in the space.
+    drop: unsafe fn(*mut Space),
 }
 
 impl<A, B, R> Default for Stored<A, B, R> {
@@ -71,11 +71,7 @@ impl<A, B, R> Stored<A, B, R> {
             const {
                 &Table {
                     call: call::<F, A, B, R>,
-                    drop: if needs_drop::<F>() {
-                        Some(drop_in::<F>)
-                    } else {
-                        None
-                    },
+                    drop: drop_in::<F>,
                 }
             },
         );
@@ -109,10 +105,10 @@ impl<A, B, R> Stored<A, B, R> {
     /// Drops the function.
     #[inline]
     pub(crate) fn clear(&mut self) {
-        if let Some(drop) = self.table.take().and_then(|table| table.drop) {
+        if let Some(table) = self.table.take() {
             // SAFETY: the space has a function of the table's type. It is dropped once, even if that
             // panics, since the place is empty now.
-            unsafe { drop(self.space.as_mut_ptr()) };
+            unsafe { (table.drop)(self.space.as_mut_ptr()) };
         }
     }
 }

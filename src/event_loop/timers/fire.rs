@@ -146,8 +146,7 @@ impl EventLoop {
             };
             self.call_free(what, |this| due.act.call(this, fired).unwrap_or(Ok(())))?;
         }
-        self.timers.skip_stale();
-        self.timers.free_unused();
+        self.timers.settle();
         Ok(())
     }
 

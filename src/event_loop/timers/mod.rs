@@ -278,6 +278,14 @@ impl Timers {
         }
     }
 
+    /// Prepares the timers for a wait.
+    // Apart, since the callers are compiled into programs.
+    #[inline(never)]
+    fn settle(&mut self) {
+        self.skip_stale();
+        self.free_unused();
+    }
+
     /// Removes stale entries from the front of the queue, so that the first one is live.
     #[inline]
     fn skip_stale(&mut self) {

@@ -176,8 +176,7 @@ impl EventLoop {
     #[inline]
     pub(super) fn settle_timers(&mut self) {
         if !self.in_pass {
-            self.timers.skip_stale();
-            self.timers.free_unused();
+            self.timers.settle();
         }
     }
 }

@@ -40,9 +40,9 @@ const PEERS: [(&str, Start); 3] = [
 pub fn run(_: &Contest, effort: &Effort) -> Result<Report, Box<dyn Error>> {
     let mut report = Report::new("remote", "Calls from another thread");
     report.notes.push(format!(
-        "A thread has the thread of a loop do something, and waits until it has sent a reply \
-         through std's channel: the median of {ROUND_TRIPS} times, microseconds. Then it does so \
-         {} times without waiting, and waits for the last answer: nanoseconds each. fdloop: \
+        "A thread calls a function in the thread of a loop, and waits for its reply through a \
+         channel of std: the median of {ROUND_TRIPS} calls, in microseconds. Then it makes {} \
+         calls without waiting, and waits for the last reply: nanoseconds each. fdloop: \
          `Remote::call`; tokio: an unbounded channel and a task on a runtime of one thread; mio: \
          std's channel and `Waker::wake` for each message. The medians of {} rounds.",
         number(FLOOD as f64),

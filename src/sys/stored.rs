@@ -12,7 +12,7 @@ use std::mem::{ManuallyDrop, MaybeUninit};
 type Space = [usize; 4];
 
 /// A place for a function from `&mut A` and `B` to `R`, whose type is erased. Empty at first.
-// The table is first, and so in one cache line with what is before this place.
+// The table is first, and so shares a cache line with the fields before this place.
 #[repr(C)]
 pub(crate) struct Stored<A: 'static, B: 'static, R: 'static> {
     /// `None` if the place is empty. Otherwise the space has a value of the type for which the table

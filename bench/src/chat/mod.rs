@@ -113,7 +113,7 @@ pub fn run(contest: &Contest, effort: &Effort) -> Result<Report, Box<dyn Error>>
             "ratio": ratio,
         }));
         // Long lines take as long as receiving them, in either language. Short ones take as long
-        // again. Beside asynchat there is no goal: it is slow enough that receiving alone decides.
+        // again. asynchat has no goal: receiving alone is about 50 times as fast.
         let least = if length >= LONG { 0.95 } else { 0.5 };
         let what = format!("chat, lines of {length} bytes, times a loop that only receives");
         report

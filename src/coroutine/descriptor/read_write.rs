@@ -31,7 +31,7 @@ impl<T: 'static> Async<T> {
     }
 }
 
-/// The calls that `poll_read` and its kin make.
+/// The calls that `poll_read` and `poll_write` make.
 struct Calls<'a> {
     source: &'a Source,
     direct: bool,

@@ -110,8 +110,8 @@ impl Timers {
         self.counts.one_shots | self.counts.others == 0
     }
 
-    /// Checks whether the loop may wait without a look at its timers: none was made since the last
-    /// one was gone, and there is no memory to free.
+    /// Checks whether the loop may wait without a look at its timers: no timer was made after the last
+    /// one ended, and no memory is to be freed.
     #[inline]
     pub(super) fn are_at_rest(&self) -> bool {
         self.places.used() | usize::from(self.is_oversized) == 0

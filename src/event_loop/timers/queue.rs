@@ -192,7 +192,7 @@ impl Queue {
         self.find_least();
     }
 
-    /// Finds the first entry of `far` if there are no earlier ones.
+    /// Finds the first entry of `far`, if `near` and `run` are empty.
     #[inline]
     fn find_least(&mut self) {
         if self.near.is_empty() && self.run.is_empty() {

@@ -12,8 +12,8 @@ use crate::sys::reopen;
 
 impl FileWrapper {
     /// Puts a new description of a FIFO under the number of the old one, which goes on
-    /// reporting that its writers have left. The FIFO has a reader all the time, so it keeps
-    /// what another writer has written meanwhile.
+    /// reporting that its writers have left. The FIFO never lacks a reader, so data that another
+    /// writer writes in between is kept.
     fn rearm_fifo(&mut self) -> io::Result<()> {
         let fd = self.open_fd()?;
         if !reopen::has_name(fd) {

@@ -47,8 +47,8 @@ impl Generator {
             let reaction = self.read_reaction(&mut channel);
             table.insert("on_read".into(), reaction);
         }
-        // The end of a pipe that is watched for writing alone hangs up under poll,
-        // and is not heard of under select.
+        // The end of a pipe that is watched for writing alone is reported by poll as a
+        // hang-up, and not by select.
         let unheard = kind == Kind::FileReader && !channel.reads;
         if matches!(kind, Kind::Plain | Kind::FileReader) && !unheard && self.random.chance(20) {
             table.insert("writable".into(), true.into());
@@ -56,13 +56,13 @@ impl Generator {
             table.insert("on_write".into(), reaction);
         }
         if self.random.chance(25) {
-            // Rule 7: receiving where nothing may wait is no error for the crate.
+            // Rule 7: in the crate, receiving is not an error if no input may be pending.
             let reaction = self.reaction(&["oob"]);
             table.insert("on_expt".into(), reaction);
         }
         if self.random.chance(20) {
-            // Rule 5: nothing runs after handle_close, whatever it does; in the
-            // reference the channel stays in the map unless it is closed.
+            // Rule 5: no handler is called after handle_close. In the reference, the
+            // channel stays in the map unless handle_close closes it.
             table.insert(
                 "on_close".into(),
                 self.random.pick(&["close", "default"]).into(),
@@ -122,8 +122,8 @@ impl Generator {
     fn connect_reaction(&mut self, kind: Kind, channel: &mut Channel) -> Value {
         let mut reactions = vec![json!("nothing"), json!("default"), json!("close")];
         if self.family != "unix" {
-            // There the connection stands at once, and the reference lets the error
-            // out of `connect`.
+            // A Unix socket is connected at once, and the reference lets the error out
+            // of `connect`.
             reactions.push("raise".into());
             if self.alone {
                 reactions.push("exit".into());
@@ -134,11 +134,11 @@ impl Generator {
             reactions.push(json!({"send": "connected"}));
         }
         let reaction = self.random.choose(reactions);
-        // In the reference, what was closed by handle_connect says it is connected.
+        // In the reference, a channel that handle_connect closed is still connected.
         channel.secret = reaction == "close";
         if reaction == "exit" {
-            // Rule 16: what is sent before the connection stands is queued, and it
-            // never stands. The reference sends it.
+            // Rule 16: data sent before the connection is made is queued, and here it is
+            // never made. The reference sends the data.
             (channel.reads, channel.deserted) = (false, true);
         }
         reaction
@@ -165,7 +165,7 @@ impl Generator {
         (0..actions).map(|_| self.chat_action(channel)).collect()
     }
 
-    /// Something that a chat can do at any time, be it in a handler or not.
+    /// An action that a chat can take at any time, in a handler or not.
     pub(super) fn chat_action(&mut self, channel: &mut Channel) -> Value {
         match self.random.below(10) {
             0..=2 => json!({"push": self.data()}),
@@ -202,7 +202,7 @@ impl Generator {
         let count = self.random.below(2) + 1;
         (0..count)
             .map(|_| match (kind, connecting) {
-                // Without a connection there is nothing yet to send on or to close.
+                // A channel without a connection cannot send or close yet.
                 (Kind::Chat, true) if !sends_at_connect => match self.random.below(4) {
                     0 => json!({"set_terminator": self.terminator()}),
                     1 => "close_when_done".into(),

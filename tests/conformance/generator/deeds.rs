@@ -83,8 +83,8 @@ impl Generator {
             ..
         } = &self.channels[index];
         let (name, kind) = (name.clone(), *kind);
-        // Rule 9: a channel hears all that came before it hears that nobody is
-        // there. In the reference a send that fails ends it at once.
+        // Rule 9: a channel reads all input before it is closed because the peer is
+        // gone. In the reference, a failed send ends it at once.
         let may_send = *reads || !*deserted;
         let action = match kind {
             Kind::Listener | Kind::FileReader => None,
@@ -120,7 +120,7 @@ impl Generator {
                 self.channels[index].accepts = false;
                 "close".into()
             }
-            // See `behaviour` for what is watched for writing alone.
+            // See `behaviour` on pipes that are watched for writing alone.
             1 if kind != Kind::FileReader => {
                 self.channels[index].reads = false;
                 self.channels[index].accepts = false;

@@ -6,7 +6,7 @@
 //! happens the loop makes enough passes to deal with all of it, so that neither
 //! the number of passes nor time shows.
 //!
-//! What the contract wants otherwise than the reference does it is left out; a
+//! Scenarios in which the contract differs from the reference are left out; a
 //! comment names the rule each time.
 
 mod behaviours;
@@ -39,8 +39,8 @@ pub fn scenario(seed: u64) -> Value {
     })
 }
 
-/// A listener without connections. Receiving from it takes its time and has
-/// no other effect: meanwhile arrives what TCP holds back to send it with more.
+/// A listener without connections. Receiving from it only takes time, in which
+/// TCP delivers the data that it held back to send with more.
 const CLOCK: &str = "clock";
 
 #[derive(Clone, Copy, PartialEq)]
@@ -56,7 +56,7 @@ enum Kind {
 struct Channel {
     name: String,
     kind: Kind,
-    /// Reads all that comes: it learns of its end before it sends again.
+    /// Reads all input, so it finds the end of file before it sends again.
     reads: bool,
     /// Reads few bytes at a time.
     sips: bool,
@@ -64,7 +64,7 @@ struct Channel {
     deserted: bool,
     /// A listener that accepts.
     accepts: bool,
-    /// A producer may have pieces left when what it is asked next is asked.
+    /// A producer may have pieces left when its next deed begins.
     produces: bool,
     /// The places at which its state must not be read.
     secret: bool,
@@ -129,7 +129,7 @@ impl Generator {
         self.step(json!({"do": "run", "passes": passes}));
     }
 
-    /// Lets TCP send what it holds back.
+    /// Lets TCP send the data that it holds back.
     fn wait(&mut self) {
         for _ in 0..4 {
             self.step(json!({"do": "receive", "peer": CLOCK}));

@@ -13,7 +13,7 @@ impl Generator {
         }
     }
 
-    /// Makes the channel of a play, and what it talks to.
+    /// Makes the channel of a play, and its peer.
     pub(super) fn open(&mut self, number: usize) {
         match self.random.below(10) {
             0..=2 => self.open_pair(number),

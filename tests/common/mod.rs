@@ -17,6 +17,7 @@ mod pollers;
 mod probe;
 mod process;
 pub mod programs;
+pub mod random;
 #[cfg(target_os = "linux")]
 mod silent;
 mod trace;

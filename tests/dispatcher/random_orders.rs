@@ -10,6 +10,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use crate::common::on_every_backend;
+use crate::common::random::Random;
 use fdloop::{
     AnyId, Backend, Dispatcher, DispatcherWithSend, Error, EventLoop, Handler, Io, IterProducer,
     Result, Transport, View,
@@ -17,22 +18,6 @@ use fdloop::{
 
 /// Cases for each backend.
 const CASES: u64 = 200;
-
-/// Numbers from a seed, so that a failure can be repeated.
-#[derive(Default)]
-struct Random(Cell<u64>);
-
-impl Random {
-    fn below(&self, n: usize) -> usize {
-        let next = self
-            .0
-            .get()
-            .wrapping_mul(6_364_136_223_846_793_005)
-            .wrapping_add(1_442_695_040_888_963_407);
-        self.0.set(next);
-        (next >> 33) as usize % n
-    }
-}
 
 /// The state that the handler, its transport and the test share.
 #[derive(Default)]
@@ -456,7 +441,7 @@ fn whatever_a_handler_does_in_any_order_the_rules_hold() {
     on_every_backend(|backend| {
         for seed in 0..CASES {
             let case = Rc::new(Case::default());
-            case.random.0.set(seed);
+            case.random.restart(seed);
             case.wants_read.set(true);
             let play = || play(backend, &case);
             let played = std::panic::catch_unwind(std::panic::AssertUnwindSafe(play));

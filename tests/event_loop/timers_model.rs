@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use crate::common::clock::{Clock, Clocked};
 use crate::common::on_every_backend;
+use crate::common::random::Random;
 use fdloop::{Backend, Deadline, Error, EventLoop, Result, TimerId};
 
 /// The extent of a case.
@@ -46,25 +47,6 @@ const TIED: Extent = Extent {
     unit: 1_000,
     longest: 40,
 };
-
-/// A linear congruential generator, so that a failure can be repeated.
-struct Random(Cell<u64>);
-
-impl Random {
-    fn below(&self, n: usize) -> usize {
-        let next = self
-            .0
-            .get()
-            .wrapping_mul(6_364_136_223_846_793_005)
-            .wrapping_add(1_442_695_040_888_963_407);
-        self.0.set(next);
-        (next >> 33) as usize % n
-    }
-
-    fn one_in(&self, n: usize) -> bool {
-        self.below(n) == 0
-    }
-}
 
 /// The time of a timer, in nanoseconds.
 #[derive(Clone, Copy, PartialEq)]
@@ -245,7 +227,7 @@ impl Case {
         let origin = clock.get();
         clock.set(origin + Duration::from_secs(3600));
         let case = Self {
-            random: Random(Cell::new(seed.wrapping_mul(0x9E37_79B9_7F4A_7C15))),
+            random: Random::new(seed.wrapping_mul(0x9E37_79B9_7F4A_7C15)),
             extent,
             catches: seed % 2 == 0,
             origin,

@@ -104,8 +104,8 @@ fn port_forward_holds_at_most_256_kib_a_direction() {
     // nothing moves any more.
     let script = r#"
 import time
-def in_queues(ports):
-    'What waits in the sockets on the way up and on the way down.'
+def in_queues(up_links):
+    'The bytes that wait in the sockets on the way up and on the way down.'
     up = down = 0
     with open('/proc/net/tcp') as table:
         next(table)
@@ -113,15 +113,15 @@ def in_queues(ports):
             _, local, remote, _, queues = line.split()[:5]
             local, remote = (int(end.split(':')[1], 16) for end in (local, remote))
             output, input = (int(queue, 16) for queue in queues.split(':'))
-            if local in ports:
+            if (local, remote) in up_links:
                 up, down = up + output, down + input
-            elif remote in ports:
+            elif (remote, local) in up_links:
                 up, down = up + input, down + output
     return up, down
 
-def in_queues_at_rest(ports):
+def in_queues_at_rest(up_links):
     before = None
-    while (now := in_queues(ports)) != before:
+    while (now := in_queues(up_links)) != before:
         before = now
         time.sleep(0.3)
     return now
@@ -133,9 +133,13 @@ c = client(); s = server()
 up = background(fill, 'up', c)
 fill('down', s)
 up()
-# Two sockets of the four are on these ports, and the other two are connected to them.
-ports = {c.getsockname()[1], s.getpeername()[1]}
-for direction, queued in zip(('up', 'down'), in_queues_at_rest(ports)):
+# The ports of both connections, from the client's side to the server's. One port does
+# not tell a connection: the kernel gives it to others that lead elsewhere.
+up_links = {
+    (c.getsockname()[1], c.getpeername()[1]),
+    (s.getpeername()[1], s.getsockname()[1]),
+}
+for direction, queued in zip(('up', 'down'), in_queues_at_rest(up_links)):
     held = sent[direction] - queued
     # It reads on while there is room for one more piece.
     what = '%d of %d bytes are held on the way %s' % (held, sent[direction], direction)

@@ -199,7 +199,7 @@ fn nothing_is_lost_or_told_twice_while_numbers_come_and_go() {
 #[test]
 fn a_wait_that_finds_nothing_sleeps_until_its_deadline() {
     // (That it makes one call, and does not ask without blocking first, is shown
-    // where that is decided: src/poller/pace.rs.)
+    // where that is decided: src/poller/pace.)
     on_every_backend(|backend| {
         let mut field = Field::new(poller_of(backend), 100);
         for _ in 0..50 {

@@ -3,7 +3,7 @@
 use std::io;
 use std::time::{Duration, Instant};
 
-use super::{LONGEST, MANY, Pace, SHARE};
+use super::{LONGEST, MANY, Pace, Part, Round, SHARE, part_size};
 use crate::poller::{Deadline, Event};
 use crate::sys::clock::thread_time;
 
@@ -28,6 +28,16 @@ pub(in crate::poller) trait Asks {
     fn ask_all_now(&mut self, ready: &mut Vec<Event>) -> io::Result<bool> {
         self.ask_all(Deadline::Now, ready)
     }
+
+    /// Returns the number of places in the table of all descriptors.
+    fn places(&self) -> usize;
+
+    /// Returns the part that ends before the place `end`, and has `size` descriptors, or some
+    /// more, or all that are left.
+    fn part_before(&self, end: usize, size: usize) -> Part;
+
+    /// Asks the descriptors of a part without sleeping, as [`ask_hot`](Asks::ask_hot) does.
+    fn ask_part(&mut self, part: &Part, ready: &mut Vec<Event>) -> io::Result<bool>;
 
     /// Removes those that were idle for some time from the hot ones, before all are asked.
     fn cool_down(&mut self);
@@ -111,7 +121,7 @@ fn sleep<A: Asks>(asks: &mut A, deadline: Deadline, ready: &mut Vec<Event>) -> i
     Ok(())
 }
 
-/// Asks the hot descriptors in their periods, and all between two of them. Returns false if the
+/// Asks the hot descriptors in their periods, and a part of all after each. Returns false if the
 /// wait must go on with all, and may sleep.
 #[inline(never)]
 fn wait_for_hot<A: Asks>(
@@ -129,7 +139,9 @@ fn wait_for_hot<A: Asks>(
         if asks.pace().rests(now) {
             return Ok(false);
         }
-        if let Some(end) = asks.pace().all_due.filter(|due| now < *due) {
+        let round = asks.pace().round;
+        let end = round.map_or(now, |round| round.next_call());
+        if now < end {
             asks.pace().unused = u8::MAX;
             if ask_hot(asks, deadline.or_at(end), ready)? {
                 asks.pace().hot_found();
@@ -138,19 +150,17 @@ fn wait_for_hot<A: Asks>(
             if has_passed(asks, deadline) {
                 return Ok(true);
             }
-            let now = asks.now();
-            asks.pace().period_ended(now, end);
         }
-        if asks.pace().is_to_be_measured() {
-            let began = asks.processor_time();
-            asks.pace().began = Some(began);
-        }
-        asks.cool_down();
-        if !asks.pace().busy {
+        measure(asks);
+        let Some(round) = round.filter(Round::asks_part) else {
+            if let Some(round) = round.filter(|_| now < end) {
+                let now = asks.now();
+                asks.pace().round_failed(&round, now);
+            }
+            asks.cool_down();
             return Ok(false);
-        }
-        let found = asks.ask_all(Deadline::Now, ready)?;
-        all_asked(asks, found);
+        };
+        let found = ask_part(asks, round, ready)?;
         if found || has_passed(asks, deadline) {
             return Ok(true);
         }
@@ -183,19 +193,97 @@ fn all_asked<A: Asks>(asks: &mut A, found: bool) {
 
 #[inline(never)]
 fn many_asked<A: Asks>(asks: &mut A, found: bool) {
-    if let Some(began) = asks.pace().began.take() {
-        let cost = asks.processor_time().saturating_sub(began);
-        asks.pace().pause = (cost * (SHARE - 1)).min(LONGEST);
-    }
-    let pace = asks.pace();
-    pace.busy = false;
+    measured(asks, asks.all());
     if found {
-        pace.hot.pass();
+        asks.pace().hot.pass();
     }
+    begin_round(asks, None);
+}
+
+/// Asks the part of a round that is due.
+fn ask_part<A: Asks>(asks: &mut A, mut round: Round, ready: &mut Vec<Event>) -> io::Result<bool> {
+    let begin = asks.now();
+    let all = asks.all();
+    let (end, size) = match round.due_by(begin, all) {
+        // The next round should be half over.
+        due if due > all + all / 2 => (asks.places(), all),
+        // More than a part if the handlers take long.
+        due => (
+            round.left,
+            part_size(all).max(due.saturating_sub(round.asked)),
+        ),
+    };
+    let part = asks.part_before(end, size);
+    if part.places.start == 0 {
+        asks.cool_down();
+    }
+    let found = asks.ask_part(&part, ready)?;
+    measured(asks, part.size);
+    let took = asks.now().saturating_duration_since(begin);
+    if part.places.start == 0 {
+        match part.size < all {
+            true => begin_round(asks, Some(round.end() + took)),
+            false => begin_round(asks, None),
+        }
+        return Ok(found);
+    }
+    round.begin += took;
+    round.left = part.places.start;
+    round.asked += part.size;
+    asks.pace().round = Some(with_due(asks, round));
+    Ok(found)
+}
+
+/// Begins the next round, whose first period begins at `follows` if the last one has asked parts.
+fn begin_round<A: Asks>(asks: &mut A, follows: Option<Instant>) {
+    let pace = asks.pace();
     // Reading the clock has a cost, too.
-    let may_try = pace.adaptive && pace.hot.is_due();
-    let due = may_try.then(|| asks.now() + asks.pace().pause);
-    asks.pace().all_due = due;
+    if !pace.adaptive || !pace.hot.is_due() {
+        pace.round = None;
+        return;
+    }
+    let pause = pace.pause;
+    let now = asks.now();
+    let round = Round {
+        began: now,
+        busy: false,
+        after_parts: follows.is_some(),
+        left: asks.places(),
+        asked: 0,
+        pause,
+        begin: follows.unwrap_or(now),
+        due: now,
+    };
+    asks.pace().round = Some(with_due(asks, round));
+}
+
+/// Sets when the next part is due.
+fn with_due<A: Asks>(asks: &A, mut round: Round) -> Round {
+    let all = asks.all();
+    let part = asks.part_before(round.left, part_size(all));
+    round.due = match part.places.start {
+        0 => round.begin + round.pause,
+        _ => round.due_of(round.asked + part.size, all),
+    };
+    round
+}
+
+/// Begins to measure the next asking, if it is to be measured.
+fn measure<A: Asks>(asks: &mut A) {
+    if asks.pace().is_to_be_measured() {
+        let began = asks.processor_time();
+        asks.pace().began = Some(began);
+    }
+}
+
+/// Notes that the asking of `asked` descriptors has ended.
+fn measured<A: Asks>(asks: &mut A, asked: usize) {
+    let (Some(began), 1..) = (asks.pace().began.take(), asked) else {
+        return;
+    };
+    let cost = asks.processor_time().saturating_sub(began);
+    let cost_of_all = cost * asks.all() as u32 / asked as u32;
+    asks.pace().pause = (cost_of_all * (SHARE - 1)).min(LONGEST);
 }
 
 fn has_passed<A: Asks>(asks: &A, deadline: Deadline) -> bool {

@@ -11,13 +11,14 @@ mod tests;
 
 use std::fmt;
 use std::io;
+use std::ops::Range;
 use std::os::fd::RawFd;
 use std::time::Duration;
 
-use sets::{INTERESTS, leave_the_hot};
+use sets::{INTERESTS, leave_the_hot, leave_the_part};
 
 use super::hangups::Hangups;
-use super::pace::{self, Asks, Pace};
+use super::pace::{self, Asks, Pace, Part};
 use super::{Deadline, Event, Interest, Poller, check_number, index};
 use crate::sys::select::{self as sys, KINDS, Word};
 
@@ -127,11 +128,11 @@ impl SelectPoller {
         pace::wait(self, deadline, ready)
     }
 
-    /// Asks only the hot descriptors or all, without sleeping, and appends the ready ones to
+    /// Asks some descriptors without sleeping, and appends the ready ones to
     /// `ready`. Returns whether there are any.
     #[inline(always)]
-    fn ask_now(&mut self, hot_alone: bool, ready: &mut Vec<Event>) -> io::Result<bool> {
-        match self.select(hot_alone, Some(Duration::ZERO)) {
+    fn ask_now(&mut self, which: Which, ready: &mut Vec<Event>) -> io::Result<bool> {
+        match self.select(&which, Some(Duration::ZERO)) {
             Ok(0) => Ok(false),
             Ok(bits) => {
                 self.report(bits, ready);
@@ -150,19 +151,19 @@ impl SelectPoller {
         }
     }
 
-    /// Asks only the hot descriptors or all until some are ready or the deadline has come, and
+    /// Asks some descriptors until some of them are ready or the deadline has come, and
     /// appends the ready ones to `ready`. Returns whether there are any.
     fn ask(
         &mut self,
-        hot_alone: bool,
+        which: Which,
         deadline: Deadline,
         ready: &mut Vec<Event>,
     ) -> io::Result<bool> {
         if deadline == Deadline::Now {
-            return self.ask_now(hot_alone, ready);
+            return self.ask_now(which, ready);
         }
         loop {
-            match self.select(hot_alone, deadline.timeout()) {
+            match self.select(&which, deadline.timeout()) {
                 // The timeout was clamped, and the deadline has not come yet.
                 Ok(0) if !deadline.has_passed() => {}
                 Ok(bits) => {
@@ -183,11 +184,15 @@ impl SelectPoller {
 
     /// Calls select(2) once, and leaves the result in `found`.
     #[inline(always)]
-    fn select(&mut self, hot_alone: bool, timeout: Option<Duration>) -> io::Result<usize> {
+    fn select(&mut self, which: &Which, timeout: Option<Duration>) -> io::Result<usize> {
         self.found.copy_from_slice(&self.wanted);
-        let nfds = match hot_alone {
-            true => leave_the_hot(&mut self.found, self.room, &self.active),
-            false => self.nfds,
+        let nfds = match which {
+            Which::All => self.nfds,
+            Which::Hot => leave_the_hot(&mut self.found, self.room, &self.active),
+            Which::Part(words) => {
+                leave_the_part(&mut self.found, self.room, words);
+                self.nfds.min(words.end * BITS)
+            }
         };
         sys::select(nfds as RawFd, &mut self.found, self.given, timeout)
     }
@@ -202,6 +207,14 @@ impl fmt::Debug for SelectPoller {
             .entries(self.hangups.numbers())
             .finish()
     }
+}
+
+/// The descriptors that a call asks.
+enum Which {
+    All,
+    Hot,
+    /// Those whose numbers are in these words of the sets.
+    Part(Range<usize>),
 }
 
 /// Refuses a number that select can never take on this platform.
@@ -234,16 +247,41 @@ impl Asks for SelectPoller {
     }
 
     fn ask_hot(&mut self, deadline: Deadline, ready: &mut Vec<Event>) -> io::Result<bool> {
-        self.ask(true, deadline, ready)
+        self.ask(Which::Hot, deadline, ready)
     }
 
     fn ask_all(&mut self, deadline: Deadline, ready: &mut Vec<Event>) -> io::Result<bool> {
-        self.ask(false, deadline, ready)
+        self.ask(Which::All, deadline, ready)
     }
 
     #[inline(always)]
     fn ask_all_now(&mut self, ready: &mut Vec<Event>) -> io::Result<bool> {
-        self.ask_now(false, ready)
+        self.ask_now(Which::All, ready)
+    }
+
+    fn places(&self) -> usize {
+        self.words
+    }
+
+    fn part_before(&self, end: usize, size: usize) -> Part {
+        let (mut begin, mut count) = (end.min(self.words), 0);
+        let end = begin;
+        while begin > 0 {
+            let word = self.watched(begin - 1).count_ones() as usize;
+            if count >= size && word > 0 {
+                break;
+            }
+            count += word;
+            begin -= 1;
+        }
+        Part {
+            places: begin..end,
+            size: count,
+        }
+    }
+
+    fn ask_part(&mut self, part: &Part, ready: &mut Vec<Event>) -> io::Result<bool> {
+        self.ask_now(Which::Part(part.places.clone()), ready)
     }
 
     /// Removes those that were idle for two periods from the active ones.

@@ -1,6 +1,7 @@
 //! The bit sets: what is wanted, and which numbers were active.
 
 use std::mem;
+use std::ops::Range;
 use std::os::fd::RawFd;
 
 use super::{BITS, SelectPoller};
@@ -106,4 +107,12 @@ pub(super) fn leave_the_hot(sets: &mut [Word], room: usize, active: &[Vec<Word>;
         }
     }
     nfds
+}
+
+/// Removes all numbers that are not in `words` from the sets of `room` words each.
+pub(super) fn leave_the_part(sets: &mut [Word], room: usize, words: &Range<usize>) {
+    for set in sets.chunks_exact_mut(room) {
+        set[..words.start].fill(0);
+        set[words.end..].fill(0);
+    }
 }

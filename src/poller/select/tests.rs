@@ -1,5 +1,6 @@
 use std::io;
 use std::os::fd::{AsRawFd, RawFd};
+use std::os::unix::net::UnixStream;
 
 use super::sets::split;
 use super::{BITS, SelectPoller};
@@ -87,4 +88,35 @@ fn forgetting_an_unknown_number_is_no_error_and_a_negative_one_is() {
     let error = poller.set(-1, Interest::READABLE).unwrap_err();
     assert_eq!(error.kind(), io::ErrorKind::InvalidInput);
     assert!(error.to_string().contains("-1"), "{error}");
+}
+
+#[test]
+fn the_parts_ask_each_watched_number_once() {
+    let pairs: Vec<_> = (0..200).map(|_| UnixStream::pair().unwrap()).collect();
+    let mut poller = SelectPoller::new();
+    let watch = |poller: &mut SelectPoller, interest| {
+        for (ours, _) in &pairs {
+            poller.set(ours.as_raw_fd(), interest).unwrap();
+        }
+    };
+    for interest in [Interest::WRITABLE, Interest::READABLE | Interest::WRITABLE] {
+        watch(&mut poller, interest);
+        for size in [1, 64, 65, 199, 200, 1_000] {
+            let mut ready = Vec::new();
+            let (mut left, mut sizes) = (poller.places(), 0);
+            while left > 0 {
+                let part = poller.part_before(left, size);
+                assert!(part.size >= size.min(pairs.len() - sizes), "{part:?}");
+                assert!(poller.ask_part(&part, &mut ready).unwrap());
+                sizes += part.size;
+                left = part.places.start;
+            }
+            assert_eq!(sizes, pairs.len());
+            let mut found: Vec<_> = ready.iter().map(|event| event.fd).collect();
+            found.sort_unstable();
+            let mut watched: Vec<_> = pairs.iter().map(|(ours, _)| ours.as_raw_fd()).collect();
+            watched.sort_unstable();
+            assert_eq!(found, watched);
+        }
+    }
 }

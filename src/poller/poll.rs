@@ -2,7 +2,6 @@
 
 use std::fmt;
 use std::io;
-use std::ops::Range;
 use std::os::fd::RawFd;
 use std::time::Duration;
 
@@ -28,8 +27,9 @@ use crate::sys::poll as sys;
 /// then, or by one of the first two that begin afterwards. While some descriptors are busy, an event
 /// of an idle one may be reported that much later. (Where asking all takes more than 0.19
 /// milliseconds, this bound makes it take more than a tenth of the time. Without ppoll(2) a wait may
-/// block for a millisecond longer.) Of more than 512 descriptors, a wait asks only a part of the
-/// idle ones, so that the busy ones wait for no more than that. No event is lost.
+/// block for a millisecond longer.) Of more than 512 descriptors, a wait under load asks only a part
+/// of the idle ones, so that a busy one waits for that part, or for those that became due while a
+/// handler ran. No event is lost.
 ///
 /// A shortcut that finds nothing is tried at growing intervals, at most 64 waits: a loop that
 /// sleeps most of the time makes one call in each other wait. A wait whose deadline has passed
@@ -98,14 +98,13 @@ impl PollPoller {
         }
     }
 
-    /// Reports the ready ones of the entries at `places`, of which there are `found`. Returns
-    /// whether there are any.
+    /// Reports the ready ones of all, of which there are `found`. Returns whether there are any.
     #[inline(always)]
-    fn report(&mut self, places: Range<usize>, found: usize, ready: &mut Vec<Event>) -> bool {
+    fn report(&mut self, found: usize, ready: &mut Vec<Event>) -> bool {
         if found == 0 {
             return false;
         }
-        collect(&self.all.entries[places], found, ready);
+        collect(&self.all.entries, found, ready);
         if self.pace.tells_hot(self.all.entries.len()) {
             self.note_active(ready);
         }
@@ -145,13 +144,13 @@ impl Asks for PollPoller {
     fn ask_all(&mut self, deadline: Deadline, ready: &mut Vec<Event>) -> io::Result<bool> {
         let longest = self.longest();
         let found = ask(&mut self.all.entries, deadline, longest)?;
-        Ok(self.report(0..self.places(), found, ready))
+        Ok(self.report(found, ready))
     }
 
     #[inline(always)]
     fn ask_all_now(&mut self, ready: &mut Vec<Event>) -> io::Result<bool> {
         let found = poll_now(&mut self.all.entries)?;
-        Ok(self.report(0..self.places(), found, ready))
+        Ok(self.report(found, ready))
     }
 
     fn places(&self) -> usize {
@@ -166,8 +165,23 @@ impl Asks for PollPoller {
     }
 
     fn ask_part(&mut self, part: &Part, ready: &mut Vec<Event>) -> io::Result<bool> {
-        let found = poll_now(&mut self.all.entries[part.places.clone()])?;
-        Ok(self.report(part.places.clone(), found, ready))
+        // The cold ones are appended to the hot ones for this call.
+        let hot = self.hot.entries.len();
+        for entry in &self.all.entries[part.places.clone()] {
+            if self.hot.place(number_of(entry)).is_none() {
+                self.hot.entries.push(*entry);
+            }
+        }
+        let found = poll_now(&mut self.hot.entries);
+        if let Ok(found @ 1..) = found {
+            collect(&self.hot.entries, found, ready);
+        }
+        self.hot.entries.truncate(hot);
+        let found = found? > 0;
+        if found {
+            self.note_active(ready);
+        }
+        Ok(found)
     }
 
     /// Removes those that were idle too often from the active ones.

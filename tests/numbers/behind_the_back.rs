@@ -3,16 +3,20 @@
 use std::cell::RefCell;
 use std::fs::File;
 use std::io::Write;
-use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, FromRawFd, IntoRawFd, OwnedFd, RawFd};
 use std::os::unix::net::UnixStream;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use crate::alone;
 use crate::common::{
-    Counting, Heard, Probe, on_every_backend, settle, turn_until, with_every_loop,
+    Counting, Heard, PATIENCE, Probe, on_every_backend, poller_of, settle, turn_until,
+    with_every_loop,
 };
-use fdloop::{Channel, Dispatcher, Error, EventLoop, FileDispatcher, FileWrapper, Result};
+use fdloop::{
+    Channel, Deadline, Dispatcher, Error, Event, EventLoop, FileDispatcher, FileWrapper, Interest,
+    Poller, Readiness, Result,
+};
 use nix::fcntl::{FcntlArg, fcntl};
 #[cfg(target_os = "linux")]
 use nix::{fcntl::OFlag, sys::stat::Mode};
@@ -377,6 +381,45 @@ fn one_of_many_is_found_while_others_are_always_busy() {
             .iter()
             .filter(|(_, seen, _)| !seen.events().is_empty());
         assert_eq!(heard.count(), 1, "nobody else hears anything");
+    });
+}
+
+#[test]
+fn a_poller_reports_one_of_many_in_every_wait_until_it_is_forgotten() {
+    let _alone = alone();
+    on_every_backend(|backend| {
+        let mut poller = poller_of(backend);
+        let zero = File::open("/dev/zero").unwrap();
+        poller.set(zero.as_raw_fd(), Interest::READABLE).unwrap();
+        let mut pairs: Vec<_> = (0..100).map(|_| UnixStream::pair().unwrap()).collect();
+        for (ours, _) in &pairs {
+            poller.set(ours.as_raw_fd(), Interest::READABLE).unwrap();
+        }
+        let wait = |poller: &mut dyn Poller| {
+            let mut ready = Vec::new();
+            let deadline = Deadline::after(Some(PATIENCE));
+            poller.wait(deadline, &mut ready).unwrap();
+            ready
+        };
+        for _ in 0..100 {
+            wait(&mut *poller);
+        }
+        let (lost, _theirs) = pairs.swap_remove(50);
+        let lost = lost.into_raw_fd();
+        close_behind(lost);
+        let closed = Event::new(lost, Readiness::INVALID);
+        let begin = Instant::now();
+        while !wait(&mut *poller).contains(&closed) {
+            assert!(begin.elapsed() < PATIENCE);
+        }
+        for _ in 0..100 {
+            assert!(wait(&mut *poller).contains(&closed));
+        }
+        poller.set(lost, Interest::empty()).unwrap();
+        for _ in 0..100 {
+            let ready = wait(&mut *poller);
+            assert!(ready.iter().all(|event| event.fd == zero.as_raw_fd()));
+        }
     });
 }
 

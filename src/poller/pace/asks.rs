@@ -3,8 +3,8 @@
 use std::io;
 use std::time::{Duration, Instant};
 
-use super::{LONGEST, MANY, Pace, Part, Round, SHARE, part_size};
-use crate::poller::{Deadline, Event};
+use super::{LONGEST, MANY, Pace, Part, Round, SHARE};
+use crate::poller::{Deadline, Event, Readiness};
 use crate::sys::clock::thread_time;
 
 /// A poller that asks at this pace.
@@ -36,7 +36,8 @@ pub(in crate::poller) trait Asks {
     /// more, or all that are left.
     fn part_before(&self, end: usize, size: usize) -> Part;
 
-    /// Asks the descriptors of a part without sleeping, as [`ask_hot`](Asks::ask_hot) does.
+    /// Asks the hot descriptors and those of a part without sleeping, as
+    /// [`ask_hot`](Asks::ask_hot) does.
     fn ask_part(&mut self, part: &Part, ready: &mut Vec<Event>) -> io::Result<bool>;
 
     /// Removes those that were idle for some time from the hot ones, before all are asked.
@@ -121,7 +122,7 @@ fn sleep<A: Asks>(asks: &mut A, deadline: Deadline, ready: &mut Vec<Event>) -> i
     Ok(())
 }
 
-/// Asks the hot descriptors in their periods, and a part of all after each. Returns false if the
+/// Asks the hot descriptors alone in a round, and with each part that is due. Returns false if the
 /// wait must go on with all, and may sleep.
 #[inline(never)]
 fn wait_for_hot<A: Asks>(
@@ -151,16 +152,18 @@ fn wait_for_hot<A: Asks>(
                 return Ok(true);
             }
         }
-        measure(asks);
         let Some(round) = round.filter(Round::asks_part) else {
             if let Some(round) = round.filter(|_| now < end) {
                 let now = asks.now();
                 asks.pace().round_failed(&round, now);
             }
+            if asks.pace().is_to_be_measured() {
+                begin_measuring(asks);
+            }
             asks.cool_down();
             return Ok(false);
         };
-        let found = ask_part(asks, round, ready)?;
+        let found = ask_due(asks, round, ready)?;
         if found || has_passed(asks, deadline) {
             return Ok(true);
         }
@@ -200,37 +203,43 @@ fn many_asked<A: Asks>(asks: &mut A, found: bool) {
     begin_round(asks, None);
 }
 
-/// Asks the part of a round that is due.
-fn ask_part<A: Asks>(asks: &mut A, mut round: Round, ready: &mut Vec<Event>) -> io::Result<bool> {
+/// Asks what is due in a round.
+fn ask_due<A: Asks>(asks: &mut A, mut round: Round, ready: &mut Vec<Event>) -> io::Result<bool> {
     let begin = asks.now();
-    let all = asks.all();
-    let (end, size) = match round.due_by(begin, all) {
-        // The next round should be half over.
-        due if due > all + all / 2 => (asks.places(), all),
-        // More than a part if the handlers take long.
-        due => (
-            round.left,
-            part_size(all).max(due.saturating_sub(round.asked)),
-        ),
+    let Some(part) = round.due_by(begin, asks) else {
+        if asks.pace().is_to_be_measured() {
+            begin_measuring(asks);
+        }
+        asks.cool_down();
+        let found = asks.ask_all_now(ready)?;
+        all_asked(asks, found);
+        return Ok(found);
     };
-    let part = asks.part_before(end, size);
-    if part.places.start == 0 {
+    let is_last = part.places.start == 0;
+    if is_last {
         asks.cool_down();
     }
+    begin_measuring(asks);
+    let (known, hot) = (ready.len(), asks.hot());
     let found = asks.ask_part(&part, ready)?;
-    measured(asks, part.size);
-    let took = asks.now().saturating_duration_since(begin);
-    if part.places.start == 0 {
-        match part.size < all {
-            true => begin_round(asks, Some(round.end() + took)),
-            false => begin_round(asks, None),
-        }
-        return Ok(found);
+    let closed = |event: &Event| event.readiness == Readiness::INVALID;
+    if ready[known..].iter().any(closed) {
+        // Then select(2) reports no others. All are asked again when these are forgotten.
+        asks.pace().began = None;
+        asks.pace().round = None;
+        return Ok(true);
     }
-    round.begin += took;
-    round.left = part.places.start;
-    round.asked += part.size;
-    asks.pace().round = Some(with_due(asks, round));
+    let became_hot = asks.hot().saturating_sub(hot);
+    if ready.len() - known > became_hot {
+        asks.pace().hot_found();
+        round.busy = true;
+    }
+    measured(asks, part.size + hot);
+    let took = asks.now().saturating_duration_since(begin);
+    match is_last {
+        true => begin_round(asks, Some(round.end() + took)),
+        false => asks.pace().round = Some(round.asked(part.places.start, took, asks)),
+    }
     Ok(found)
 }
 
@@ -238,52 +247,24 @@ fn ask_part<A: Asks>(asks: &mut A, mut round: Round, ready: &mut Vec<Event>) -> 
 fn begin_round<A: Asks>(asks: &mut A, follows: Option<Instant>) {
     let pace = asks.pace();
     // Reading the clock has a cost, too.
-    if !pace.adaptive || !pace.hot.is_due() {
-        pace.round = None;
-        return;
-    }
-    let pause = pace.pause;
-    let now = asks.now();
-    let round = Round {
-        began: now,
-        busy: false,
-        after_parts: follows.is_some(),
-        left: asks.places(),
-        asked: 0,
-        pause,
-        begin: follows.unwrap_or(now),
-        due: now,
-    };
-    asks.pace().round = Some(with_due(asks, round));
+    let may_try = pace.adaptive && pace.hot.is_due();
+    let length = pace.length;
+    asks.pace().round = may_try.then(|| Round::new(asks, length, follows));
 }
 
-/// Sets when the next part is due.
-fn with_due<A: Asks>(asks: &A, mut round: Round) -> Round {
-    let all = asks.all();
-    let part = asks.part_before(round.left, part_size(all));
-    round.due = match part.places.start {
-        0 => round.begin + round.pause,
-        _ => round.due_of(round.asked + part.size, all),
-    };
-    round
+fn begin_measuring<A: Asks>(asks: &mut A) {
+    let began = asks.processor_time();
+    asks.pace().began = Some(began);
 }
 
-/// Begins to measure the next asking, if it is to be measured.
-fn measure<A: Asks>(asks: &mut A) {
-    if asks.pace().is_to_be_measured() {
-        let began = asks.processor_time();
-        asks.pace().began = Some(began);
-    }
-}
-
-/// Notes that the asking of `asked` descriptors has ended.
+/// Notes that the asking of about `asked` descriptors has ended.
 fn measured<A: Asks>(asks: &mut A, asked: usize) {
     let (Some(began), 1..) = (asks.pace().began.take(), asked) else {
         return;
     };
     let cost = asks.processor_time().saturating_sub(began);
     let cost_of_all = cost * asks.all() as u32 / asked as u32;
-    asks.pace().pause = (cost_of_all * (SHARE - 1)).min(LONGEST);
+    asks.pace().length = (cost_of_all * (SHARE - 1)).min(LONGEST);
 }
 
 fn has_passed<A: Asks>(asks: &A, deadline: Deadline) -> bool {

@@ -143,7 +143,7 @@ impl SelectPoller {
     }
 
     #[cold]
-    fn ask_failed(&self, error: io::Error, ready: &mut Vec<Event>) -> io::Result<bool> {
+    fn ask_failed(&mut self, error: io::Error, ready: &mut Vec<Event>) -> io::Result<bool> {
         match error.kind() {
             // Linux returns this if a signal is pending and nothing is ready.
             io::ErrorKind::Interrupted => Ok(false),
@@ -190,8 +190,8 @@ impl SelectPoller {
             Which::All => self.nfds,
             Which::Hot => leave_the_hot(&mut self.found, self.room, &self.active),
             Which::Part(words) => {
-                leave_the_part(&mut self.found, self.room, words);
-                self.nfds.min(words.end * BITS)
+                leave_the_part(&mut self.found, self.room, &self.active, words);
+                self.nfds
             }
         };
         sys::select(nfds as RawFd, &mut self.found, self.given, timeout)
@@ -213,7 +213,7 @@ impl fmt::Debug for SelectPoller {
 enum Which {
     All,
     Hot,
-    /// Those whose numbers are in these words of the sets.
+    /// The hot ones, and those whose numbers are in these words of the sets.
     Part(Range<usize>),
 }
 

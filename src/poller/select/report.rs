@@ -30,10 +30,11 @@ impl SelectPoller {
     }
 
     /// Handles EBADF: reports each watched number that is not open, if there still is one.
-    /// select(2) does not name the number, and reports no other descriptor.
+    /// select(2) does not name the number, and reports no other descriptor. They count as active, so
+    /// that each wait reports them until they are forgotten.
     #[cold]
     pub(super) fn report_closed(
-        &self,
+        &mut self,
         error: io::Error,
         ready: &mut Vec<Event>,
     ) -> io::Result<bool> {
@@ -49,6 +50,9 @@ impl SelectPoller {
                     ready.push(closed(fd));
                 }
             }
+        }
+        if self.pace.tells_hot(self.count) {
+            self.note_all_active(ready);
         }
         Ok(!ready.is_empty())
     }

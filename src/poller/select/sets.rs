@@ -109,10 +109,16 @@ pub(super) fn leave_the_hot(sets: &mut [Word], room: usize, active: &[Vec<Word>;
     nfds
 }
 
-/// Removes all numbers that are not in `words` from the sets of `room` words each.
-pub(super) fn leave_the_part(sets: &mut [Word], room: usize, words: &Range<usize>) {
+/// Removes all but the hot descriptors and those in `words` from the sets of `room` words each.
+pub(super) fn leave_the_part(
+    sets: &mut [Word],
+    room: usize,
+    active: &[Vec<Word>; 2],
+    words: &Range<usize>,
+) {
     for set in sets.chunks_exact_mut(room) {
-        set[..words.start].fill(0);
-        set[words.end..].fill(0);
+        for word in (0..words.start).chain(words.end..room) {
+            set[word] &= active[0][word] | active[1][word];
+        }
     }
 }

@@ -1,0 +1,122 @@
+//! A round: all descriptors are asked once, part by part, spread over its length.
+
+use std::ops::Range;
+use std::time::{Duration, Instant};
+
+use super::Asks;
+
+/// Upper bound on the number of descriptors in a part.
+pub(super) const PART: usize = 512;
+
+/// Descriptors that are asked in one call of a round.
+#[derive(Debug, Clone)]
+pub(in crate::poller) struct Part {
+    /// Their places in the poller's table.
+    pub(in crate::poller) places: Range<usize>,
+    /// The number of descriptors.
+    pub(in crate::poller) size: usize,
+}
+
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Round {
+    /// When all were last asked, or when the last round ended.
+    began: Instant,
+    /// A hot one was ready.
+    pub(super) busy: bool,
+    /// The last round has asked parts, so that its first ones must follow in time.
+    after_parts: bool,
+    /// Of the poller's table, the places before this one are still to be asked. (In the table of
+    /// poll(2), an entry that takes the place of one that was removed comes from the end, and so
+    /// is not left out.)
+    left: usize,
+    /// Its length, which does not count the time that the parts take.
+    length: Duration,
+    /// Its end without `length`: a part that takes some time moves it.
+    begin: Instant,
+    /// The end of the period before the next part.
+    due: Instant,
+}
+
+impl Round {
+    /// Begins a round, whose first period begins at `follows` if the last round has asked parts.
+    pub(super) fn new<A: Asks>(asks: &A, length: Duration, follows: Option<Instant>) -> Self {
+        let now = asks.now();
+        let round = Self {
+            began: now,
+            busy: false,
+            after_parts: follows.is_some(),
+            left: asks.places(),
+            length,
+            begin: follows.unwrap_or(now),
+            due: now,
+        };
+        round.with_due(asks)
+    }
+
+    pub(super) fn began(&self) -> Instant {
+        self.began
+    }
+
+    pub(super) fn end(&self) -> Instant {
+        self.begin + self.length
+    }
+
+    /// Checks whether the call that is next asks a part, and not all.
+    pub(super) fn asks_part(&self) -> bool {
+        self.busy || self.after_parts && self.due < self.end()
+    }
+
+    /// Returns the time until which the hot ones are asked alone.
+    pub(super) fn next_call(&self) -> Instant {
+        match self.asks_part() {
+            true => self.due,
+            false => self.end(),
+        }
+    }
+
+    /// Returns what is due at a time: the next part, or more parts if the loop has served for
+    /// long, as one. `None` if it is best to ask all.
+    pub(super) fn due_by<A: Asks>(&self, now: Instant, asks: &A) -> Option<Part> {
+        // The next round should be half over.
+        if now > self.end() + self.length / 2 || asks.all() <= PART {
+            return None;
+        }
+        let mut part = self.part_before(self.left, asks);
+        while part.places.start > 0 {
+            let next = self.part_before(part.places.start, asks);
+            if now < self.due_of(&next, asks) {
+                break;
+            }
+            part.places.start = next.places.start;
+            part.size += next.size;
+        }
+        Some(part)
+    }
+
+    /// Notes that the parts before the place `left` are the next ones, after a part that took so
+    /// long.
+    pub(super) fn asked<A: Asks>(mut self, left: usize, took: Duration, asks: &A) -> Self {
+        self.begin += took;
+        self.left = left;
+        self.with_due(asks)
+    }
+
+    fn with_due<A: Asks>(mut self, asks: &A) -> Self {
+        let part = self.part_before(self.left, asks);
+        self.due = self.due_of(&part, asks);
+        self
+    }
+
+    /// Returns the part that ends before a place. All parts are about as large.
+    fn part_before<A: Asks>(&self, end: usize, asks: &A) -> Part {
+        let all = asks.all();
+        asks.part_before(end, all.div_ceil(all.div_ceil(PART).max(1)))
+    }
+
+    /// Returns the end of the period before a part. The periods are as long as the parts.
+    fn due_of<A: Asks>(&self, part: &Part, asks: &A) -> Instant {
+        let all = asks.places().max(1) as u32;
+        let asked = all.saturating_sub(part.places.start as u32);
+        self.begin + self.length * asked / all
+    }
+}

@@ -17,6 +17,7 @@ pub(in crate::poller) struct Part {
     pub(in crate::poller) size: usize,
 }
 
+/// The time until all were asked once more.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Round {
     /// When all were last asked, or when the last round ended.
@@ -81,9 +82,9 @@ impl Round {
         if now > self.end() + self.length / 2 || asks.all() <= PART {
             return None;
         }
-        let mut part = self.part_before(self.left, asks);
+        let mut part = part_before(self.left, asks);
         while part.places.start > 0 {
-            let next = self.part_before(part.places.start, asks);
+            let next = part_before(part.places.start, asks);
             if now < self.due_of(&next, asks) {
                 break;
             }
@@ -102,15 +103,9 @@ impl Round {
     }
 
     fn with_due<A: Asks>(mut self, asks: &A) -> Self {
-        let part = self.part_before(self.left, asks);
+        let part = part_before(self.left, asks);
         self.due = self.due_of(&part, asks);
         self
-    }
-
-    /// Returns the part that ends before a place. All parts are about as large.
-    fn part_before<A: Asks>(&self, end: usize, asks: &A) -> Part {
-        let all = asks.all();
-        asks.part_before(end, all.div_ceil(all.div_ceil(PART).max(1)))
     }
 
     /// Returns the end of the period before a part. The periods are as long as the parts.
@@ -119,4 +114,10 @@ impl Round {
         let asked = all.saturating_sub(part.places.start as u32);
         self.begin + self.length * asked / all
     }
+}
+
+/// Returns the part that ends before a place. All parts are about as large.
+fn part_before<A: Asks>(end: usize, asks: &A) -> Part {
+    let all = asks.all();
+    asks.part_before(end, all.div_ceil(all.div_ceil(PART).max(1)))
 }

@@ -1,4 +1,4 @@
-//! How many calls are made, and how long they take.
+//! The number of calls, and the time that they take.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! How long events wait.
+//! The delay of events.
 
 use std::os::fd::RawFd;
 use std::time::Duration;

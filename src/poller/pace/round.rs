@@ -103,8 +103,10 @@ impl Round {
     }
 
     fn with_due<A: Asks>(mut self, asks: &A) -> Self {
-        let part = part_before(self.left, asks);
-        self.due = self.due_of(&part, asks);
+        self.due = match asks.all() > PART {
+            true => self.due_of(&part_before(self.left, asks), asks),
+            false => self.end(),
+        };
         self
     }
 

@@ -23,9 +23,9 @@ use crate::sys::poll as sys;
 /// each. So under load the poller asks without blocking first. Of 64 descriptors or more, most waits
 /// ask, and block on, only the active ones: those that were ready lately, or whose interest was set
 /// lately. All are asked so often that it takes a tenth of the time. An idle one is asked again
-/// after 1.75 milliseconds at the latest, and the time that asking all takes: by a wait that blocks
+/// after 1.5 milliseconds at the latest, and the time that asking all takes: by a wait that blocks
 /// then, or by one of the first two that begin afterwards. While some descriptors are busy, an event
-/// of an idle one may be reported that much later. (Where asking all takes more than 0.19
+/// of an idle one may be reported that much later. (Where asking all takes more than 0.17
 /// milliseconds, this bound makes it take more than a tenth of the time. Without ppoll(2) a wait may
 /// block for a millisecond longer.) Of more than 512 descriptors, a wait under load asks only a part
 /// of the idle ones, so that a busy one waits for that part, or for those that became due while a

@@ -37,7 +37,7 @@ use super::trial::Trial;
 const SHARE: u32 = 10;
 
 /// Upper bound on the length of a round, however long asking all takes.
-const LONGEST: Duration = Duration::from_micros(1_750);
+const LONGEST: Duration = Duration::from_micros(1_500);
 
 /// After several rounds in a row in which no hot descriptor was ready, none begins for so many
 /// times the length of the last one.

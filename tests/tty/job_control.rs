@@ -73,6 +73,24 @@ fn raw_mode_is_set_again_after_a_stop_that_cannot_be_handled() {
     program.assert_as_before();
 }
 
+#[test]
+fn a_signal_that_came_during_a_stop_ends_the_program_with_the_terminal_as_before() {
+    if part().is_some() {
+        play();
+    }
+    // It is delivered together with the one that continues the program, in another thread perhaps.
+    for _ in 0..10 {
+        let mut program = OnATerminal::shell(SHELL, this_test!(), "job");
+        program.wait_for("in raw mode");
+        program.signal("STOP");
+        program.wait_for("shell: stopped");
+        program.signal("TERM");
+        program.type_in("go on\n");
+        program.wait_for("shell: code 143");
+        program.assert_as_before();
+    }
+}
+
 /// Continues the program in the background, where the terminal belongs to the shell.
 const BACKGROUND: &str = r#"
 set -m

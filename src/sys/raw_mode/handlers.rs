@@ -183,11 +183,17 @@ extern "C" fn on_signal(
     // Another thread has dropped the last guard since this handler began.
     let is_gone = found.is_some_and(|found| found.sa_sigaction == libc::SIG_DFL);
     if signal == libc::SIGCONT {
-        apply_to_all(true);
+        set_raw_again();
     } else if is_default && (is_top || is_gone) {
+        let ends = signal != libc::SIGTSTP;
+        if ends {
+            keep_from_raw();
+        }
         apply_to_all(false);
         default_action(signal);
-        // Reached only after a stop; an orphaned process group does not stop.
+        // Reached only after a stop; an orphaned process group does not stop, and the first process
+        // of a system does not end.
+        ENDS.store(false, Ordering::SeqCst);
         if is_top {
             dispose(signal, &action(OURS as libc::sighandler_t));
         }
@@ -198,6 +204,34 @@ extern "C" fn on_signal(
         call_previous(&before, signal, info, context);
     }
     nix::errno::Errno::set_raw(errno);
+}
+
+/// A signal is about to end the process.
+static ENDS: AtomicBool = AtomicBool::new(false);
+/// The number of handlers that set raw mode again at this moment.
+static SETTERS: AtomicUsize = AtomicUsize::new(0);
+
+/// Sets raw mode again after a stop, unless a handler in another thread ends the process: a signal
+/// that came during the stop is delivered with SIGCONT.
+fn set_raw_again() {
+    SETTERS.fetch_add(1, Ordering::SeqCst);
+    if !ENDS.load(Ordering::SeqCst) {
+        apply_to_all(true);
+    }
+    SETTERS.fetch_sub(1, Ordering::SeqCst);
+}
+
+/// Keeps handlers in other threads from setting raw mode again, and waits for those that do.
+fn keep_from_raw() {
+    ENDS.store(true, Ordering::SeqCst);
+    // A child that was made by fork(2) in such a moment has no thread that would end it.
+    for _ in 0..100 {
+        if SETTERS.load(Ordering::SeqCst) == 0 {
+            break;
+        }
+        // SAFETY: no descriptors are given, and so none are read. The call is async-signal-safe.
+        unsafe { libc::poll(ptr::null_mut(), 0, 1) };
+    }
 }
 
 /// Lets the default action of a signal happen, which our handler has kept from happening.

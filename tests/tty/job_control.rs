@@ -79,10 +79,10 @@ fn a_signal_that_came_during_a_stop_ends_the_program_with_the_terminal_as_before
         play();
     }
     // It is delivered together with the one that continues the program, in another thread perhaps.
-    for _ in 0..10 {
+    for stop in ["STOP", "TSTP"].repeat(10) {
         let mut program = OnATerminal::shell(SHELL, this_test!(), "job");
         program.wait_for("in raw mode");
-        program.signal("STOP");
+        program.signal(stop);
         program.wait_for("shell: stopped");
         program.signal("TERM");
         program.type_in("go on\n");

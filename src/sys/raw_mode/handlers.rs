@@ -193,11 +193,13 @@ extern "C" fn on_signal(
         default_action(signal);
         // Reached only after a stop; an orphaned process group does not stop, and the first process
         // of a system does not end.
-        ENDS.store(false, Ordering::SeqCst);
+        if ends {
+            ENDS.store(false, Ordering::SeqCst);
+        }
         if is_top {
             dispose(signal, &action(OURS as libc::sighandler_t));
         }
-        apply_to_all(true);
+        set_raw_again();
     }
     // A program that handles the signal decides about the terminal.
     if let Some(before) = previous {

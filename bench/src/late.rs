@@ -78,9 +78,9 @@ pub fn run(_: &Contest, effort: &Effort) -> Result<Report, Box<dyn Error>> {
         "Socket pairs that a loop in one thread watches. Another thread, on a core of its own, \
          exchanges a byte with the busy ones without pause, and sends a time stamp to one of the \
          idle ones at random, every millisecond on average. The percentiles are of the \
-         microseconds until the handler has it: the median of those of {} rounds. CPU is the processor time of \
-         the loop for a byte of the busy ones. Without the shortcuts (`set_adaptive(false)`), all \
-         are asked in each wait.",
+         microseconds until the handler has it: the median of those of {} rounds. CPU is the \
+         processor time of the loop for a byte of the busy ones. Without the shortcuts \
+         (`set_adaptive(false)`), all are asked in each wait.",
         effort.rounds
     ));
     for (open, busy) in CASES {

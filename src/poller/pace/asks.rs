@@ -157,10 +157,7 @@ fn wait_for_hot<A: Asks>(
                 let now = asks.now();
                 asks.pace().round_failed(&round, now);
             }
-            if asks.pace().is_to_be_measured() {
-                begin_measuring(asks);
-            }
-            asks.cool_down();
+            prepare_all(asks);
             return Ok(false);
         };
         let found = ask_due(asks, round, ready)?;
@@ -207,10 +204,7 @@ fn many_asked<A: Asks>(asks: &mut A, found: bool) {
 fn ask_due<A: Asks>(asks: &mut A, mut round: Round, ready: &mut Vec<Event>) -> io::Result<bool> {
     let begin = asks.now();
     let Some(part) = round.due_by(begin, asks) else {
-        if asks.pace().is_to_be_measured() {
-            begin_measuring(asks);
-        }
-        asks.cool_down();
+        prepare_all(asks);
         let found = asks.ask_all_now(ready)?;
         all_asked(asks, found);
         return Ok(found);
@@ -237,7 +231,7 @@ fn ask_due<A: Asks>(asks: &mut A, mut round: Round, ready: &mut Vec<Event>) -> i
     measured(asks, part.size + hot);
     let took = asks.now().saturating_duration_since(begin);
     match is_last {
-        true => begin_round(asks, Some(round.end() + took)),
+        true => begin_round(asks, Some(round.end + took)),
         false => asks.pace().round = Some(round.asked(part.places.start, took, asks)),
     }
     Ok(found)
@@ -250,6 +244,14 @@ fn begin_round<A: Asks>(asks: &mut A, follows: Option<Instant>) {
     let may_try = pace.adaptive && pace.hot.is_due();
     let length = pace.length;
     asks.pace().round = may_try.then(|| Round::new(asks, length, follows));
+}
+
+/// Prepares a call for all, with which a round ends.
+fn prepare_all<A: Asks>(asks: &mut A) {
+    if asks.pace().is_to_be_measured() {
+        begin_measuring(asks);
+    }
+    asks.cool_down();
 }
 
 fn begin_measuring<A: Asks>(asks: &mut A) {

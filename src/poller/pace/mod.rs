@@ -127,7 +127,7 @@ impl Pace {
     fn round_failed(&mut self, round: &Round, now: Instant) {
         self.hot.tried(false);
         // The others were not asked for so long, and one of them may have been ready.
-        let length = now.saturating_duration_since(round.began());
+        let length = now.saturating_duration_since(round.began);
         self.rest_until = Some(now + length * self.rest);
         self.rest = (2 * self.rest).clamp(1, REST);
     }

@@ -17,11 +17,22 @@ pub(in crate::poller) struct Part {
     pub(in crate::poller) size: usize,
 }
 
+impl Part {
+    /// Makes the part before `end` of a table of `count` descriptors, each with a place.
+    #[cfg(any(feature = "poll", test))]
+    pub(in crate::poller) fn of_entries(count: usize, end: usize, size: usize) -> Self {
+        let end = end.min(count);
+        let places = end.saturating_sub(size)..end;
+        let size = places.len();
+        Self { places, size }
+    }
+}
+
 /// The time until all were asked once more.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Round {
     /// When all were last asked, or when the last round ended.
-    began: Instant,
+    pub(super) began: Instant,
     /// A hot one was ready.
     pub(super) busy: bool,
     /// The last round has asked parts, so that its first ones must follow in time.
@@ -32,8 +43,8 @@ pub(super) struct Round {
     left: usize,
     /// Its length, which does not count the time that the parts take.
     length: Duration,
-    /// Its end without `length`: a part that takes some time moves it.
-    begin: Instant,
+    /// The end of its last period. A part that takes some time moves it.
+    pub(super) end: Instant,
     /// The end of the period before the next part.
     due: Instant,
 }
@@ -48,30 +59,22 @@ impl Round {
             after_parts: follows.is_some(),
             left: asks.places(),
             length,
-            begin: follows.unwrap_or(now),
+            end: follows.unwrap_or(now) + length,
             due: now,
         };
         round.with_due(asks)
     }
 
-    pub(super) fn began(&self) -> Instant {
-        self.began
-    }
-
-    pub(super) fn end(&self) -> Instant {
-        self.begin + self.length
-    }
-
     /// Checks whether the call that is next asks a part, and not all.
     pub(super) fn asks_part(&self) -> bool {
-        self.busy || self.after_parts && self.due < self.end()
+        self.busy || self.after_parts && self.due < self.end
     }
 
     /// Returns the time until which the hot ones are asked alone.
     pub(super) fn next_call(&self) -> Instant {
         match self.asks_part() {
             true => self.due,
-            false => self.end(),
+            false => self.end,
         }
     }
 
@@ -79,7 +82,7 @@ impl Round {
     /// long, as one. `None` if it is best to ask all.
     pub(super) fn due_by<A: Asks>(&self, now: Instant, asks: &A) -> Option<Part> {
         // The next round should be half over.
-        if now > self.end() + self.length / 2 || asks.all() <= PART {
+        if now > self.end + self.length / 2 || asks.all() <= PART {
             return None;
         }
         let mut part = part_before(self.left, asks);
@@ -97,7 +100,7 @@ impl Round {
     /// Notes that the parts before the place `left` are the next ones, after a part that took so
     /// long.
     pub(super) fn asked<A: Asks>(mut self, left: usize, took: Duration, asks: &A) -> Self {
-        self.begin += took;
+        self.end += took;
         self.left = left;
         self.with_due(asks)
     }
@@ -105,7 +108,7 @@ impl Round {
     fn with_due<A: Asks>(mut self, asks: &A) -> Self {
         self.due = match asks.all() > PART {
             true => self.due_of(&part_before(self.left, asks), asks),
-            false => self.end(),
+            false => self.end,
         };
         self
     }
@@ -113,8 +116,8 @@ impl Round {
     /// Returns the end of the period before a part. The periods are as long as the parts.
     fn due_of<A: Asks>(&self, part: &Part, asks: &A) -> Instant {
         let all = asks.places().max(1) as u32;
-        let asked = all.saturating_sub(part.places.start as u32);
-        self.begin + self.length * asked / all
+        let left = all.min(part.places.start as u32);
+        self.end - self.length * left / all
     }
 }
 

@@ -152,10 +152,7 @@ impl Asks for Simulated {
     }
 
     fn part_before(&self, end: usize, size: usize) -> Part {
-        let end = end.min(self.all);
-        let places = end.saturating_sub(size)..end;
-        let size = places.len();
-        Part { places, size }
+        Part::of_entries(self.all, end, size)
     }
 
     fn ask_part(&mut self, part: &Part, ready: &mut Vec<Event>) -> io::Result<bool> {

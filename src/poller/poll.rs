@@ -111,6 +111,17 @@ impl PollPoller {
         true
     }
 
+    /// Reports the ready ones of the hot ones, of which there are `found`. Returns whether there are
+    /// any.
+    fn report_hot(&mut self, found: usize, ready: &mut Vec<Event>) -> bool {
+        if found == 0 {
+            return false;
+        }
+        collect(&self.hot.entries, found, ready);
+        self.note_active(ready);
+        true
+    }
+
     /// Returns the longest time for which one call may block. `None` without bound.
     fn longest(&self) -> Option<Duration> {
         // The kernel sleeps through the hang-up of a descriptor without events.
@@ -132,15 +143,19 @@ impl Asks for PollPoller {
         self.all.entries.len()
     }
 
+    #[inline(never)]
     fn ask_hot(&mut self, deadline: Deadline, ready: &mut Vec<Event>) -> io::Result<bool> {
         let found = ask(&mut self.hot.entries, deadline, None)?;
-        if found > 0 {
-            collect(&self.hot.entries, found, ready);
-            self.note_active(ready);
-        }
-        Ok(found > 0)
+        Ok(self.report_hot(found, ready))
     }
 
+    #[inline(always)]
+    fn ask_hot_now(&mut self, ready: &mut Vec<Event>) -> io::Result<bool> {
+        let found = poll_now(&mut self.hot.entries)?;
+        Ok(self.report_hot(found, ready))
+    }
+
+    #[inline(never)]
     fn ask_all(&mut self, deadline: Deadline, ready: &mut Vec<Event>) -> io::Result<bool> {
         let longest = self.longest();
         let found = ask(&mut self.all.entries, deadline, longest)?;

@@ -96,27 +96,49 @@ pub(super) fn poll_now(entries: &mut [PollFd]) -> io::Result<usize> {
     }
 }
 
+/// The number of entries that are checked together, since of many entries few are ready.
+const GROUP: usize = 4;
+
 /// Appends an event for each ready entry, of which there are `count`.
 #[inline]
 pub(super) fn collect(entries: &[PollFd], count: usize, ready: &mut Vec<Event>) {
-    match from_first_ready(entries) {
+    let entries = from_first_ready(entries);
+    match entries.iter().find(|entry| entry.revents != 0) {
         // The usual case.
-        [entry, ..] if count == 1 && entry.revents == sys::POLLIN => ready.push(readable(entry)),
-        entries => collect_all(entries, count, ready),
+        Some(entry) if count == 1 && entry.revents == sys::POLLIN => ready.push(readable(entry)),
+        _ => collect_all(entries, count, ready),
     }
 }
 
 #[inline(never)]
-fn collect_all(mut entries: &[PollFd], mut left: usize, ready: &mut Vec<Event>) {
-    while let ([entry, rest @ ..], 1..) = (from_first_ready(entries), left) {
-        if entry.revents == sys::POLLIN {
-            ready.push(readable(entry));
-        } else {
-            collect_unusual(entry, ready);
+fn collect_all(entries: &[PollFd], count: usize, ready: &mut Vec<Event>) {
+    let mut left = count;
+    let mut groups = entries.chunks_exact(GROUP);
+    for group in &mut groups {
+        if !has_ready(group) {
+            continue;
         }
-        entries = rest;
-        left -= 1;
+        for entry in group {
+            left -= usize::from(collect_one(entry, ready));
+        }
+        if left == 0 {
+            return;
+        }
     }
+    for entry in groups.remainder() {
+        collect_one(entry, ready);
+    }
+}
+
+/// Appends an event for an entry that is ready. Returns whether it is.
+#[inline(always)]
+fn collect_one(entry: &PollFd, ready: &mut Vec<Event>) -> bool {
+    match entry.revents {
+        0 => return false,
+        sys::POLLIN => ready.push(readable(entry)),
+        _ => collect_unusual(entry, ready),
+    }
+    true
 }
 
 fn readable(entry: &PollFd) -> Event {
@@ -124,18 +146,16 @@ fn readable(entry: &PollFd) -> Event {
     Event { fd, readiness }
 }
 
-/// Returns the entries from the first ready one on. Of many entries few are ready, so some are
-/// checked at once.
+#[inline(always)]
+fn has_ready(group: &[PollFd]) -> bool {
+    group.iter().fold(0, |any, entry| any | entry.revents) != 0
+}
+
+/// Returns the entries from the first group on that has a ready one.
 #[inline]
 fn from_first_ready(mut entries: &[PollFd]) -> &[PollFd] {
-    while let [a, b, c, d, rest @ ..] = entries {
-        if a.revents | b.revents | c.revents | d.revents != 0 {
-            break;
-        }
-        entries = rest;
-    }
-    while let [entry, rest @ ..] = entries {
-        if entry.revents != 0 {
+    while let Some((group, rest)) = entries.split_at_checked(GROUP) {
+        if has_ready(group) {
             break;
         }
         entries = rest;

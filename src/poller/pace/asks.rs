@@ -21,10 +21,16 @@ pub(in crate::poller) trait Asks {
     /// ready ones to `ready`. Returns whether there are any.
     fn ask_hot(&mut self, deadline: Deadline, ready: &mut Vec<Event>) -> io::Result<bool>;
 
+    /// Asks the hot descriptors without sleeping. This is the usual wait of a busy loop with many
+    /// descriptors.
+    fn ask_hot_now(&mut self, ready: &mut Vec<Event>) -> io::Result<bool> {
+        self.ask_hot(Deadline::Now, ready)
+    }
+
     /// Asks all descriptors, as [`ask_hot`](Asks::ask_hot) does.
     fn ask_all(&mut self, deadline: Deadline, ready: &mut Vec<Event>) -> io::Result<bool>;
 
-    /// Asks all descriptors without sleeping. This is the usual wait of a busy loop.
+    /// Asks all descriptors without sleeping. This is the usual wait of a busy loop with few.
     fn ask_all_now(&mut self, ready: &mut Vec<Event>) -> io::Result<bool> {
         self.ask_all(Deadline::Now, ready)
     }
@@ -55,48 +61,89 @@ pub(in crate::poller) trait Asks {
 }
 
 /// Waits, for [`Poller::wait`](crate::Poller::wait).
+///
+/// After a system call every return is mispredicted, so what lies between the caller and the usual
+/// calls is inlined, or calls the next function last.
 #[inline(always)]
 pub(in crate::poller) fn wait<A: Asks>(
     asks: &mut A,
     deadline: Deadline,
     ready: &mut Vec<Event>,
 ) -> io::Result<()> {
-    // The usual case of a busy loop with few descriptors.
-    if deadline != Deadline::Now && asks.hot() == 0 && asks.pace().try_probe() {
-        let found = asks.ask_all_now(ready)?;
-        return if found {
-            asks.pace().probe.tried(true);
-            all_asked(asks, true);
-            Ok(())
-        } else {
-            wait_after_probe(asks, deadline, ready)
-        };
+    if asks.hot() > 0 && deadline != Deadline::Now {
+        if let Some(now) = time_for_hot(asks) {
+            return wait_for_hot(asks, now, deadline, ready);
+        }
     }
-    wait_otherwise(asks, deadline, ready)
+    wait_for_all(asks, deadline, ready)
 }
 
-/// Waits in the ways that are not the usual one.
+/// Returns the time if the hot ones are to be asked now, alone or with a part. `None` if all are.
 #[inline(never)]
-fn wait_otherwise<A: Asks>(
+fn time_for_hot<A: Asks>(asks: &mut A) -> Option<Instant> {
+    let (hot, all) = (asks.hot(), asks.all());
+    if !asks.pace().tries_hot(hot, all) {
+        asks.cool_down();
+        return None;
+    }
+    let now = asks.now();
+    if asks.pace().rests(now) {
+        return None;
+    }
+    let is_over = asks.pace().next_call().is_none_or(|end| end <= now);
+    if is_over && !asks.pace().asks_part() {
+        prepare_all(asks);
+        return None;
+    }
+    Some(now)
+}
+
+/// Waits for all descriptors: without sleeping first if some are likely to be ready.
+#[inline(always)]
+fn wait_for_all<A: Asks>(
     asks: &mut A,
     deadline: Deadline,
     ready: &mut Vec<Event>,
 ) -> io::Result<()> {
+    if deadline != Deadline::Now && !asks.pace().try_probe() {
+        return wait_without_probe(asks, deadline, ready);
+    }
+    let found = asks.ask_all_now(ready)?;
     if deadline == Deadline::Now {
-        return asks.ask_all(deadline, ready).map(drop);
-    }
-    if asks.hot() > 0 && wait_for_hot(asks, deadline, ready)? {
         return Ok(());
     }
-    if asks.pace().try_probe() || has_passed(asks, deadline) {
-        if !asks.ask_all(Deadline::Now, ready)? {
-            return wait_after_probe(asks, deadline, ready);
-        }
-        asks.pace().probe.tried(true);
-        all_asked(asks, true);
-        return Ok(());
+    if !found {
+        return wait_after_probe(asks, deadline, ready);
     }
-    sleep(asks, deadline, ready)
+    asks.pace().probe.tried(true);
+    all_asked(asks, true);
+    Ok(())
+}
+
+/// Does the same, where that is not inlined.
+#[inline(never)]
+fn wait_for_all_apart<A: Asks>(
+    asks: &mut A,
+    deadline: Deadline,
+    ready: &mut Vec<Event>,
+) -> io::Result<()> {
+    wait_for_all(asks, deadline, ready)
+}
+
+/// Waits for all descriptors, of which some are not likely to be ready at once.
+#[inline(never)]
+fn wait_without_probe<A: Asks>(
+    asks: &mut A,
+    deadline: Deadline,
+    ready: &mut Vec<Event>,
+) -> io::Result<()> {
+    if !has_passed(asks, deadline) {
+        return sleep(asks, deadline, ready);
+    }
+    let found = asks.ask_all_now(ready)?;
+    asks.pace().probe.tried(found);
+    all_asked(asks, found);
+    Ok(())
 }
 
 /// Waits after all were asked without sleeping, and none was ready.
@@ -122,55 +169,48 @@ fn sleep<A: Asks>(asks: &mut A, deadline: Deadline, ready: &mut Vec<Event>) -> i
     Ok(())
 }
 
-/// Asks the hot descriptors alone in a round, and with each part that is due. Returns false if the
-/// wait must go on with all, and may sleep.
+/// Waits for the hot descriptors alone in a round, and with each part that is due; then for all.
 #[inline(never)]
 fn wait_for_hot<A: Asks>(
     asks: &mut A,
+    mut now: Instant,
     deadline: Deadline,
     ready: &mut Vec<Event>,
-) -> io::Result<bool> {
+) -> io::Result<()> {
     loop {
-        let (hot, all) = (asks.hot(), asks.all());
-        if !asks.pace().tries_hot(hot, all) {
-            asks.cool_down();
-            return Ok(false);
-        }
-        let now = asks.now();
-        if asks.pace().rests(now) {
-            return Ok(false);
-        }
-        let round = asks.pace().round;
-        let end = round.map_or(now, |round| round.next_call());
+        let end = asks.pace().next_call().unwrap_or(now);
         if now < end {
             asks.pace().unused = u8::MAX;
             if ask_hot(asks, deadline.or_at(end), ready)? {
                 asks.pace().hot_found();
-                return Ok(true);
+                return Ok(());
             }
             if has_passed(asks, deadline) {
-                return Ok(true);
+                return Ok(());
+            }
+            if !asks.pace().asks_part() {
+                now = asks.now();
+                asks.pace().round_failed(now);
+                prepare_all(asks);
+                break;
             }
         }
-        let Some(round) = round.filter(Round::asks_part) else {
-            if let Some(round) = round.filter(|_| now < end) {
-                let now = asks.now();
-                asks.pace().round_failed(&round, now);
-            }
-            prepare_all(asks);
-            return Ok(false);
-        };
-        let found = ask_due(asks, round, ready)?;
-        if found || has_passed(asks, deadline) {
-            return Ok(true);
+        if ask_due(asks, ready)? || has_passed(asks, deadline) {
+            return Ok(());
+        }
+        match time_for_hot(asks) {
+            Some(later) => now = later,
+            None => break,
         }
     }
+    wait_for_all_apart(asks, deadline, ready)
 }
 
 /// Asks the hot descriptors, without sleeping first if they are likely to be ready.
+#[inline]
 fn ask_hot<A: Asks>(asks: &mut A, deadline: Deadline, ready: &mut Vec<Event>) -> io::Result<bool> {
     if asks.pace().try_probe() {
-        let found = asks.ask_hot(Deadline::Now, ready)?;
+        let found = asks.ask_hot_now(ready)?;
         asks.pace().probe.tried(found);
         if found {
             return Ok(true);
@@ -200,8 +240,12 @@ fn many_asked<A: Asks>(asks: &mut A, found: bool) {
     begin_round(asks, None);
 }
 
-/// Asks what is due in a round.
-fn ask_due<A: Asks>(asks: &mut A, mut round: Round, ready: &mut Vec<Event>) -> io::Result<bool> {
+/// Asks what is due in the round.
+#[inline(never)]
+fn ask_due<A: Asks>(asks: &mut A, ready: &mut Vec<Event>) -> io::Result<bool> {
+    let Some(mut round) = asks.pace().round else {
+        return Ok(false);
+    };
     let begin = asks.now();
     let Some(part) = round.due_by(begin, asks) else {
         prepare_all(asks);

@@ -123,11 +123,22 @@ impl Pace {
         }
     }
 
-    /// Notes that no hot descriptor was ready in a round.
-    fn round_failed(&mut self, round: &Round, now: Instant) {
+    /// Returns the time until which the hot ones are asked alone. `None` if there is no round.
+    fn next_call(&self) -> Option<Instant> {
+        self.round.as_ref().map(Round::next_call)
+    }
+
+    /// Checks whether the call after that time asks a part, and not all.
+    fn asks_part(&self) -> bool {
+        self.round.as_ref().is_some_and(Round::asks_part)
+    }
+
+    /// Notes that no hot descriptor was ready in the round.
+    fn round_failed(&mut self, now: Instant) {
         self.hot.tried(false);
         // The others were not asked for so long, and one of them may have been ready.
-        let length = now.saturating_duration_since(round.began);
+        let began = self.round.as_ref().map_or(now, |round| round.began);
+        let length = now.saturating_duration_since(began);
         self.rest_until = Some(now + length * self.rest);
         self.rest = (2 * self.rest).clamp(1, REST);
     }

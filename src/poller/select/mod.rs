@@ -153,6 +153,7 @@ impl SelectPoller {
 
     /// Asks some descriptors until some of them are ready or the deadline has come, and
     /// appends the ready ones to `ready`. Returns whether there are any.
+    #[inline(never)]
     fn ask(
         &mut self,
         which: Which,
@@ -248,6 +249,11 @@ impl Asks for SelectPoller {
 
     fn ask_hot(&mut self, deadline: Deadline, ready: &mut Vec<Event>) -> io::Result<bool> {
         self.ask(Which::Hot, deadline, ready)
+    }
+
+    #[inline(always)]
+    fn ask_hot_now(&mut self, ready: &mut Vec<Event>) -> io::Result<bool> {
+        self.ask_now(Which::Hot, ready)
     }
 
     fn ask_all(&mut self, deadline: Deadline, ready: &mut Vec<Event>) -> io::Result<bool> {

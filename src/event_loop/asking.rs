@@ -22,7 +22,7 @@ use super::pass::{AHEAD, Errand};
 use super::watch::{Watch, Watches};
 use crate::error::Result;
 use crate::poller::{Deadline, Interest, Trial};
-use crate::sys::prefetch::prefetch;
+use crate::sys::hint::prefetch;
 
 /// Upper bound on passes in a row that ask only the active channels.
 const PASSES: u8 = 15;

@@ -280,6 +280,39 @@ pub trait Channel: AsRawFd + Upcast {
         let _ = event_loop;
         Ok(())
     }
+
+    /// Calls `handle_read_event`, and then sets `outcome` to the state of the channel.
+    ///
+    /// The usual event is one virtual call, which a dispatcher implements in fewer steps.
+    #[doc(hidden)]
+    fn deliver_read(&mut self, event_loop: &mut EventLoop, outcome: &mut Outcome) -> Result<()> {
+        self.handle_read_event(event_loop)?;
+        outcome.interest = match event_loop.serves_ending() {
+            true => None,
+            false => self.interest(event_loop),
+        };
+        outcome.fd = self.as_raw_fd();
+        Ok(())
+    }
+}
+
+/// The state of a channel after an event.
+#[derive(Debug)]
+pub struct Outcome {
+    /// Its descriptor.
+    pub(crate) fd: RawFd,
+    /// Its interest; `None` if it is over.
+    pub(crate) interest: Option<Interest>,
+}
+
+impl Default for Outcome {
+    /// Makes the outcome of an event that was not delivered yet.
+    fn default() -> Self {
+        Self {
+            fd: -1,
+            interest: None,
+        }
+    }
 }
 
 /// The times at which a channel must be asked for its interest.
@@ -313,6 +346,13 @@ macro_rules! forward_channel {
             }
             fn predicates(&self) -> $crate::Predicates {
                 self.0.predicates()
+            }
+            fn deliver_read(
+                &mut self,
+                event_loop: &mut $crate::EventLoop,
+                outcome: &mut $crate::event_loop::Outcome,
+            ) -> $crate::Result<()> {
+                $crate::Channel::deliver_read(&mut self.0, event_loop, outcome)
             }
             fn handle_read_event(
                 &mut self,

@@ -38,7 +38,7 @@ use std::time::Duration;
 
 pub use builder::Builder;
 pub use cancel::Cancel;
-pub(crate) use channel::forward_channel;
+pub(crate) use channel::{Outcome, forward_channel};
 pub use channel::{Channel, Predicates};
 pub use deferred::Deferred;
 pub use error::AddError;

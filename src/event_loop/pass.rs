@@ -8,13 +8,13 @@ use std::io;
 use std::mem;
 
 use super::EventLoop;
-use super::channel::{Channel, InService};
+use super::channel::{Channel, InService, Outcome};
 use super::id::{Key, Serial};
 use super::panics::Service;
 use super::run::Stop;
 use crate::error::{Error, Result};
 use crate::poller::{Deadline, Event, Interest, Readiness};
-use crate::sys::prefetch::prefetch;
+use crate::sys::hint::{prefetch, rarely};
 
 /// The number of events whose channels are fetched together.
 pub(super) const AHEAD: usize = 16;
@@ -123,14 +123,16 @@ impl EventLoop {
         let watched_until = self.next_serial;
         let asks = self.asking.is_costly();
         let fetches = self.ready.len() > 1 && self.channels.len() >= MANY;
+        let mut next_fetch = if fetches { 0 } else { usize::MAX };
         let mut served = 0;
         let mut next = 0;
         while let Some(&event) = self.ready.get(next) {
-            if fetches && next % AHEAD == 0 {
+            if rarely(next == next_fetch) {
                 self.fetch_ahead(next);
+                next_fetch += AHEAD;
             }
             next += 1;
-            if asks && !self.still_wants(event.fd, watched_until)? {
+            if rarely(asks) && !self.still_wants(event.fd, watched_until)? {
                 continue;
             }
             served += usize::from(self.deliver(event, watched_until)?);
@@ -164,7 +166,7 @@ impl EventLoop {
             return Ok(false);
         };
         let key = Key { fd, serial };
-        if readiness != Readiness::READABLE || self.catch_panics {
+        if rarely(readiness != Readiness::READABLE || self.catch_panics) {
             self.visit(key, Errand::Deliver(readiness))?;
             return Ok(true);
         }
@@ -172,14 +174,14 @@ impl EventLoop {
             return Ok(true);
         };
         let service = Service::begin(self, key, None);
-        if let Err(error) = channel.handle_read_event(service.event_loop) {
+        let mut outcome = Outcome::default();
+        if let Err(error) = channel.deliver_read(service.event_loop, &mut outcome) {
             mem::forget(service);
             self.make_visit(key, channel, Errand::Police(error), None)?;
             return Ok(true);
         }
-        let interest = service.event_loop.interest_of(key, &*channel);
         service.end();
-        self.put_back(key, channel, interest)?;
+        self.put_back(key, channel, outcome)?;
         Ok(true)
     }
 
@@ -212,7 +214,8 @@ impl EventLoop {
             Visited { result, interest }
         };
         service.end();
-        let put_back = self.put_back(key, channel, interest);
+        let fd = channel.as_raw_fd();
+        let put_back = self.put_back(key, channel, Outcome { fd, interest });
         if result.is_err() {
             // Duties that became due are done when the loop runs again.
             self.touch(key);
@@ -349,15 +352,10 @@ impl EventLoop {
     /// Does the same as [`put_back_apart`](EventLoop::put_back_apart), in fewer steps for a channel
     /// whose interest is unchanged.
     #[inline]
-    fn put_back(
-        &mut self,
-        key: Key,
-        channel: Box<dyn Channel>,
-        interest: Option<Interest>,
-    ) -> Result<()> {
+    fn put_back(&mut self, key: Key, channel: Box<dyn Channel>, outcome: Outcome) -> Result<()> {
         let watch = self.watches.current_mut(key);
-        if let Some(watch) = watch.filter(|watch| interest == Some(watch.interest)) {
-            if channel.as_raw_fd() == key.fd {
+        if let Some(watch) = watch.filter(|watch| outcome.interest == Some(watch.interest)) {
+            if outcome.fd == key.fd {
                 watch.in_service = false;
                 let fd = key.fd;
                 if let Some(slot) = self.channels.get_mut(&fd) {
@@ -367,7 +365,7 @@ impl EventLoop {
                 }
             }
         }
-        self.put_back_apart(key, channel, interest)
+        self.put_back_apart(key, channel, outcome)
     }
 
     /// Puts a channel back into the map, and passes its interest to the poller if that
@@ -377,7 +375,7 @@ impl EventLoop {
         &mut self,
         key: Key,
         channel: Box<dyn Channel>,
-        interest: Option<Interest>,
+        outcome: Outcome,
     ) -> Result<()> {
         // It has left the loop (`vacate`), or a handler has put another loop in the place of
         // this one. The channel then belongs to no loop, and dropping it closes it.
@@ -386,12 +384,12 @@ impl EventLoop {
             return Ok(());
         };
         watch.in_service = false;
-        let unchanged = interest == Some(watch.interest);
-        let exchanged = channel.as_raw_fd() != key.fd;
+        let unchanged = outcome.interest == Some(watch.interest);
+        let exchanged = outcome.fd != key.fd;
         if let Some(slot) = self.channels.get_mut(&key.fd) {
             mem::forget(mem::replace(slot, channel));
         }
-        match interest {
+        match outcome.interest {
             Some(_) if exchanged => self.remove_exchanged(key),
             Some(_) if unchanged => Ok(()),
             interest => self.heed_interest(key, interest),

@@ -2,6 +2,9 @@
 //!
 //! Most passes of a run are *calm*: nothing is to be done before they ask and wait. A loop of their
 //! own makes those, without the checks of the others.
+//!
+//! A pass of the others is inlined into what makes it, since after a system call every return is
+//! mispredicted.
 
 use std::io;
 use std::time::Duration;
@@ -31,6 +34,7 @@ impl EventLoop {
     }
 
     /// Settles, asks, waits once and delivers; see [`EventLoop::turn`].
+    #[inline(always)]
     pub(super) fn one_pass(&mut self, deadline: Deadline) -> Result<usize> {
         let pass = self.begin_pass()?;
         let served = pass.0.whole_pass(deadline);
@@ -85,6 +89,7 @@ impl EventLoop {
     }
 
     /// Makes a pass from top to bottom.
+    #[inline(always)]
     pub(super) fn whole_pass(&mut self, mut deadline: Deadline) -> Result<usize> {
         // The caller of a turn may wait for an effect of these calls. (`run` has made them
         // already, and checked.)

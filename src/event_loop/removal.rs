@@ -146,6 +146,18 @@ impl EventLoop {
                 .is_none_or(|watch| watch.life != Life::Going)
     }
 
+    /// Checks whether the channel whose method runs ends, or is to be removed.
+    #[inline]
+    pub(crate) fn serves_ending(&self) -> bool {
+        self.ends && self.serving.is_none_or(|key| self.is_ending(key))
+    }
+
+    /// Checks whether any channel that is being served may end, or is to be removed.
+    #[inline]
+    pub(crate) fn may_serve_ending(&self) -> bool {
+        self.ends
+    }
+
     /// Takes note that a channel that is being served ends. Returns whether that is new.
     pub(super) fn begin_end(&mut self, key: Key, life: Life) -> bool {
         let Some(watch) = self.watches.current_mut(key) else {

@@ -1,7 +1,7 @@
 //! The system calls, and the only `unsafe` code of the crate.
 //!
 //! Functions here are thin: they take safe types, make one call, and turn the result into an
-//! `io::Result`. The layers above decide what a result means. A hint to the processor, a function
+//! `io::Result`. The layers above decide what a result means. Hints to the processor, a function
 //! without a box and a place for a value that is lent are here too, since they need `unsafe`.
 #![allow(unsafe_code)]
 
@@ -14,10 +14,10 @@ pub(crate) mod deadline;
 #[cfg(with_epoll)]
 pub(crate) mod epoll;
 pub(crate) mod fd;
+pub(crate) mod hint;
 #[cfg(feature = "coroutines")]
 pub(crate) mod lend;
 pub(crate) mod poll;
-pub(crate) mod prefetch;
 #[cfg(feature = "tty")]
 pub(crate) mod raw_mode;
 pub(crate) mod reopen;

@@ -148,12 +148,10 @@ impl Endpoint {
         match call {
             Call::Connect => self.end_connect(true),
             Call::Accept => self.end_reader(),
-            Call::Read => {
-                self.end_reader();
-                self.end_unread();
-            }
             Call::Write => self.end_write_event()?,
-            Call::Priority
+            // `read` ends itself.
+            Call::Read
+            | Call::Priority
             | Call::Timeout
             | Call::Drain
             | Call::Eof

@@ -36,14 +36,23 @@ impl Endpoint {
                         self.note_activity();
                         Ok(n)
                     }
-                    Err(e) if e.kind() == io::ErrorKind::Interrupted => self.recv_unusual(buf),
-                    result => self.received(result),
+                    result => self.received_nothing(result, buf),
                 }
             }
             _ => self.recv_unusual(buf),
         }
     }
 
+    /// Continues a receive that got no data.
+    #[cold]
+    fn received_nothing(&mut self, result: io::Result<usize>, buf: &mut [u8]) -> Result<usize> {
+        match result {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => self.recv_unusual(buf),
+            result => self.received(result),
+        }
+    }
+
+    #[inline(never)]
     fn recv_unusual(&mut self, buf: &mut [u8]) -> Result<usize> {
         if self.accepting() {
             return Err(self.listens("receive"));

@@ -2,7 +2,7 @@
 
 use std::io;
 
-use super::super::link::uninterrupted;
+use super::super::link::{Link, uninterrupted};
 use super::super::producer::Producer;
 use super::super::queue::Mark;
 use super::Endpoint;
@@ -28,7 +28,46 @@ impl Endpoint {
     /// [`shutdown_when_done`](Endpoint::shutdown_when_done); else the transport's errors. A
     /// lost connection is not an error here: its data is dropped, and `handle_close` is
     /// called when the handler returns.
+    #[inline]
     pub fn send(&mut self, data: &[u8]) -> Result<usize> {
+        match &self.link {
+            Some(Link::Socket(socket)) if self.sends_at_once() && !data.is_empty() => {
+                self.sent = true;
+                match socket.send(data) {
+                    Ok(n) if n == data.len() => {
+                        self.note_activity();
+                        Ok(n)
+                    }
+                    result => self.sent_in_part(result, data),
+                }
+            }
+            _ => self.send_unusual(data),
+        }
+    }
+
+    /// Checks for the common case of a send: the first one of a handler, with nothing pending.
+    #[inline]
+    fn sends_at_once(&self) -> bool {
+        self.is_usual() && !self.sent && !self.gathers && !self.output_ended
+    }
+
+    /// Finishes a first send that did not take all of `data`.
+    #[inline(never)]
+    fn sent_in_part(&mut self, sent: io::Result<usize>, data: &[u8]) -> Result<usize> {
+        let sent = match sent {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => self.send_now(data)?,
+            sent => self.sent_now(sent)?,
+        };
+        if !self.is_buffered() {
+            return Ok(sent);
+        }
+        let kept_from = self.kept_from(sent, data.len());
+        Ok(self.keep(data, kept_from))
+    }
+
+    /// Sends in the cases that are not the common one.
+    #[inline(never)]
+    fn send_unusual(&mut self, data: &[u8]) -> Result<usize> {
         if !self.is_buffered() {
             self.check_can_send()?;
             return self.send_now(data);
@@ -36,12 +75,17 @@ impl Endpoint {
         if self.will_close() {
             return self.send_behind_close(data);
         }
-        let written = self.send_ahead(data)?;
-        if let (Some(buffer), Some(written)) = (self.outlet.buffer_mut(), written) {
-            buffer.queue.push(&data[written..]);
+        let kept_from = self.send_ahead(data)?;
+        Ok(self.keep(data, kept_from))
+    }
+
+    /// Buffers `data` from an index on, unless that is `None`. Returns the length of `data`.
+    fn keep(&mut self, data: &[u8], from: Option<usize>) -> usize {
+        if let (Some(buffer), Some(from)) = (self.outlet.buffer_mut(), from) {
+            buffer.queue.push(&data[from..]);
             self.pushed();
         }
-        Ok(data.len())
+        data.len()
     }
 
     /// Sends `data` as [`send`](Endpoint::send) does, and takes ownership of it. With a
@@ -54,9 +98,9 @@ impl Endpoint {
         if !self.is_buffered() || self.will_close() {
             return self.send(&data);
         }
-        let (len, written) = (data.len(), self.send_ahead(&data)?);
-        if let (Some(buffer), Some(written)) = (self.outlet.buffer_mut(), written) {
-            buffer.queue.push_owned(data, written);
+        let (len, kept_from) = (data.len(), self.send_ahead(&data)?);
+        if let (Some(buffer), Some(from)) = (self.outlet.buffer_mut(), kept_from) {
+            buffer.queue.push_owned(data, from);
             self.pushed();
         }
         Ok(len)
@@ -119,10 +163,8 @@ impl Endpoint {
         }
     }
 
-    /// Fast path of a buffered send: sends `data` directly if nothing is pending. Returns the
-    /// number of bytes written, or `None` if nothing is left to buffer, because all was
-    /// written or the connection is lost.
-    #[inline]
+    /// Sends `data` directly if nothing is pending. Returns the index from which on it must be
+    /// buffered, or `None` if nothing of it is left: all was sent, or the connection is lost.
     fn send_ahead(&mut self, data: &[u8]) -> Result<Option<usize>> {
         self.check_can_send()?;
         if data.is_empty() || self.has_no_reader() {
@@ -132,12 +174,18 @@ impl Endpoint {
             return Ok(Some(0));
         }
         self.sent = true;
-        let written = self.send_now(data)?;
-        if self.has_no_reader() || written == data.len() {
-            return Ok(None);
+        let sent = self.send_now(data)?;
+        Ok(self.kept_from(sent, data.len()))
+    }
+
+    /// Returns the index from which on data of `len` bytes must be buffered, of which `sent` were
+    /// sent directly. `None` if nothing of it is left.
+    fn kept_from(&mut self, sent: usize, len: usize) -> Option<usize> {
+        if self.has_no_reader() || sent == len {
+            return None;
         }
         self.flow = Flow::Waiting;
-        Ok(Some(written))
+        Some(sent)
     }
 
     /// Sends after `close_when_done`, without buffering: a handler that adds to the buffer for
@@ -178,28 +226,32 @@ impl Endpoint {
         matches!(self.flow, Flow::Gathered | Flow::Waiting)
     }
 
-    /// Sends once, without buffering.
-    #[inline]
+    /// Sends once, without buffering. Returns the number of bytes sent.
     fn send_now(&mut self, data: &[u8]) -> Result<usize> {
-        let connecting = self.connecting();
         if self.is_broken() {
             return Ok(0);
         }
         let link = self.link_for("send")?;
-        match uninterrupted(|| link.send(data)) {
+        let sent = uninterrupted(|| link.send(data));
+        self.sent_now(sent)
+    }
+
+    /// Interprets what the transport returned.
+    fn sent_now(&mut self, sent: io::Result<usize>) -> Result<usize> {
+        match sent {
             Ok(n) => {
                 self.note_activity();
                 self.check_held_by_transport();
                 Ok(n)
             }
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(0),
-            Err(error) if connecting => {
+            Err(error) if self.connecting() => {
                 self.failed_early(error);
                 Ok(0)
             }
             Err(error) => {
-                let error = Error::system(link.verbs()[1], Some(self.fd), error);
-                self.send_failed(error)
+                let verb = self.link.as_ref().map_or("send", |link| link.verbs()[1]);
+                self.send_failed(Error::system(verb, Some(self.fd), error))
             }
         }
     }

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use super::Endpoint;
 use super::state::{Activity, Phase};
 use crate::error::Error;
+use crate::sys::hint::rarely;
 
 /// The timeout of a connection, and its timer.
 #[derive(Debug)]
@@ -75,7 +76,7 @@ impl Endpoint {
     /// Notes that bytes were received or sent, or that a connect begins with an address.
     #[inline]
     pub(super) fn note_activity(&mut self) {
-        if self.activity == Activity::Quiet {
+        if rarely(self.activity == Activity::Quiet) {
             self.activity = Activity::Active;
         }
     }

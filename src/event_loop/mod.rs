@@ -38,8 +38,8 @@ use std::time::Duration;
 
 pub use builder::Builder;
 pub use cancel::Cancel;
-pub(crate) use channel::{Outcome, forward_channel};
 pub use channel::{Channel, Predicates};
+pub(crate) use channel::{Outcome, forward_channel};
 pub use deferred::Deferred;
 pub use error::AddError;
 pub use id::{AnyId, ChannelId};

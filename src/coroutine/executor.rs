@@ -138,6 +138,10 @@ impl Executor {
     // --- polling ------------------------------------------------------------------
 
     /// Polls the woken tasks. Tasks that are woken meanwhile are polled in the next pass.
+    ///
+    /// Inlined with the two functions that it calls: each return from a task is mispredicted, since
+    /// the task has made system calls.
+    #[inline(always)]
     fn run(&self, event_loop: &mut EventLoop) -> Result<()> {
         let catches = event_loop.catches_panics();
         let panic = self.lend_to(event_loop, || self.run_tasks(catches))?;
@@ -153,6 +157,7 @@ impl Executor {
 
     /// Performs the requested operations, and polls each woken task once. Returns a panic that must
     /// leave the loop; the tasks that are left are then in the queue again.
+    #[inline(always)]
     fn run_tasks(&self, catches: bool) -> Option<Box<dyn Any + Send>> {
         self.perform_all();
         mem::swap(&mut *self.queue.lock(), &mut *self.batch.borrow_mut());
@@ -204,6 +209,7 @@ impl Executor {
         }
     }
 
+    #[inline(always)]
     fn lend_to<R>(&self, event_loop: &mut EventLoop, act: impl FnOnce() -> R) -> Result<R> {
         let lent = self.place.lend(event_loop, act);
         if self.gone.get() {

@@ -265,9 +265,14 @@ impl<H: Handler> ReadEvent for H {
         channel.endpoint.begin_reader();
         let mut io = Io::new(&mut channel.endpoint, event_loop);
         let result = channel.handler.handle_read(&mut io);
-        let more_is_due =
-            result.is_err() || !channel.endpoint.is_still_usual() || event_loop.may_serve_ending();
-        if rarely(more_is_due) {
+        let mut is_over = result.is_ok() && !event_loop.may_serve_ending();
+        if is_over && channel.endpoint.has_only_gathered() {
+            // A chat that replies.
+            channel.endpoint.end_reader();
+            channel.endpoint.write_what_was_gathered()?;
+        }
+        is_over &= channel.endpoint.is_still_usual();
+        if rarely(!is_over) {
             channel.end_read(event_loop, result)?;
             channel.set_outcome(event_loop, outcome);
             return Ok(());

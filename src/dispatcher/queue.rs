@@ -167,6 +167,7 @@ impl Queue {
     /// # Errors
     ///
     /// `WouldBlock` if there is no room; else those of the transport or a producer.
+    #[inline]
     pub(super) fn write_to(&mut self, link: &mut Link, fd: i32) -> Result<bool> {
         self.pull_from_producer()?;
         let written = match (self.queue.front(), self.queue.get(1)) {

@@ -53,7 +53,7 @@ impl EventLoop {
     // --- ask ----------------------------------------------------------------------
 
     /// Asks, waits once and delivers.
-    #[inline(never)]
+    #[inline(always)]
     pub(super) fn serve(&mut self, deadline: Deadline) -> Result<usize> {
         if self.asking.is_costly() {
             if let Some(served) = self.pass_of_active(deadline)? {

@@ -198,13 +198,26 @@ impl Endpoint {
     /// calls the handler, and nothing is due when that has returned.
     #[inline]
     pub(in crate::dispatcher) fn is_usual(&self) -> bool {
+        self.is_connection_with(Flow::Clear)
+    }
+
+    /// Checks whether nothing is due but to write the output that the handler has gathered.
+    #[inline]
+    pub(in crate::dispatcher) fn has_only_gathered(&self) -> bool {
+        self.is_connection_with(Flow::Gathered)
+    }
+
+    /// Checks for a connection with this state of the output, and its other states as usual.
+    #[inline]
+    fn is_connection_with(&self, flow: Flow) -> bool {
         let states = [
             self.input as u8,
             self.flow as u8,
             self.congestion as u8,
             self.ending as u8,
         ];
-        matches!(self.phase, Phase::Connected) && u32::from_ne_bytes(states) == 0
+        let expected = u32::from_ne_bytes([0, flow as u8, 0, 0]);
+        matches!(self.phase, Phase::Connected) && u32::from_ne_bytes(states) == expected
     }
 
     /// Checks whether nothing became due in a call of `handle_read` that received something.

@@ -447,7 +447,7 @@ impl Endpoint {
     /// Writes the output that a handler gathered, unless there is no room. A pending close is
     /// left to a write event, as in asynchat.
     #[inline]
-    pub(super) fn write_what_was_gathered(&mut self) -> Result<()> {
+    pub(in crate::dispatcher) fn write_what_was_gathered(&mut self) -> Result<()> {
         if self.flow == Flow::Gathered && !matches!(self.phase, Phase::Closed) {
             return self.write_waiting();
         }

@@ -95,7 +95,7 @@ impl<H: Handler> Dispatcher<H> {
         let result = match call {
             Call::Connect => self.handler.handle_connect(&mut io),
             Call::Accept => self.handler.handle_accept(&mut io),
-            Call::Read => return H::read(self, event_loop, &mut Outcome::default(), true),
+            Call::Read => return H::read(self, event_loop, None, true),
             Call::Write => self.handler.handle_write(&mut io),
             Call::Priority => self.handler.handle_expt(&mut io),
             Call::Timeout => self.handler.handle_timeout(&mut io),
@@ -107,8 +107,12 @@ impl<H: Handler> Dispatcher<H> {
         self.heed(event_loop, result)
     }
 
+    /// Sets the outcome of an event after which something was due, if the caller wants it.
     #[inline(never)]
-    fn set_outcome(&self, event_loop: &EventLoop, outcome: &mut Outcome) {
+    fn set_outcome(&self, event_loop: &EventLoop, outcome: Option<&mut Outcome>) {
+        let Some(outcome) = outcome else {
+            return;
+        };
         outcome.fd = self.endpoint.raw_fd();
         outcome.interest = match event_loop.serves_ending() {
             true => None,
@@ -235,15 +239,15 @@ impl<H: Handler> Dispatcher<H> {
 /// A read event, as a function of the handler's type.
 ///
 /// The compiler puts a method into the unit of code of its `Self` type's module, and so this one
-/// beside `handle_read`, which nothing else calls. It can make one function of both: one return fewer
-/// from a system call.
+/// beside the type's `handle_read`, which is called here alone. It can make one function of both: one
+/// return fewer from a system call.
 trait ReadEvent: Handler + Sized {
     /// Handles a read event, or just calls `handle_read` if that `is_due`; then everything that
-    /// becomes due. Sets `outcome` to the state of the channel.
+    /// becomes due. Sets `outcome`, if there is one, to the state of the channel.
     fn read(
         channel: &mut Dispatcher<Self>,
         event_loop: &mut EventLoop,
-        outcome: &mut Outcome,
+        outcome: Option<&mut Outcome>,
         is_due: bool,
     ) -> Result<()>;
 }
@@ -253,7 +257,7 @@ impl<H: Handler> ReadEvent for H {
     fn read(
         channel: &mut Dispatcher<Self>,
         event_loop: &mut EventLoop,
-        outcome: &mut Outcome,
+        outcome: Option<&mut Outcome>,
         is_due: bool,
     ) -> Result<()> {
         if rarely(!channel.endpoint.is_usual() && !is_due) {
@@ -278,8 +282,10 @@ impl<H: Handler> ReadEvent for H {
             return Ok(());
         }
         channel.endpoint.end_reader();
-        outcome.fd = channel.endpoint.raw_fd();
-        outcome.interest = Some(channel.usual_interest(event_loop));
+        if let Some(outcome) = outcome {
+            outcome.fd = channel.endpoint.raw_fd();
+            outcome.interest = Some(channel.usual_interest(event_loop));
+        }
         Ok(())
     }
 }
@@ -294,11 +300,11 @@ impl<H: Handler + 'static> Channel for Dispatcher<H> {
     }
 
     fn deliver_read(&mut self, event_loop: &mut EventLoop, outcome: &mut Outcome) -> Result<()> {
-        H::read(self, event_loop, outcome, false)
+        H::read(self, event_loop, Some(outcome), false)
     }
 
     fn handle_read_event(&mut self, event_loop: &mut EventLoop) -> Result<()> {
-        H::read(self, event_loop, &mut Outcome::default(), false)
+        H::read(self, event_loop, None, false)
     }
 
     fn handle_write_event(&mut self, event_loop: &mut EventLoop) -> Result<()> {

@@ -213,8 +213,8 @@ impl EventLoop {
             let interest = event_loop.interest_of(key, &*channel);
             Visited { result, interest }
         };
-        service.end();
         let fd = channel.as_raw_fd();
+        service.end();
         let put_back = self.put_back(key, channel, Outcome { fd, interest });
         if result.is_err() {
             // Duties that became due are done when the loop runs again.

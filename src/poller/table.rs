@@ -119,7 +119,7 @@ fn collect_all(entries: &[PollFd], count: usize, ready: &mut Vec<Event>) {
             continue;
         }
         for entry in group {
-            left -= usize::from(collect_one(entry, ready));
+            left = left.saturating_sub(usize::from(collect_one(entry, ready)));
         }
         if left == 0 {
             return;

@@ -1,8 +1,9 @@
 //! The system calls, and the only `unsafe` code of the crate.
 //!
 //! Functions here are thin: they take safe types, make one call, and turn the result into an
-//! `io::Result`. The layers above decide what a result means. Hints to the processor, a function
-//! without a box and a place for a value that is lent are here too, since they need `unsafe`.
+//! `io::Result`. The layers above decide what a result means. Hints to the processor and the
+//! compiler, a function without a box and a place for a value that is lent are here too: most of them
+//! need `unsafe`.
 #![allow(unsafe_code)]
 
 pub(crate) mod address;

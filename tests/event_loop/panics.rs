@@ -216,6 +216,104 @@ fn a_panicking_predicate_ends_its_channel_in_a_loop_that_catches_panics() {
     });
 }
 
+/// A handler that counts how often it is asked, and panics the first time it is asked after a read
+/// if it is to.
+#[derive(Default)]
+struct Asked {
+    times: Rc<Cell<u32>>,
+    errors: Rc<Cell<u32>>,
+    panics: bool,
+    has_read: Cell<bool>,
+}
+
+impl Handler for Asked {
+    fn readable(&self, _: &View<'_>) -> bool {
+        self.times.set(self.times.get() + 1);
+        assert!(!self.has_read.take() || !self.panics, "after the read");
+        true
+    }
+    fn writable(&self, _: &View<'_>) -> bool {
+        false
+    }
+    fn handle_read(&mut self, io: &mut Io<'_>) -> Result<()> {
+        self.has_read.set(true);
+        io.recv(&mut [0; 1]).map(drop)
+    }
+    fn handle_error(&mut self, _: &mut Io<'_>, _: Error) -> Result<()> {
+        self.errors.set(self.errors.get() + 1);
+        Ok(())
+    }
+}
+
+#[test]
+fn a_predicate_that_panics_after_a_read_is_one_error_and_the_end_of_the_channel() {
+    on_every_backend(|backend| {
+        let mut event_loop = catching(backend);
+        let asked = Asked {
+            panics: true,
+            ..Asked::default()
+        };
+        let errors = Rc::clone(&asked.errors);
+        let (ours, mut theirs) = UnixStream::pair().unwrap();
+        event_loop
+            .add(Dispatcher::new(ours, asked).unwrap())
+            .unwrap();
+        theirs.write_all(b"x").unwrap();
+        settle(&mut event_loop);
+        assert_eq!(errors.get(), 1);
+        // It cannot be watched, even though the error was forgiven.
+        assert!(event_loop.is_empty());
+    });
+}
+
+#[test]
+fn a_loop_that_catches_panics_asks_a_channel_as_often_as_another() {
+    on_every_backend(|backend| {
+        let times = |mut event_loop: EventLoop| {
+            let asked = Asked::default();
+            let times = Rc::clone(&asked.times);
+            let (ours, mut theirs) = UnixStream::pair().unwrap();
+            event_loop
+                .add(Dispatcher::new(ours, asked).unwrap())
+                .unwrap();
+            for _ in 0..10 {
+                theirs.write_all(b"x").unwrap();
+                turn_once(&mut event_loop);
+            }
+            times.get()
+        };
+        let other = EventLoop::with_backend(backend).unwrap();
+        assert_eq!(times(catching(backend)), times(other));
+    });
+}
+
+#[test]
+fn a_channel_whose_number_panics_after_an_event_is_removed() {
+    /// Gives up its descriptor at the first event.
+    struct Careless(Option<UnixStream>);
+    impl AsRawFd for Careless {
+        fn as_raw_fd(&self) -> RawFd {
+            self.0.as_ref().expect("no descriptor").as_raw_fd()
+        }
+    }
+    impl Channel for Careless {
+        fn handle_read_event(&mut self, _: &mut EventLoop) -> Result<()> {
+            self.0 = None;
+            Ok(())
+        }
+    }
+    on_every_backend(|backend| {
+        for mut event_loop in [catching(backend), EventLoop::with_backend(backend).unwrap()] {
+            let (ours, mut theirs) = UnixStream::pair().unwrap();
+            theirs.write_all(b"x").unwrap();
+            event_loop.add(Careless(Some(ours))).unwrap();
+            let panicked = panics_expected(|| settle(&mut event_loop)).is_err();
+            assert!(panicked);
+            assert!(event_loop.is_empty());
+        }
+    });
+}
+
 #[test]
 fn a_panicking_predicate_does_not_keep_the_loop_from_being_run_again() {
     with_every_loop(|event_loop| {

@@ -149,7 +149,7 @@ impl Endpoint {
             Call::Connect => self.end_connect(true),
             Call::Accept => self.end_reader(),
             Call::Write => self.end_write_event()?,
-            // `read` ends itself.
+            // `ReadEvent::read` has ended this one.
             Call::Read
             | Call::Priority
             | Call::Timeout

@@ -120,7 +120,7 @@ fn wait_for_all<A: Asks>(
     Ok(())
 }
 
-/// Does the same, where that is not inlined.
+/// Calls [`wait_for_all`], and is not inlined.
 #[inline(never)]
 fn wait_for_all_apart<A: Asks>(
     asks: &mut A,
@@ -130,7 +130,7 @@ fn wait_for_all_apart<A: Asks>(
     wait_for_all(asks, deadline, ready)
 }
 
-/// Waits for all descriptors, of which some are not likely to be ready at once.
+/// Waits for all descriptors, when it is unlikely that any is ready now.
 #[inline(never)]
 fn wait_without_probe<A: Asks>(
     asks: &mut A,

@@ -269,17 +269,20 @@ impl<H: Handler> ReadEvent for H {
         channel.endpoint.begin_reader();
         let mut io = Io::new(&mut channel.endpoint, event_loop);
         let result = channel.handler.handle_read(&mut io);
-        let mut is_over = result.is_ok() && !event_loop.may_serve_ending();
-        if is_over && channel.endpoint.has_only_gathered() {
-            // A chat that replies.
-            channel.endpoint.end_reader();
-            channel.endpoint.write_what_was_gathered()?;
-        }
-        is_over &= channel.endpoint.is_still_usual();
+        let goes_on = result.is_ok() && !event_loop.may_serve_ending();
+        let mut is_over = goes_on && channel.endpoint.is_still_usual();
         if rarely(!is_over) {
-            channel.end_read(event_loop, result)?;
-            channel.set_outcome(event_loop, outcome);
-            return Ok(());
+            if goes_on && channel.endpoint.has_only_gathered() {
+                // A chat that replies.
+                channel.endpoint.end_reader();
+                channel.endpoint.write_what_was_gathered()?;
+                is_over = channel.endpoint.is_still_usual();
+            }
+            if !is_over {
+                channel.end_read(event_loop, result)?;
+                channel.set_outcome(event_loop, outcome);
+                return Ok(());
+            }
         }
         channel.endpoint.end_reader();
         if let Some(outcome) = outcome {

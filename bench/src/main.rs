@@ -1,5 +1,6 @@
 //! Measures fdloop beside hand-written loops and other event loops; see README.md.
 
+mod between;
 mod calls;
 mod chat;
 mod contest;
@@ -47,6 +48,7 @@ and each part of it, as in `all` (with `--short` after it, as in `short`):
   idle           100,000 idle connections on one loop (not in `all`)
   proxies        the example port_forward beside haproxy, nginx and socat (not in `all`)
   late           the delay of an idle descriptor's event beside busy ones (not in `all`)
+  between        nanoseconds of user space between system calls (not in `all`)
   mail           the example smtp_sink beside postfix's smtp-sink (not in `all`)
   calls          system calls per event (needs strace)
   instructions   user-space instructions per event (needs valgrind)
@@ -76,6 +78,7 @@ const PARTS: &[(&str, Part)] = &[
 const APART: &[(&str, Part)] = &[
     ("idle", idle::run),
     ("late", late::run),
+    ("between", between::run),
     ("proxies", proxies::run),
     ("mail", mail::run),
 ];

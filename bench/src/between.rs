@@ -1,7 +1,7 @@
 //! The time in user space between the system calls of a ring, for an event.
 //!
-//! The kernel takes nine tenths of the time of an event, and most of its noise. A library that is
-//! loaded before the C library counts the rest alone, by the processor's clock. So differences of a
+//! The kernel takes nine tenths of the time of an event, and causes most of the noise. A library that
+//! is loaded before the C library counts the rest alone, by the processor's clock. So differences of a
 //! few nanoseconds can be seen.
 
 use std::error::Error;
@@ -20,7 +20,7 @@ use crate::ring::turn::{self, Length};
 
 const LIBRARY: &str = include_str!("../c/between.c");
 
-/// Those that make no other calls than the library counts.
+/// The peers of which the library counts every system call.
 const PEERS: [&str; 7] = [
     "raw/",
     "mapped/",
@@ -31,7 +31,7 @@ const PEERS: [&str; 7] = [
     "mio/",
 ];
 
-/// Sockets, and those of them that are ready.
+/// The number of sockets, and of those that are ready.
 const CASES: [(usize, usize); 3] = [(400, 100), (100, 10), (10, 1)];
 
 const WRITES: usize = 50_000;

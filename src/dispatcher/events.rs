@@ -239,8 +239,8 @@ impl<H: Handler> Dispatcher<H> {
 /// A read event, as a function of the handler's type.
 ///
 /// The compiler puts a method into the unit of code of its `Self` type's module, and so this one
-/// beside the type's `handle_read`, which is called here alone. It can make one function of both: one
-/// return fewer from a system call.
+/// beside the type's `handle_read`, which is called here alone. So the compiler can make one function
+/// of both, with one return fewer after a system call.
 trait ReadEvent: Handler + Sized {
     /// Handles a read event, or just calls `handle_read` if that `is_due`; then everything that
     /// becomes due. Sets `outcome`, if there is one, to the state of the channel.

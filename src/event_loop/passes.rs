@@ -3,8 +3,8 @@
 //! Most passes of a run are *calm*: nothing is to be done before they ask and wait. A loop of their
 //! own makes those, without the checks of the others.
 //!
-//! A pass of the others is inlined into what makes it, since after a system call every return is
-//! mispredicted.
+//! The function of a whole pass is inlined into its callers, since after a system call every return
+//! is mispredicted.
 
 use std::io;
 use std::time::Duration;

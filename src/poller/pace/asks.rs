@@ -62,8 +62,8 @@ pub(in crate::poller) trait Asks {
 
 /// Waits, for [`Poller::wait`](crate::Poller::wait).
 ///
-/// After a system call every return is mispredicted, so what lies between the caller and the usual
-/// calls is inlined, or calls the next function last.
+/// After a system call every return is mispredicted. So the functions between the caller and the usual
+/// system calls are inlined, or call the next one last.
 #[inline(always)]
 pub(in crate::poller) fn wait<A: Asks>(
     asks: &mut A,

@@ -270,15 +270,15 @@ impl<H: Handler> ReadEvent for H {
         let mut io = Io::new(&mut channel.endpoint, event_loop);
         let result = channel.handler.handle_read(&mut io);
         let goes_on = result.is_ok() && !event_loop.may_serve_ending();
-        let mut is_over = goes_on && channel.endpoint.is_still_usual();
-        if rarely(!is_over) {
+        let mut is_done = goes_on && channel.endpoint.is_still_usual();
+        if rarely(!is_done) {
             if goes_on && channel.endpoint.has_only_gathered() {
                 // A chat that replies.
                 channel.endpoint.end_reader();
                 channel.endpoint.write_what_was_gathered()?;
-                is_over = channel.endpoint.is_still_usual();
+                is_done = channel.endpoint.is_still_usual();
             }
-            if !is_over {
+            if !is_done {
                 channel.end_read(event_loop, result)?;
                 channel.set_outcome(event_loop, outcome);
                 return Ok(());

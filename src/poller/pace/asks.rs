@@ -105,8 +105,8 @@ fn wait_for_all<A: Asks>(
     deadline: Deadline,
     ready: &mut Vec<Event>,
 ) -> io::Result<()> {
-    if deadline != Deadline::Now && !asks.pace().try_probe() {
-        return wait_without_probe(asks, deadline, ready);
+    if !asks.pace().try_probe() && !has_passed(asks, deadline) {
+        return sleep(asks, deadline, ready);
     }
     let found = asks.ask_all_now(ready)?;
     if deadline == Deadline::Now {
@@ -130,22 +130,6 @@ fn wait_for_all_apart<A: Asks>(
     wait_for_all(asks, deadline, ready)
 }
 
-/// Waits for all descriptors, when it is unlikely that any is ready now.
-#[inline(never)]
-fn wait_without_probe<A: Asks>(
-    asks: &mut A,
-    deadline: Deadline,
-    ready: &mut Vec<Event>,
-) -> io::Result<()> {
-    if !has_passed(asks, deadline) {
-        return sleep(asks, deadline, ready);
-    }
-    let found = asks.ask_all_now(ready)?;
-    asks.pace().probe.tried(found);
-    all_asked(asks, found);
-    Ok(())
-}
-
 /// Waits after all were asked without sleeping, and none was ready.
 #[inline(never)]
 fn wait_after_probe<A: Asks>(
@@ -162,6 +146,7 @@ fn wait_after_probe<A: Asks>(
 }
 
 /// Asks all, and sleeps until one is ready.
+#[inline(never)]
 fn sleep<A: Asks>(asks: &mut A, deadline: Deadline, ready: &mut Vec<Event>) -> io::Result<()> {
     let found = asks.ask_all(deadline, ready)?;
     asks.pace().slept(found);

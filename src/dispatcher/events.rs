@@ -122,11 +122,25 @@ impl<H: Handler> Dispatcher<H> {
 
     /// Finishes a call of `handle_read` after which something may be due.
     #[inline(never)]
-    fn end_read(&mut self, event_loop: &mut EventLoop, result: Result<()>) -> Result<()> {
+    fn end_read(
+        &mut self,
+        event_loop: &mut EventLoop,
+        result: Result<()>,
+        outcome: Option<&mut Outcome>,
+    ) -> Result<()> {
         self.endpoint.end_reader();
-        self.heed(event_loop, result)?;
-        self.endpoint.end_unread();
-        self.drive(event_loop, Turn::default())
+        let goes_on = result.is_ok() && !event_loop.may_serve_ending();
+        if goes_on && self.endpoint.has_only_gathered() {
+            // A chat that replies.
+            self.endpoint.write_what_was_gathered()?;
+        }
+        if !goes_on || !self.endpoint.is_still_usual() {
+            self.heed(event_loop, result)?;
+            self.endpoint.end_unread();
+            self.drive(event_loop, Turn::default())?;
+        }
+        self.set_outcome(event_loop, outcome);
+        Ok(())
     }
 
     /// Finishes a method's call. `WouldBlock` is not an error.
@@ -270,19 +284,8 @@ impl<H: Handler> ReadEvent for H {
         let mut io = Io::new(&mut channel.endpoint, event_loop);
         let result = channel.handler.handle_read(&mut io);
         let goes_on = result.is_ok() && !event_loop.may_serve_ending();
-        let mut is_done = goes_on && channel.endpoint.is_still_usual();
-        if rarely(!is_done) {
-            if goes_on && channel.endpoint.has_only_gathered() {
-                // A chat that replies.
-                channel.endpoint.end_reader();
-                channel.endpoint.write_what_was_gathered()?;
-                is_done = channel.endpoint.is_still_usual();
-            }
-            if !is_done {
-                channel.end_read(event_loop, result)?;
-                channel.set_outcome(event_loop, outcome);
-                return Ok(());
-            }
+        if rarely(!goes_on || !channel.endpoint.is_still_usual()) {
+            return channel.end_read(event_loop, result, outcome);
         }
         channel.endpoint.end_reader();
         if let Some(outcome) = outcome {

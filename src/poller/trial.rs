@@ -31,6 +31,11 @@ impl Trial {
         self.left <= 8
     }
 
+    /// Checks whether the last try worked.
+    pub(crate) fn works(&self) -> bool {
+        self.distance == 1
+    }
+
     pub(crate) fn tried(&mut self, worked: bool) {
         if worked {
             self.distance = 1;
@@ -71,9 +76,10 @@ mod tests {
         while !trial.is_due() {
             trial.pass();
         }
+        assert!(!trial.works());
         for _ in 0..100 {
             trial.tried(true);
-            assert!(trial.is_due());
+            assert!(trial.is_due() && trial.works());
         }
     }
 }

@@ -71,37 +71,64 @@ pub(in crate::poller) fn wait<A: Asks>(
     ready: &mut Vec<Event>,
 ) -> io::Result<()> {
     if asks.hot() > 0 && deadline != Deadline::Now {
-        if let Some(now) = time_for_hot(asks) {
-            return wait_for_hot(asks, now, deadline, ready);
+        match choose(asks, ready) {
+            Next::Hot(now) => return wait_for_hot(asks, now, deadline, ready),
+            Next::Compared(before) => {
+                return wait_for_all_apart(asks, Some(before), deadline, ready);
+            }
+            Next::All => {}
         }
     }
-    wait_for_all(asks, deadline, ready)
+    wait_for_all(asks, None, deadline, ready)
 }
 
-/// Returns the time if the hot ones are to be asked now, alone or with a part. `None` if all are.
+/// The descriptors to ask next.
+enum Next {
+    /// The hot ones, alone or with a part. It is this time.
+    Hot(Instant),
+    All,
+    /// All, and what that finds is compared.
+    Compared(Comparison),
+}
+
+/// The state before a call for all, whose result tells whether a call for the hot ones alone would
+/// have found something.
+struct Comparison {
+    /// The number of descriptors that are known to be ready.
+    known: usize,
+    /// The number of hot ones.
+    hot: usize,
+}
+
+/// Chooses what to ask.
 #[inline(never)]
-fn time_for_hot<A: Asks>(asks: &mut A) -> Option<Instant> {
+fn choose<A: Asks>(asks: &mut A, ready: &[Event]) -> Next {
     let (hot, all) = (asks.hot(), asks.all());
     if !asks.pace().tries_hot(hot, all) {
         asks.cool_down();
-        return None;
+        return Next::All;
+    }
+    if asks.pace().doubts_hot() {
+        let known = ready.len();
+        return Next::Compared(Comparison { known, hot });
     }
     let now = asks.now();
     if asks.pace().rests(now) {
-        return None;
+        return Next::All;
     }
     let is_over = asks.pace().next_call().is_none_or(|end| end <= now);
     if is_over && !asks.pace().asks_part() {
         prepare_all(asks);
-        return None;
+        return Next::All;
     }
-    Some(now)
+    Next::Hot(now)
 }
 
 /// Waits for all descriptors: without sleeping first if some are likely to be ready.
 #[inline(always)]
 fn wait_for_all<A: Asks>(
     asks: &mut A,
+    before: Option<Comparison>,
     deadline: Deadline,
     ready: &mut Vec<Event>,
 ) -> io::Result<()> {
@@ -116,6 +143,9 @@ fn wait_for_all<A: Asks>(
         return wait_after_probe(asks, deadline, ready);
     }
     asks.pace().probe.tried(true);
+    if let Some(before) = before {
+        compare(asks, before, ready);
+    }
     all_asked(asks, true);
     Ok(())
 }
@@ -124,10 +154,20 @@ fn wait_for_all<A: Asks>(
 #[inline(never)]
 fn wait_for_all_apart<A: Asks>(
     asks: &mut A,
+    before: Option<Comparison>,
     deadline: Deadline,
     ready: &mut Vec<Event>,
 ) -> io::Result<()> {
-    wait_for_all(asks, deadline, ready)
+    wait_for_all(asks, before, deadline, ready)
+}
+
+/// Takes the result of a call for all as that of a try to ask the hot ones alone.
+#[inline(never)]
+fn compare<A: Asks>(asks: &mut A, before: Comparison, ready: &[Event]) {
+    let became_hot = asks.hot().saturating_sub(before.hot);
+    asks.pace()
+        .hot
+        .tried(ready.len() - before.known > became_hot);
 }
 
 /// Waits after all were asked without sleeping, and none was ready.
@@ -183,12 +223,15 @@ fn wait_for_hot<A: Asks>(
         if ask_due(asks, ready)? || has_passed(asks, deadline) {
             return Ok(());
         }
-        match time_for_hot(asks) {
-            Some(later) => now = later,
-            None => break,
+        match choose(asks, ready) {
+            Next::Hot(later) => now = later,
+            Next::All => break,
+            Next::Compared(before) => {
+                return wait_for_all_apart(asks, Some(before), deadline, ready);
+            }
         }
     }
-    wait_for_all_apart(asks, deadline, ready)
+    wait_for_all_apart(asks, None, deadline, ready)
 }
 
 /// Asks the hot descriptors, without sleeping first if they are likely to be ready.

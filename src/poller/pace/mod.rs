@@ -115,6 +115,11 @@ impl Pace {
         few
     }
 
+    /// Checks whether the loop is busy, and the last try to ask the hot ones alone has failed.
+    fn doubts_hot(&self) -> bool {
+        self.probe.is_due() && self.probe.works() && !self.hot.works()
+    }
+
     fn hot_found(&mut self) {
         self.hot.tried(true);
         self.rest = 0;

@@ -1,5 +1,6 @@
 //! The number of calls, and the time that they take.
 
+use std::os::fd::RawFd;
 use std::time::Duration;
 
 use super::super::LONGEST;
@@ -81,6 +82,35 @@ fn where_activity_moves_the_hot_ones_are_seldom_asked() {
         poller.wait(Deadline::Never);
     }
     assert!(poller.calls.hot < 5_000 / 20, "{:?}", poller.calls);
+}
+
+#[test]
+fn a_busy_loop_does_not_sleep_where_activity_moves() {
+    for all in [100, 400, 1_000, 4_000] {
+        for apart in [10, 20, 50] {
+            let mut poller = Simulated::new(all);
+            for fd in (0..all).step_by(apart) {
+                poller.event_in(Duration::ZERO, fd as RawFd);
+            }
+            for round in 0..1_000 {
+                if round == 10 {
+                    // It has adapted.
+                    poller.calls = Calls::default();
+                }
+                for fd in poller.wait(Deadline::Never) {
+                    // The next one is ready.
+                    poller.now += SERVE;
+                    poller.event_in(Duration::ZERO, (fd + 1) % all as RawFd);
+                }
+            }
+            assert_eq!(
+                poller.calls.asleep,
+                Duration::ZERO,
+                "{all}, one of {apart}: {:?}",
+                poller.calls
+            );
+        }
+    }
 }
 
 #[test]

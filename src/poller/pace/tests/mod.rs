@@ -37,6 +37,8 @@ struct Calls {
     parts: u32,
     /// The processor time of the last two.
     of_all: Duration,
+    /// The time in calls that is not processor time.
+    asleep: Duration,
 }
 
 impl Simulated {
@@ -101,6 +103,7 @@ impl Simulated {
         let ready = events.into_iter().filter(|(_, at)| **at <= end);
         let ready = ready.map(|(fd, _)| Event::new(*fd, Readiness::READABLE));
         let ready = ready.collect();
+        self.calls.asleep += end - (self.now + cost);
         self.now = end;
         if let Some(fd) = self.closed.filter(|fd| is_asked(self, *fd)) {
             return (vec![Event::new(fd, Readiness::INVALID)], cost);

@@ -104,9 +104,10 @@ impl PollPoller {
         if found == 0 {
             return false;
         }
+        let known = ready.len();
         collect(&self.all.entries, found, ready);
         if self.pace.tells_hot(self.all.entries.len()) {
-            self.note_active(ready);
+            self.note_active(&ready[known..]);
         }
         true
     }
@@ -117,8 +118,9 @@ impl PollPoller {
         if found == 0 {
             return false;
         }
+        let known = ready.len();
         collect(&self.hot.entries, found, ready);
-        self.note_active(ready);
+        self.note_active(&ready[known..]);
         true
     }
 
@@ -184,16 +186,14 @@ impl Asks for PollPoller {
                 self.hot.entries.push(*entry);
             }
         }
+        let known = ready.len();
         let found = poll_now(&mut self.hot.entries);
         if let Ok(found @ 1..) = found {
             collect(&self.hot.entries, found, ready);
         }
         self.hot.entries.truncate(hot);
-        let found = found? > 0;
-        if found {
-            self.note_active(ready);
-        }
-        Ok(found)
+        self.note_active(&ready[known..]);
+        Ok(found? > 0)
     }
 
     /// Removes those that were idle too often from the active ones.

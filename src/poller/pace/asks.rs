@@ -88,12 +88,11 @@ enum Next {
     Hot(Instant),
     All,
     /// All, and what that finds is compared.
-    Compared(Comparison),
+    Compared(Before),
 }
 
-/// The state before a call for all, whose result tells whether a call for the hot ones alone would
-/// have found something.
-struct Comparison {
+/// The state before a call for all that is compared.
+struct Before {
     /// The number of descriptors that are known to be ready.
     known: usize,
     /// The number of hot ones.
@@ -110,7 +109,7 @@ fn choose<A: Asks>(asks: &mut A, ready: &[Event]) -> Next {
     }
     if asks.pace().doubts_hot() {
         let known = ready.len();
-        return Next::Compared(Comparison { known, hot });
+        return Next::Compared(Before { known, hot });
     }
     let now = asks.now();
     if asks.pace().rests(now) {
@@ -128,7 +127,7 @@ fn choose<A: Asks>(asks: &mut A, ready: &[Event]) -> Next {
 #[inline(always)]
 fn wait_for_all<A: Asks>(
     asks: &mut A,
-    before: Option<Comparison>,
+    before: Option<Before>,
     deadline: Deadline,
     ready: &mut Vec<Event>,
 ) -> io::Result<()> {
@@ -154,20 +153,25 @@ fn wait_for_all<A: Asks>(
 #[inline(never)]
 fn wait_for_all_apart<A: Asks>(
     asks: &mut A,
-    before: Option<Comparison>,
+    before: Option<Before>,
     deadline: Deadline,
     ready: &mut Vec<Event>,
 ) -> io::Result<()> {
     wait_for_all(asks, before, deadline, ready)
 }
 
-/// Takes the result of a call for all as that of a try to ask the hot ones alone.
+/// Compares what a call for all has found with what was hot before it.
 #[inline(never)]
-fn compare<A: Asks>(asks: &mut A, before: Comparison, ready: &[Event]) {
+fn compare<A: Asks>(asks: &mut A, before: Before, ready: &[Event]) {
+    let found = ready.len() - before.known;
     let became_hot = asks.hot().saturating_sub(before.hot);
-    asks.pace()
-        .hot
-        .tried(ready.len() - before.known > became_hot);
+    let pace = asks.pace();
+    if pace
+        .comparison
+        .found(found.saturating_sub(became_hot), became_hot)
+    {
+        pace.hot_tried(true);
+    }
 }
 
 /// Waits after all were asked without sleeping, and none was ready.

@@ -11,7 +11,8 @@
 //! that puts off an idle descriptor for more than [`LONGEST`]. A loop in which nothing happens
 //! sleeps. A round in which no hot one was ready is a failed [`Trial`]: the next wait asks all, and
 //! more waits do so if the next rounds fail, too; in the end for [`REST`] times as long as such a
-//! round, since others may have been ready in it.
+//! round, since others may have been ready in it. While the loop is busy, another round begins only
+//! after a [`Comparison`] of what the calls for all find with the hot ones.
 //!
 //! More descriptors than go into one [`Part`] are asked in parts, together with the hot ones. The
 //! parts are spread over the round: before each is a *period*, its share of the round. So a hot
@@ -21,6 +22,7 @@
 //! not asks all in one call, since that call may have to sleep.)
 
 mod asks;
+mod comparison;
 mod round;
 #[cfg(test)]
 mod tests;
@@ -28,6 +30,7 @@ mod tests;
 use std::time::{Duration, Instant};
 
 pub(super) use asks::{Asks, wait};
+use comparison::Comparison;
 pub(super) use round::Part;
 use round::Round;
 
@@ -60,6 +63,7 @@ pub(super) struct Pace {
     adaptive: bool,
     probe: Trial,
     hot: Trial,
+    comparison: Comparison,
     /// `None` if the hot ones are not tried.
     round: Option<Round>,
     /// The thread's processor time when the current asking began, if it is measured.
@@ -80,6 +84,7 @@ impl Pace {
             adaptive: true,
             probe: Trial::new(),
             hot: Trial::new(),
+            comparison: Comparison::default(),
             round: None,
             began: None,
             length: Duration::ZERO,
@@ -110,7 +115,7 @@ impl Pace {
         }
         let few = hot <= all / 2;
         if !few {
-            self.hot.tried(false);
+            self.hot_tried(false);
         }
         few
     }
@@ -120,8 +125,14 @@ impl Pace {
         self.probe.is_due() && self.probe.works() && !self.hot.works()
     }
 
+    /// Notes the result of a try to ask the hot ones alone.
+    fn hot_tried(&mut self, worked: bool) {
+        self.hot.tried(worked);
+        self.comparison = Comparison::default();
+    }
+
     fn hot_found(&mut self) {
-        self.hot.tried(true);
+        self.hot_tried(true);
         self.rest = 0;
         if let Some(round) = &mut self.round {
             round.busy = true;
@@ -140,7 +151,7 @@ impl Pace {
 
     /// Notes that no hot descriptor was ready in the round.
     fn round_failed(&mut self, now: Instant) {
-        self.hot.tried(false);
+        self.hot_tried(false);
         // The others were not asked for so long, and one of them may have been ready.
         let began = self.round.as_ref().map_or(now, |round| round.began);
         let length = now.saturating_duration_since(began);
@@ -162,7 +173,7 @@ impl Pace {
             return false;
         }
         if self.unused == UNUSED {
-            self.hot.tried(false);
+            self.hot_tried(false);
         }
         self.unused = 0;
         true

@@ -41,6 +41,7 @@ impl SelectPoller {
         if error.raw_os_error() != Some(libc::EBADF) {
             return Err(error);
         }
+        let known = ready.len();
         for word in 0..self.words {
             let mut watched = self.watched(word);
             while watched != 0 {
@@ -52,9 +53,9 @@ impl SelectPoller {
             }
         }
         if self.pace.tells_hot(self.count) {
-            self.note_all_active(ready);
+            self.note_all_active(&ready[known..]);
         }
-        Ok(!ready.is_empty())
+        Ok(ready.len() > known)
     }
 
     /// Checks whether a number is open when it is first wanted. Kernels skip numbers beyond the

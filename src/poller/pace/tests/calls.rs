@@ -4,7 +4,7 @@ use std::os::fd::RawFd;
 use std::time::Duration;
 
 use super::super::LONGEST;
-use super::{Calls, LOOK, SERVE, Simulated, one_of_many, share_of_all};
+use super::{Calls, Cooling, LOOK, SERVE, Simulated, one_of_many, share_of_all};
 use crate::poller::Deadline;
 
 #[test]
@@ -109,6 +109,43 @@ fn a_busy_loop_does_not_sleep_where_activity_moves() {
                 "{all}, one of {apart}: {:?}",
                 poller.calls
             );
+        }
+    }
+}
+
+#[test]
+fn those_round_which_a_token_goes_become_hot_and_stay_so() {
+    for cooling in [Cooling::Poll, Cooling::Select] {
+        for (all, some) in [(64, 8), (100, 8), (400, 32), (1_000, 16), (4_000, 100)] {
+            let mut poller = Simulated::new(all);
+            poller.cooling = cooling;
+            let mut token = 0;
+            for history in ["new", "after a pause", "after timers"] {
+                for wait in 0..4_000 {
+                    if wait == 2_000 {
+                        // It has adapted.
+                        poller.calls = Calls::default();
+                    }
+                    poller.event_in(Duration::ZERO, token);
+                    assert_eq!(poller.wait(Deadline::Never), [token]);
+                    poller.now += SERVE;
+                    token = (token + 1) % some;
+                }
+                assert!(
+                    poller.calls.hot > 5 * (poller.calls.all + poller.calls.parts),
+                    "{some} of {all}, {cooling:?}, {history}: {:?}",
+                    poller.calls
+                );
+                if history == "new" {
+                    poller.event_in(Duration::from_millis(3), token);
+                    assert_eq!(poller.wait(Deadline::Never), [token]);
+                    continue;
+                }
+                for _ in 0..3 {
+                    let deadline = poller.now + Duration::from_millis(3);
+                    assert_eq!(poller.wait(Deadline::At(deadline)), []);
+                }
+            }
         }
     }
 }

@@ -27,7 +27,15 @@ struct Simulated {
     events: BTreeMap<RawFd, Instant>,
     /// A descriptor that is closed, so that calls for it report no other.
     closed: Option<RawFd>,
+    cooling: Cooling,
     calls: Calls,
+}
+
+/// The rules by which the pollers make descriptors cold.
+#[derive(Debug, Clone, Copy)]
+enum Cooling {
+    Poll,
+    Select,
 }
 
 #[derive(Debug, Default, PartialEq)]
@@ -52,6 +60,7 @@ impl Simulated {
             hot: BTreeMap::new(),
             events: BTreeMap::new(),
             closed: None,
+            cooling: Cooling::Poll,
             calls: Calls::default(),
         }
     }
@@ -172,9 +181,14 @@ impl Asks for Simulated {
     }
 
     fn cool_down(&mut self) {
+        let longest = match self.cooling {
+            Cooling::Poll if !self.pace.tells_hot(self.all) => 0,
+            Cooling::Poll => 4,
+            Cooling::Select => 1,
+        };
         self.hot.retain(|_, idle| {
             *idle += 1;
-            *idle <= 4
+            *idle <= longest
         });
     }
 

@@ -6,7 +6,7 @@ use std::os::fd::RawFd;
 use std::time::Duration;
 
 use super::bits::events_of;
-use super::pace::{self, Asks, Pace, Part};
+use super::pace::{self, Asks, COLD, Pace, Part};
 use super::table::{Table, collect, number_of, poll_now};
 use super::{Deadline, Event, HANGUP_INTERVAL, Interest, Poller, check_number, index};
 use crate::sys::poll as sys;
@@ -45,10 +45,6 @@ pub struct PollPoller {
     unasked: usize,
     pace: Pace,
 }
-
-/// The number of askings of all in which a descriptor must be idle to no longer count as
-/// active.
-const COLD: u8 = 4;
 
 impl Default for PollPoller {
     fn default() -> Self {

@@ -32,6 +32,7 @@ impl Trial {
     }
 
     /// Checks whether the last try worked.
+    #[cfg(any(feature = "select", feature = "poll", test))]
     pub(crate) fn works(&self) -> bool {
         self.distance == 1
     }

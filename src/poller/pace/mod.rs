@@ -50,6 +50,9 @@ const REST: u32 = 32;
 /// measured.
 const UNUSED: u8 = 16;
 
+/// The number of askings of all in which a descriptor must be idle to no longer count as hot.
+pub(super) const COLD: u8 = 4;
+
 /// Below this number all descriptors are asked in each wait: it costs no more.
 const MANY: usize = 64;
 

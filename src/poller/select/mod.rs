@@ -4,6 +4,7 @@
 //! return is mispredicted (mitigations). Without them, an event takes 73 instructions more
 //! (callgrind).
 
+mod active;
 mod report;
 mod sets;
 #[cfg(test)]
@@ -15,6 +16,7 @@ use std::ops::Range;
 use std::os::fd::RawFd;
 use std::time::Duration;
 
+use active::Active;
 use sets::{INTERESTS, leave_the_hot, leave_the_part};
 
 use super::hangups::Hangups;
@@ -55,12 +57,9 @@ pub struct SelectPoller {
     /// The number of descriptors in each set, and whether there are any.
     members: [usize; KINDS],
     given: [bool; KINDS],
-    /// The numbers that were active since all were last asked, and in the period before that.
-    /// Both are `room` words long and empty beyond `words`. A number that is no longer watched
-    /// may remain in them, and is masked.
-    active: [Vec<Word>; 2],
-    /// The number of bits in either, or more.
-    hot: usize,
+    /// The numbers that were active lately, in sets that are empty beyond `words`. Those that are
+    /// not watched any more are masked.
+    active: Active,
     pace: Pace,
     /// The highest number that is known to have been open.
     known: RawFd,
@@ -89,8 +88,7 @@ impl SelectPoller {
             count: 0,
             members: [0; KINDS],
             given: [false; KINDS],
-            active: [vec![0], vec![0]],
-            hot: 0,
+            active: Active::new(1),
             pace: Pace::new(),
             known: -1,
             never_open: Vec::new(),
@@ -189,9 +187,9 @@ impl SelectPoller {
         self.found.copy_from_slice(&self.wanted);
         let nfds = match which {
             Which::All => self.nfds,
-            Which::Hot => leave_the_hot(&mut self.found, self.room, &self.active),
+            Which::Hot => leave_the_hot(&mut self.found, self.room, self.active.hot()),
             Which::Part(words) => {
-                leave_the_part(&mut self.found, self.room, &self.active, words);
+                leave_the_part(&mut self.found, self.room, self.active.hot(), words);
                 self.nfds
             }
         };
@@ -240,7 +238,7 @@ impl Asks for SelectPoller {
     }
 
     fn hot(&self) -> usize {
-        self.hot
+        self.active.count()
     }
 
     fn all(&self) -> usize {
@@ -290,12 +288,8 @@ impl Asks for SelectPoller {
         self.ask_now(Which::Part(part.places.clone()), ready)
     }
 
-    /// Removes those that were idle for two periods from the active ones.
     fn cool_down(&mut self) {
-        self.active.swap(0, 1);
-        self.active[0].fill(0);
-        let active = self.active[1].iter();
-        self.hot = active.map(|word| word.count_ones() as usize).sum();
+        self.active.begin_period();
     }
 }
 
@@ -350,7 +344,7 @@ impl Poller for SelectPoller {
             self.look_at(fd);
             if self.pace.tells_hot(self.count) {
                 // It was not asked yet, or not for this interest.
-                self.note_active(number);
+                self.active.note(number);
             }
         }
         self.nfds = match self.words.checked_sub(1) {

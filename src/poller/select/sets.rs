@@ -1,6 +1,5 @@
-//! The bit sets: what is wanted, and which numbers were active.
+//! The bit sets of the system call.
 
-use std::mem;
 use std::ops::Range;
 use std::os::fd::RawFd;
 
@@ -37,9 +36,7 @@ impl SelectPoller {
         }
         self.wanted = wanted;
         self.found = vec![0; KINDS * room];
-        for set in &mut self.active {
-            set.resize(room, 0);
-        }
+        self.active.grow(room);
         self.room = room;
     }
 
@@ -55,9 +52,7 @@ impl SelectPoller {
             for set in self.found.chunks_exact_mut(self.room) {
                 set[last] = 0;
             }
-            let [recent, before] = &mut self.active;
-            let active = mem::take(&mut recent[last]) | mem::take(&mut before[last]);
-            self.hot -= active.count_ones() as usize;
+            self.active.clear(last);
         }
     }
 
@@ -65,17 +60,8 @@ impl SelectPoller {
     #[inline(never)]
     pub(super) fn note_all_active(&mut self, ready: &[Event]) {
         for event in ready {
-            self.note_active(event.fd as u32 as usize);
+            self.active.note(event.fd as u32 as usize);
         }
-    }
-
-    /// Counts a number as active.
-    #[inline]
-    pub(super) fn note_active(&mut self, number: usize) {
-        let (word, bit) = (number / BITS, 1 << (number % BITS));
-        let [recent, before] = &mut self.active;
-        self.hot += usize::from((recent[word] | before[word]) & bit == 0);
-        recent[word] |= bit;
     }
 }
 
@@ -96,11 +82,11 @@ pub(super) fn number(word: usize, bits: Word) -> RawFd {
 /// Removes all but the hot descriptors from the sets of `room` words each. Returns one more than
 /// the highest of them.
 #[inline]
-pub(super) fn leave_the_hot(sets: &mut [Word], room: usize, active: &[Vec<Word>; 2]) -> usize {
+pub(super) fn leave_the_hot(sets: &mut [Word], room: usize, hot: &[Word]) -> usize {
     let mut nfds = 0;
     for set in sets.chunks_exact_mut(room) {
         for (word, bits) in set.iter_mut().enumerate() {
-            *bits &= active[0][word] | active[1][word];
+            *bits &= hot[word];
             if *bits != 0 {
                 nfds = nfds.max((word + 1) * BITS - bits.leading_zeros() as usize);
             }
@@ -110,15 +96,10 @@ pub(super) fn leave_the_hot(sets: &mut [Word], room: usize, active: &[Vec<Word>;
 }
 
 /// Removes all but the hot descriptors and those in `words` from the sets of `room` words each.
-pub(super) fn leave_the_part(
-    sets: &mut [Word],
-    room: usize,
-    active: &[Vec<Word>; 2],
-    words: &Range<usize>,
-) {
+pub(super) fn leave_the_part(sets: &mut [Word], room: usize, hot: &[Word], words: &Range<usize>) {
     for set in sets.chunks_exact_mut(room) {
         for word in (0..words.start).chain(words.end..room) {
-            set[word] &= active[0][word] | active[1][word];
+            set[word] &= hot[word];
         }
     }
 }

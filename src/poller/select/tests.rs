@@ -11,8 +11,8 @@ use crate::sys::select::Word;
 /// No set has anything beyond `words`, and the counts are right.
 fn check_invariants(poller: &SelectPoller) {
     let sets = [&poller.wanted, &poller.found].map(|sets| split(sets, poller.room));
-    let active: [&[Word]; 2] = [&poller.active[0], &poller.active[1]];
-    for set in sets.iter().flatten().chain(&active) {
+    let hot = poller.active.hot();
+    for set in sets.iter().flatten().chain(&[hot]) {
         assert_eq!(set.len(), poller.room);
         assert!(set[poller.words..].iter().all(|word| *word == 0));
     }
@@ -21,10 +21,7 @@ fn check_invariants(poller: &SelectPoller) {
             .map(|word| word.count_ones() as usize)
             .sum::<usize>()
     };
-    let hot: usize = (0..poller.words)
-        .map(|word| (active[0][word] | active[1][word]).count_ones() as usize)
-        .sum();
-    assert!(poller.hot >= hot, "{} of {hot}", poller.hot);
+    assert_eq!(poller.active.count(), count(hot));
     assert_eq!(poller.members, sets[0].map(count));
     let watched = |number: &usize| poller.is_watched(*number);
     let numbers: Vec<usize> = (0..poller.words * BITS).filter(watched).collect();
@@ -45,7 +42,7 @@ fn numbers_that_come_are_active_and_go_leave_nothing_behind() {
         poller.set(number as RawFd, interest).unwrap();
         check_invariants(&poller);
         match seed >> 29 {
-            0..4 if number / BITS < poller.words => poller.note_active(number),
+            0..4 if number / BITS < poller.words => poller.active.note(number),
             4 => poller.cool_down(),
             _ => {}
         }
@@ -62,11 +59,11 @@ fn an_active_number_that_went_is_asked_no_more() {
     // In a word of its own, and not open.
     let highest = 10 * BITS;
     poller.set(highest as RawFd, Interest::READABLE).unwrap();
-    poller.note_active(highest);
+    poller.active.note(highest);
     poller.found.fill(Word::MAX);
     poller.set(highest as RawFd, Interest::empty()).unwrap();
     assert!(!poller.ask_hot(Deadline::Now, &mut ready).unwrap());
-    assert_eq!(poller.hot, 0);
+    assert_eq!(poller.active.count(), 0);
 }
 
 #[test]

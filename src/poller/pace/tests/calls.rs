@@ -116,7 +116,7 @@ fn a_busy_loop_does_not_sleep_where_activity_moves() {
 #[test]
 fn those_round_which_a_token_goes_become_hot_and_stay_so() {
     for cooling in [Cooling::Poll, Cooling::Select] {
-        for (all, some) in [(64, 8), (100, 8), (400, 32), (1_000, 16), (4_000, 100)] {
+        for (all, some) in [(64, 8), (100, 16), (400, 32), (1_000, 16), (4_000, 100)] {
             let mut poller = Simulated::new(all);
             poller.cooling = cooling;
             let mut token = 0;

@@ -8,7 +8,7 @@ use std::io;
 use std::os::fd::RawFd;
 use std::time::{Duration, Instant};
 
-use super::{Asks, Pace, Part, wait};
+use super::{Asks, COLD, Pace, Part, wait};
 use crate::poller::{Deadline, Event, Readiness};
 
 /// The processor time to look at a descriptor, and to register with it for a sleep.
@@ -183,8 +183,7 @@ impl Asks for Simulated {
     fn cool_down(&mut self) {
         let longest = match self.cooling {
             Cooling::Poll if !self.pace.tells_hot(self.all) => 0,
-            Cooling::Poll => 4,
-            Cooling::Select => 1,
+            Cooling::Poll | Cooling::Select => COLD,
         };
         self.hot.retain(|_, idle| {
             *idle += 1;

@@ -84,10 +84,10 @@ pub(in crate::poller) fn wait<A: Asks>(
 
 /// The descriptors to ask next.
 enum Next {
-    /// The hot ones, alone or with a part. It is this time.
+    /// The hot ones, alone or with a part. The time is that of the choice.
     Hot(Instant),
     All,
-    /// All, and what that finds is compared.
+    /// All, and what is found is compared with the hot ones.
     Compared(Before),
 }
 

@@ -31,7 +31,8 @@ struct Simulated {
     calls: Calls,
 }
 
-/// The rules by which the pollers make descriptors cold.
+/// The rules by which the pollers make descriptors cold: that of poll(2) forgets all while the hot
+/// ones are not recorded.
 #[derive(Debug, Clone, Copy)]
 enum Cooling {
     Poll,
@@ -183,7 +184,7 @@ impl Asks for Simulated {
     fn cool_down(&mut self) {
         let longest = match self.cooling {
             Cooling::Poll if !self.pace.tells_hot(self.all) => 0,
-            Cooling::Poll | Cooling::Select => COLD,
+            _ => COLD,
         };
         self.hot.retain(|_, idle| {
             *idle += 1;

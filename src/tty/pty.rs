@@ -106,7 +106,8 @@ impl Pty {
     /// The child has the default dispositions of the signals that a terminal sends, also if this
     /// process ignores them, as one does that was started by nohup(1).
     ///
-    /// When the last descriptor of the master is closed, the child's session gets SIGHUP.
+    /// When the last descriptor of the master is closed, the child's session gets SIGHUP. On Linux, a
+    /// read that waits for input may return `EIO` before that, as in any terminal that vanishes.
     ///
     /// `command` cannot be used again: another child would have no terminal.
     ///

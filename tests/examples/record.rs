@@ -350,8 +350,10 @@ fn a_terminal_that_vanishes_ends_the_session_and_the_command() {
         let dir = TempDir::new();
         let (cast, fifo) = (dir.file("cast"), dir.file("fifo"));
         nix::unistd::mkfifo(fifo.as_str(), nix::sys::stat::Mode::S_IRWXU).unwrap();
-        // The trap tells that the command has got SIGHUP too.
-        let script = format!("trap 'echo hung up >{fifo}; exit' HUP; echo ready; read line");
+        // The trap tells that the command has got SIGHUP too. (A read may find the end before.)
+        let script = format!(
+            "trap 'echo hung up >{fifo}; exit' HUP; echo ready; while :; do read line; done"
+        );
         let pty = Pty::with_size(WindowSize::new(24, 80)).unwrap();
         let mut command = record(backend, &["-o", &cast, "--", "sh", "-c", &script]);
         let (mut child, master) = pty.spawn(&mut command).unwrap();

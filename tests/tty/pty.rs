@@ -217,10 +217,9 @@ fn a_program_gets_the_signals_of_its_terminal_although_its_parent_ignores_them()
 #[test]
 fn closing_the_master_hangs_up() {
     use std::os::unix::process::ExitStatusExt;
-    let (mut child, master) = Pty::open()
-        .unwrap()
-        .spawn(&mut sh("echo ready; read line"))
-        .unwrap();
+    // A read may find the end before the signal comes.
+    let script = "echo ready; while :; do read line; done";
+    let (mut child, master) = Pty::open().unwrap().spawn(&mut sh(script)).unwrap();
     let mut ready = [0; 7];
     io::Read::read_exact(&mut File::from(master.try_clone().unwrap()), &mut ready).unwrap();
     drop(master);

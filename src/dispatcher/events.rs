@@ -95,7 +95,7 @@ impl<H: Handler> Dispatcher<H> {
         let result = match call {
             Call::Connect => self.handler.handle_connect(&mut io),
             Call::Accept => self.handler.handle_accept(&mut io),
-            Call::Read => return H::read(self, event_loop, None, true),
+            Call::Read => return H::read(self, event_loop, None),
             Call::Write => self.handler.handle_write(&mut io),
             Call::Priority => self.handler.handle_expt(&mut io),
             Call::Timeout => self.handler.handle_timeout(&mut io),
@@ -105,6 +105,31 @@ impl<H: Handler> Dispatcher<H> {
             Call::Replace => return self.call_successor(event_loop),
         };
         self.heed(event_loop, result)
+    }
+
+    /// Handles a read event. Sets `outcome`, if there is one, to the state of the channel.
+    #[inline(always)]
+    fn read_event(
+        &mut self,
+        event_loop: &mut EventLoop,
+        outcome: Option<&mut Outcome>,
+    ) -> Result<()> {
+        if rarely(!self.endpoint.is_usual()) {
+            return self.read_unusual(event_loop, outcome);
+        }
+        H::read(self, event_loop, outcome)
+    }
+
+    /// Handles a read event of anything but a connection with nothing pending.
+    #[inline(never)]
+    fn read_unusual(
+        &mut self,
+        event_loop: &mut EventLoop,
+        outcome: Option<&mut Outcome>,
+    ) -> Result<()> {
+        self.drive(event_loop, Turn::of(Event::Read))?;
+        self.set_outcome(event_loop, outcome);
+        Ok(())
     }
 
     /// Sets the outcome of an event after which something was due, if the caller wants it.
@@ -256,13 +281,12 @@ impl<H: Handler> Dispatcher<H> {
 /// beside the type's `handle_read`, which is called here alone. So the compiler can make one function
 /// of both, with one return fewer after a system call.
 trait ReadEvent: Handler + Sized {
-    /// Handles a read event, or just calls `handle_read` if that `is_due`; then everything that
-    /// becomes due. Sets `outcome`, if there is one, to the state of the channel.
+    /// Calls `handle_read`, then everything that becomes due. Sets `outcome`, if there is one, to
+    /// the state of the channel.
     fn read(
         channel: &mut Dispatcher<Self>,
         event_loop: &mut EventLoop,
         outcome: Option<&mut Outcome>,
-        is_due: bool,
     ) -> Result<()>;
 }
 
@@ -272,14 +296,7 @@ impl<H: Handler> ReadEvent for H {
         channel: &mut Dispatcher<Self>,
         event_loop: &mut EventLoop,
         outcome: Option<&mut Outcome>,
-        is_due: bool,
     ) -> Result<()> {
-        if rarely(!channel.endpoint.is_usual() && !is_due) {
-            channel.drive(event_loop, Turn::of(Event::Read))?;
-            channel.set_outcome(event_loop, outcome);
-            return Ok(());
-        }
-        // The fast path: what `drive` would do for a connection with nothing pending.
         channel.endpoint.begin_reader();
         let mut io = Io::new(&mut channel.endpoint, event_loop);
         let result = channel.handler.handle_read(&mut io);
@@ -306,11 +323,11 @@ impl<H: Handler + 'static> Channel for Dispatcher<H> {
     }
 
     fn deliver_read(&mut self, event_loop: &mut EventLoop, outcome: &mut Outcome) -> Result<()> {
-        H::read(self, event_loop, Some(outcome), false)
+        self.read_event(event_loop, Some(outcome))
     }
 
     fn handle_read_event(&mut self, event_loop: &mut EventLoop) -> Result<()> {
-        H::read(self, event_loop, None, false)
+        self.read_event(event_loop, None)
     }
 
     fn handle_write_event(&mut self, event_loop: &mut EventLoop) -> Result<()> {

@@ -112,16 +112,16 @@ pub(super) fn collect(entries: &[PollFd], count: usize, ready: &mut Vec<Event>) 
 
 #[inline(never)]
 fn collect_all(entries: &[PollFd], count: usize, ready: &mut Vec<Event>) {
-    let mut left = count;
+    let complete = ready.len() + count;
     let mut groups = entries.chunks_exact(GROUP);
     for group in &mut groups {
         if !has_ready(group) {
             continue;
         }
         for entry in group {
-            left = left.saturating_sub(usize::from(collect_one(entry, ready)));
+            collect_one(entry, ready);
         }
-        if left == 0 {
+        if ready.len() >= complete {
             return;
         }
     }
@@ -130,15 +130,14 @@ fn collect_all(entries: &[PollFd], count: usize, ready: &mut Vec<Event>) {
     }
 }
 
-/// Appends an event for an entry that is ready. Returns whether it is.
+/// Appends an event for an entry, if that is ready.
 #[inline(always)]
-fn collect_one(entry: &PollFd, ready: &mut Vec<Event>) -> bool {
+fn collect_one(entry: &PollFd, ready: &mut Vec<Event>) {
     match entry.revents {
-        0 => return false,
+        0 => {}
         sys::POLLIN => ready.push(readable(entry)),
         _ => collect_unusual(entry, ready),
     }
-    true
 }
 
 fn readable(entry: &PollFd) -> Event {

@@ -15,6 +15,7 @@ mod late;
 mod machine;
 mod mail;
 mod memory;
+mod orders;
 mod peers;
 mod plots;
 mod program;
@@ -49,6 +50,7 @@ and each part of it, as in `all` (with `--short` after it, as in `short`):
   proxies        the example port_forward beside haproxy, nginx and socat (not in `all`)
   late           the delay of an idle descriptor's event beside busy ones (not in `all`)
   between        nanoseconds of user space between system calls (not in `all`)
+  orders         the ring of 400 over many orders of the code (not in `all`)
   mail           the example smtp_sink beside postfix's smtp-sink (not in `all`)
   calls          system calls per event (needs strace)
   instructions   user-space instructions per event (needs valgrind)
@@ -79,6 +81,7 @@ const APART: &[(&str, Part)] = &[
     ("idle", idle::run),
     ("late", late::run),
     ("between", between::run),
+    ("orders", orders::run),
     ("proxies", proxies::run),
     ("mail", mail::run),
 ];

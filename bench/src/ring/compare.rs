@@ -1,6 +1,7 @@
 //! All peers, round by round.
 
 use std::error::Error;
+use std::process::Command;
 
 use serde_json::json;
 
@@ -100,7 +101,8 @@ fn measure(contest: &Contest, case: Case, effort: &Effort) -> Vec<Times> {
         // No peer is always first.
         for turn in 0..peers.len() {
             let index = (turn + round) % peers.len();
-            let time = turn_of(peers[index].0, case, effort);
+            let peer = peers[index].0;
+            let time = turn_of(peer.command(), &peer.name, case, effort);
             times[index].rounds.push(time);
         }
     }
@@ -111,19 +113,15 @@ fn is_ours(name: &str) -> bool {
     name.starts_with("fdloop/")
 }
 
-/// The median of one turn, in nanoseconds per event.
-fn turn_of(peer: &Contestant, case: Case, effort: &Effort) -> Option<f64> {
+/// The median of one turn, in nanoseconds per event. `program` has the peer of that name.
+pub fn turn_of(mut program: Command, name: &str, case: Case, effort: &Effort) -> Option<f64> {
     let length = Length {
         runs: effort.ring_runs,
         least_runs: effort.least_ring_runs,
         budget: effort.ring_budget,
         warm_up: case.writes.min(200),
     };
-    let output = peer
-        .command()
-        .args(arguments(&peer.name, case, length))
-        .output()
-        .ok()?;
+    let output = program.args(arguments(name, case, length)).output().ok()?;
     let text = String::from_utf8(output.stdout).ok()?;
     let times: Vec<f64> = text.lines().filter_map(|line| line.parse().ok()).collect();
     Some(median(&times)? / case.events() as f64)

@@ -48,6 +48,13 @@ pub fn run(contest: &Contest, effort: &Effort) -> Result<Report, Box<dyn Error>>
     let scratch = Scratch::new()?;
     let programs = (1..=count).map(|seed| build(&scratch, seed));
     let programs = programs.collect::<Result<Vec<_>, _>>()?;
+    let by_hand = |peer: &&Contestant| {
+        let is_meant =
+            |other: &&Contestant| other.name.starts_with("raw/") && other.call == peer.call;
+        peers.iter().position(is_meant)
+    };
+    let by_hand = peers.iter().map(by_hand).collect::<Option<Vec<_>>>();
+    let by_hand = by_hand.ok_or("the loop by hand is missing")?;
     // For each peer and build, the ratios of the rounds.
     let mut ratios = vec![vec![Vec::new(); programs.len()]; peers.len()];
     for round in 0..effort.rounds {
@@ -55,12 +62,8 @@ pub fn run(contest: &Contest, effort: &Effort) -> Result<Report, Box<dyn Error>>
         for turn in 0..programs.len() {
             let build = (turn + round) % programs.len();
             let times = times(&programs[build], &peers, case, effort, turn + round)?;
-            for (at, peer) in peers.iter().enumerate() {
-                let by_hand = peers
-                    .iter()
-                    .position(|other| other.name.starts_with("raw/") && other.call == peer.call);
-                let by_hand = by_hand.ok_or("the loop by hand is missing")?;
-                ratios[at][build].push(times[at] / times[by_hand]);
+            for (at, by_hand) in by_hand.iter().enumerate() {
+                ratios[at][build].push(times[at] / times[*by_hand]);
             }
         }
     }
